@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The life of a connection and of one call on it: connect, send, read every result set. Each
+ * phase starts or continues one libmariadb operation; 'waiting' says what it waits for.
+ * Running many calls at once is run.c. */
+#include "sql/conn.h"
+
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/secret.h"
+#include "sql/internal.h"
+
+#include <errmsg.h>
+#include <mysqld_error.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum phase { PHASE_IDLE, PHASE_CONNECT, PHASE_QUERY, PHASE_STORE, PHASE_NEXT };
+
+struct sql_conn {
+    struct sql_endpoint endpoint;
+    MYSQL *mysql; /* NULL while closed */
+    bool is_open;
+    enum phase phase;
+    int waiting; /* MYSQL_WAIT_* of the suspended operation; 0 when none is */
+    bool was_sent;
+};
+
+struct sql_conn *sql_conn_new(const struct sql_endpoint *endpoint)
+{
+    struct sql_conn *conn = mem_zalloc(sizeof(*conn));
+    conn->endpoint = *endpoint;
+    return conn;
+}
+
+/* mysql_close() sends a farewell and would wait for a stopped server; after shutdown() of the
+ * socket it cannot. */
+void sql_conn_break(struct sql_conn *conn)
+{
+    if (conn->mysql) {
+        int fd = mysql_get_socket(conn->mysql);
+        if (fd >= 0)
+            shutdown(fd, SHUT_RDWR);
+        mysql_close(conn->mysql);
+    }
+    conn->mysql = NULL;
+    conn->is_open = false;
+    conn->phase = PHASE_IDLE;
+    conn->waiting = 0;
+}
+
+void sql_conn_free(struct sql_conn *conn)
+{
+    if (!conn)
+        return;
+    sql_conn_break(conn);
+    free(conn);
+}
+
+bool sql_conn_is_open(const struct sql_conn *conn)
+{
+    return conn->is_open;
+}
+
+unsigned long sql_conn_id(const struct sql_conn *conn)
+{
+    return conn->is_open ? mysql_thread_id(conn->mysql) : 0;
+}
+
+const char *sql_conn_server_version(const struct sql_conn *conn)
+{
+    return conn->is_open ? mysql_get_server_info(conn->mysql) : "";
+}
+
+static enum status status_of_sql(unsigned number, bool was_sent)
+{
+    switch (number) {
+    case ER_STATEMENT_TIMEOUT:
+    case ER_LOCK_WAIT_TIMEOUT:
+        return ST_TIMEOUT;
+    case ER_QUERY_INTERRUPTED:
+        return ST_ABORTED;
+    case ER_ACCESS_DENIED_ERROR:
+    case ER_DBACCESS_DENIED_ERROR:
+    case ER_TABLEACCESS_DENIED_ERROR:
+    case ER_SPECIFIC_ACCESS_DENIED_ERROR:
+    case ER_ACCESS_DENIED_NO_PASSWORD_ERROR:
+        return ST_DENIED;
+    case CR_SERVER_LOST:
+    case CR_SERVER_GONE_ERROR:
+    case ER_CONNECTION_KILLED:
+        return was_sent ? ST_UNKNOWN : ST_UNREACHABLE;
+    case CR_CONNECTION_ERROR:
+    case CR_CONN_HOST_ERROR:
+    case CR_UNKNOWN_HOST:
+    case CR_IPSOCK_ERROR:
+        return ST_UNREACHABLE;
+    default:
+        return ST_SQL;
+    }
+}
+
+static bool finish(struct sql_call *call, enum status status)
+{
+    struct sql_conn *conn = call->conn;
+    conn->phase = PHASE_IDLE;
+    conn->waiting = 0;
+    call->status = status;
+    call->finished = clock_now();
+    return true;
+}
+
+static bool fail(struct sql_call *call)
+{
+    struct sql_conn *conn = call->conn;
+    call->sql_errno = mysql_errno(conn->mysql);
+    enum status status = status_of_sql(call->sql_errno, conn->was_sent);
+    const char *what = conn->was_sent ? "statement" : "connect";
+    if (conn->was_sent)
+        err_set(&call->err, status, "%s:%d: statement %zu: %s (error %u)", conn->endpoint.host,
+                conn->endpoint.port, call->result.count + 1, mysql_error(conn->mysql),
+                call->sql_errno);
+    else
+        err_set(&call->err, status, "%s:%d: %s: %s (error %u)", conn->endpoint.host,
+                conn->endpoint.port, what, mysql_error(conn->mysql), call->sql_errno);
+    bool is_lost = !conn->is_open || (call->sql_errno >= CR_MIN_ERROR && call->sql_errno <= CR_MAX_ERROR) ||
+                   call->sql_errno == ER_CONNECTION_KILLED;
+    if (is_lost)
+        sql_conn_break(conn);
+    return finish(call, status);
+}
+
+static bool expire(struct sql_call *call)
+{
+    struct sql_conn *conn = call->conn;
+    nsec waited = clock_now() - call->started;
+    enum status status = conn->was_sent ? ST_UNKNOWN : ST_TIMEOUT;
+    err_set(&call->err, status, "%s:%d: no answer %s within %.0f ms", conn->endpoint.host,
+            conn->endpoint.port, conn->was_sent ? "to a statement" : "to connect", clock_ms(waited));
+    sql_conn_break(conn);
+    return finish(call, status);
+}
+
+static void open_start(struct sql_conn *conn)
+{
+    const struct sql_endpoint *at = &conn->endpoint;
+    conn->mysql = mysql_init(NULL);
+    INVARIANT(conn->mysql);
+    mysql_options(conn->mysql, MYSQL_OPT_NONBLOCK, 0);
+    mysql_options(conn->mysql, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+    unsigned protocol = MYSQL_PROTOCOL_TCP;
+    mysql_options(conn->mysql, MYSQL_OPT_PROTOCOL, &protocol);
+    MYSQL *connected = NULL;
+    conn->phase = PHASE_CONNECT;
+    conn->waiting = mysql_real_connect_start(&connected, conn->mysql, at->host, at->user,
+                                             at->password ? secret_reveal(at->password) : NULL,
+                                             at->database, (unsigned)at->port, NULL,
+                                             CLIENT_MULTI_STATEMENTS | CLIENT_MULTI_RESULTS);
+    conn->is_open = !conn->waiting && connected;
+}
+
+static void query_start(struct sql_call *call)
+{
+    int failed = 0;
+    struct sql_conn *conn = call->conn;
+    conn->phase = PHASE_QUERY;
+    conn->was_sent = true;
+    conn->waiting = mysql_real_query_start(&failed, conn->mysql, call->sql, strlen(call->sql));
+    if (call->on_sent)
+        call->on_sent(call->context);
+}
+
+/* Continue what is suspended; true when the operation of this phase ended. */
+static bool advance_operation(struct sql_call *call, int ready)
+{
+    struct sql_conn *conn = call->conn;
+    int failed = 0;
+    MYSQL *connected = NULL;
+    MYSQL_RES *rows = NULL;
+    switch (conn->phase) {
+    case PHASE_CONNECT:
+        conn->waiting = mysql_real_connect_cont(&connected, conn->mysql, ready);
+        conn->is_open = !conn->waiting && connected;
+        break;
+    case PHASE_QUERY:
+        conn->waiting = mysql_real_query_cont(&failed, conn->mysql, ready);
+        break;
+    case PHASE_STORE:
+        conn->waiting = mysql_store_result_cont(&rows, conn->mysql, ready);
+        if (!conn->waiting && rows)
+            VEC_PUSH(call->result.sets, call->result.count, call->result.capacity,
+                     (struct sql_set){rows});
+        break;
+    case PHASE_NEXT:
+        conn->waiting = mysql_next_result_cont(&failed, conn->mysql, ready);
+        break;
+    case PHASE_IDLE:
+        break;
+    }
+    return conn->waiting == 0;
+}
+
+/* Read the set at hand; a statement without rows gives none. */
+static void store_start(struct sql_call *call)
+{
+    struct sql_conn *conn = call->conn;
+    MYSQL_RES *rows = NULL;
+    conn->phase = PHASE_STORE;
+    conn->waiting = 0;
+    if (mysql_field_count(conn->mysql) > 0)
+        conn->waiting = mysql_store_result_start(&rows, conn->mysql);
+    if (!conn->waiting && (rows || mysql_errno(conn->mysql) == 0))
+        VEC_PUSH(call->result.sets, call->result.count, call->result.capacity,
+                 (struct sql_set){rows});
+}
+
+static void next_start(struct sql_conn *conn)
+{
+    int failed = 0;
+    conn->phase = PHASE_NEXT;
+    conn->waiting = mysql_next_result_start(&failed, conn->mysql);
+}
+
+/* From phase to phase as long as nothing has to be waited for. True when the call is done. */
+static bool advance_phases(struct sql_call *call)
+{
+    struct sql_conn *conn = call->conn;
+    while (conn->waiting == 0) {
+        if (conn->phase != PHASE_IDLE && mysql_errno(conn->mysql) != 0)
+            return fail(call);
+        switch (conn->phase) {
+        case PHASE_IDLE:
+            if (!conn->is_open) {
+                open_start(conn);
+                break;
+            }
+            /* fall through */
+        case PHASE_CONNECT:
+            if (!call->sql)
+                return finish(call, ST_OK);
+            query_start(call);
+            break;
+        case PHASE_QUERY:
+        case PHASE_NEXT:
+            store_start(call);
+            break;
+        case PHASE_STORE:
+            if (!mysql_more_results(conn->mysql))
+                return finish(call, ST_OK);
+            next_start(conn);
+            break;
+        }
+    }
+    return false;
+}
+
+bool sql_call_begin(struct sql_call *call)
+{
+    struct sql_conn *conn = call->conn;
+    INVARIANT(conn->phase == PHASE_IDLE);
+    call->started = clock_now();
+    call->err = (struct err)ERR_INIT;
+    call->status = ST_OK;
+    call->sql_errno = 0;
+    conn->was_sent = false;
+    return advance_phases(call);
+}
+
+static int ready_flags(int events)
+{
+    return (events & (POLLIN | POLLHUP | POLLERR) ? MYSQL_WAIT_READ : 0) |
+           (events & (POLLOUT | POLLHUP | POLLERR) ? MYSQL_WAIT_WRITE : 0) |
+           (events & POLLPRI ? MYSQL_WAIT_EXCEPT : 0);
+}
+
+bool sql_call_step(struct sql_call *call, int ready_events)
+{
+    int ready = ready_flags(ready_events) & call->conn->waiting;
+    if (!ready)
+        return clock_now() >= call->deadline ? expire(call) : false;
+    if (!advance_operation(call, ready))
+        return false;
+    return advance_phases(call);
+}
+
+int sql_call_fd(const struct sql_call *call)
+{
+    return mysql_get_socket(call->conn->mysql);
+}
+
+int sql_call_events(const struct sql_call *call)
+{
+    int waiting = call->conn->waiting;
+    return (waiting & MYSQL_WAIT_READ ? POLLIN : 0) | (waiting & MYSQL_WAIT_WRITE ? POLLOUT : 0) |
+           (waiting & MYSQL_WAIT_EXCEPT ? POLLPRI : 0);
+}
+
+void sql_call_release(struct sql_call *call)
+{
+    sql_result_release(&call->result);
+}

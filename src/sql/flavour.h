@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * All that differs between MariaDB and MySQL: what to ask a server, how to read its answer, and
+ * the statements that move a shard. Callers use neutral words (source, replica, position) and
+ * never look at a version. MariaDB 10.6+ is complete; another flavour is another table.
+ *
+ * Builders append one packet to 'sql'. Readers fill their output from that packet's result.
+ */
+#ifndef HOLDFAST_SQL_FLAVOUR_H
+#define HOLDFAST_SQL_FLAVOUR_H
+
+#include "base/buf.h"
+#include "base/secret.h"
+#include "sql/result.h"
+#include "wire/gtid.h"
+
+/* A server as it answered. Texts point into 'raw' and live as long as it does; "" when absent. */
+struct sql_server_state {
+    struct sql_result raw;
+    const char *version;
+    int64_t server_id, domain_id;
+    bool is_read_only;
+    bool is_source_semi_sync, is_replica_semi_sync; /* the two flags, not what is in effect */
+    bool is_semi_sync_active;                       /* acknowledged commits wait for an acker now */
+    bool waits_without_ackers, waits_after_sync;
+    int64_t semi_sync_timeout_ms;
+    int64_t ackers; /* replicas connected that acknowledge */
+    bool has_binlog, logs_replica_updates, is_gtid_strict;
+    const char *binlog_format, *isolation, *binlog_filters;
+    int64_t sync_binlog, flush_at_commit, binlog_expiry_s;
+    int64_t idle_timeout_s;
+    bool is_event_scheduler_on;
+    double clock_s; /* its wall clock, seconds since 1970 */
+
+    size_t channels; /* replication sources configured */
+    const char *source_host;
+    int64_t source_port;
+    bool is_io_running, is_sql_running;
+    bool uses_gtid;
+    const char *io_error, *sql_error, *replica_filters;
+    const char *received; /* position received from the source; "" when not replicating */
+    const char *applied;  /* position applied from a source */
+    const char *position; /* last position in its own binlog */
+    const char *binlog_state;
+    int64_t behind_s; /* -1 when unknown */
+};
+
+/* Things that readiness looks for and that cost more than one row each; texts as above. */
+struct sql_inspection {
+    struct sql_result raw;
+    /* Numbers of the sets in 'raw'; their columns are named in mariadb.c. */
+    size_t long_set;     /* statements and transactions that have run for long */
+    size_t lock_set;     /* sessions that wait for table locks */
+    size_t xa_set;       /* prepared XA transactions */
+    size_t account_set;  /* accounts that may write on a read-only server */
+    size_t event_set;
+    size_t variable_set; /* settings with their origin */
+    size_t ddl_set;      /* running DDL */
+    size_t grant_set;    /* Holdfast's own grants */
+    size_t schema_set;   /* tables of schema holdfast */
+    size_t binlog_set;   /* binlog file, position and filters */
+};
+
+struct sql_source {
+    const char *host;
+    int64_t port;
+    const char *user;
+    const struct secret *password;
+};
+
+struct sql_event {
+    const char *database, *name, *definer; /* "user@host" */
+};
+
+struct sql_promotion {
+    const char *position; /* must be applied before the server opens */
+    int wait_ms;          /* how long the server may wait for that */
+    double until_clock_s; /* on the server's wall clock: later it must not open */
+};
+
+struct sql_flavour {
+    const char *name;
+    enum gtid_flavour gtid;
+
+    void (*observe)(struct buf *sql);
+    MUST_CHECK enum status (*read_observation)(struct sql_result *take,
+                                               struct sql_server_state *ret, struct err *err);
+    void (*inspect)(struct buf *sql, int long_ms);
+    MUST_CHECK enum status (*read_inspection)(struct sql_result *take, struct sql_inspection *ret,
+                                              struct err *err);
+
+    /* One row, one column: the number 0 when 'position' is applied, else not within wait_ms. */
+    void (*wait_for)(struct buf *sql, const char *position, int wait_ms);
+    void (*read_position)(struct buf *sql); /* one row, one column */
+    /* Fails at once with ST_TIMEOUT when a backup or a table lock would hold a freeze up. */
+    void (*try_freeze_lock)(struct buf *sql, int timeout_ms);
+    /* Refuse writes, block commits of privileged sessions; the last row is the final position. */
+    void (*freeze)(struct buf *sql, int timeout_ms, bool stop_events);
+    /* The last row: 1 when the server opened, 0 when it refused because it was late. */
+    void (*promote)(struct buf *sql, const struct sql_promotion *promotion);
+    /* Open (again) as a primary: semi-sync on first. Valid only without a freeze in the session. */
+    void (*open)(struct buf *sql, bool start_events);
+    /* Make sure that a server that must not write cannot, and waits for no acker. */
+    void (*close)(struct buf *sql);
+    void (*forget_source)(struct buf *sql);
+    /* Let go of what freeze holds besides read-only. First end those whom it holds up: the rows
+     * of list_held are connection ids; none of them can be waiting for an acknowledgement. */
+    void (*list_held)(struct buf *sql);
+    void (*end_freeze)(struct buf *sql); /* the last row: the position right after */
+    /* Everything that makes a former primary the relay of the new one. Idempotent. */
+    void (*follow)(struct buf *sql, const struct sql_source *source);
+    /* Events that run where writes go: rows (database, name, definer) of those to be moved, given
+     * the primary's and the replica's view; then one event's switch, kept out of the binlog. */
+    void (*list_events)(struct buf *sql);
+    void (*switch_event)(struct buf *sql, const struct sql_event *event, bool enable);
+    void (*switch_scheduler)(struct buf *sql, bool on);
+    /* One row, one column each: 1 = done. */
+    void (*lock)(struct buf *sql, const char *name, int wait_ms);
+    void (*lock_holder)(struct buf *sql, const char *name); /* connection id or NULL */
+    void (*kill)(struct buf *sql, int64_t connection_id);
+};
+
+extern const struct sql_flavour sql_mariadb;
+
+/* By the version text of the handshake; ST_INVALID when Holdfast cannot work with it. */
+MUST_CHECK enum status sql_flavour_find(const char *version, const struct sql_flavour **ret,
+                                        struct err *err);
+void sql_server_state_release(struct sql_server_state *state);
+void sql_inspection_release(struct sql_inspection *inspection);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Shared inside sql/ only: the two halves of the MariaDB flavour (what it reads: mariadb.c, what
+ * it changes: mariadb_move.c). */
+#ifndef HOLDFAST_SQL_MARIADB_H
+#define HOLDFAST_SQL_MARIADB_H
+
+#include "sql/flavour.h"
+
+void mariadb_wait_for(struct buf *sql, const char *position, int wait_ms);
+void mariadb_read_position(struct buf *sql);
+void mariadb_try_freeze_lock(struct buf *sql, int timeout_ms);
+void mariadb_freeze(struct buf *sql, int timeout_ms, bool stop_events);
+void mariadb_promote(struct buf *sql, const struct sql_promotion *promotion);
+void mariadb_open(struct buf *sql, bool start_events);
+void mariadb_close(struct buf *sql);
+void mariadb_list_events(struct buf *sql);
+void mariadb_switch_event(struct buf *sql, const struct sql_event *event, bool enable);
+void mariadb_switch_scheduler(struct buf *sql, bool on);
+void mariadb_forget_source(struct buf *sql);
+void mariadb_end_freeze(struct buf *sql);
+void mariadb_list_held(struct buf *sql);
+void mariadb_follow(struct buf *sql, const struct sql_source *source);
+void mariadb_lock(struct buf *sql, const char *name, int wait_ms);
+void mariadb_lock_holder(struct buf *sql, const char *name);
+void mariadb_kill(struct buf *sql, int64_t connection_id);
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Many calls at once on one thread: an epoll set of those in flight, and a scan for deadlines
+ * that passed. Also the plain call of one connection, and quoting. */
+#include "base/buf.h"
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "sql/conn.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+enum { EVENTS_MAX = 256 };
+
+struct flight {
+    int epoll_fd;
+    struct sql_call *calls;
+    size_t count, left;
+    int *fds; /* per call: the descriptor registered, -1 when none or done */
+};
+
+static uint32_t epoll_mask(int events)
+{
+    return (uint32_t)events; /* EPOLLIN, EPOLLPRI and EPOLLOUT have poll()'s values */
+}
+
+/* Connecting may try several addresses, so the descriptor can change between two steps. */
+static void watch_call(struct flight *flight, size_t index)
+{
+    const struct sql_call *call = &flight->calls[index];
+    int fd = sql_call_fd(call);
+    struct epoll_event event = {.events = epoll_mask(sql_call_events(call)), .data.u64 = index};
+    if (epoll_ctl(flight->epoll_fd, EPOLL_CTL_MOD, fd, &event) < 0)
+        epoll_ctl(flight->epoll_fd, EPOLL_CTL_ADD, fd, &event);
+    flight->fds[index] = fd;
+}
+
+/* A finished call keeps its connection open: take it out of the set by its number. */
+static void call_done(struct flight *flight, size_t index)
+{
+    if (flight->fds[index] >= 0)
+        epoll_ctl(flight->epoll_fd, EPOLL_CTL_DEL, flight->fds[index], NULL);
+    flight->fds[index] = -1;
+    flight->calls[index].deadline = 0;
+    flight->left--;
+}
+
+static void begin_all(struct flight *flight, nsec deadline)
+{
+    for (size_t i = 0; i < flight->count; i++) {
+        struct sql_call *call = &flight->calls[i];
+        flight->fds[i] = -1;
+        if (call->deadline == 0)
+            call->deadline = deadline;
+        INVARIANT(call->deadline > 0);
+        if (sql_call_begin(call))
+            call_done(flight, i);
+        else
+            watch_call(flight, i);
+    }
+}
+
+static void step_ready(struct flight *flight, const struct epoll_event *event)
+{
+    size_t index = (size_t)event->data.u64;
+    if (flight->calls[index].deadline == 0)
+        return;
+    if (sql_call_step(&flight->calls[index], (int)event->events))
+        call_done(flight, index);
+    else
+        watch_call(flight, index);
+}
+
+/* The earliest deadline in flight; expires those that passed. */
+static nsec expire_calls(struct flight *flight)
+{
+    nsec now = clock_now(), earliest = NSEC_NEVER;
+    for (size_t i = 0; i < flight->count; i++) {
+        struct sql_call *call = &flight->calls[i];
+        if (call->deadline == 0)
+            continue;
+        if (call->deadline <= now && sql_call_step(call, 0))
+            call_done(flight, i);
+        else if (call->deadline < earliest)
+            earliest = call->deadline;
+    }
+    return earliest;
+}
+
+void sql_run(struct sql_call *calls, size_t count, nsec deadline)
+{
+    AUTO_CLOSE int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    INVARIANT(epoll_fd >= 0);
+    AUTO_FREE int *fds = mem_zalloc(count * sizeof(*fds));
+    struct flight flight = {epoll_fd, calls, count, count, fds};
+    begin_all(&flight, deadline);
+    struct epoll_event events[EVENTS_MAX];
+    nsec earliest = flight.left ? expire_calls(&flight) : NSEC_NEVER;
+    while (flight.left > 0) {
+        int ready = epoll_wait(epoll_fd, events, EVENTS_MAX, clock_ms_left(earliest));
+        for (int i = 0; i < ready; i++)
+            step_ready(&flight, &events[i]);
+        if (flight.left > 0 && clock_now() >= earliest)
+            earliest = expire_calls(&flight);
+    }
+}
+
+enum status sql_exec(struct sql_conn *conn, const char *sql, nsec deadline, struct sql_result *ret,
+                     struct err *err)
+{
+    struct sql_call call = {.conn = conn, .sql = sql};
+    sql_run(&call, 1, deadline);
+    if (call.status != ST_OK && err)
+        *err = call.err;
+    if (call.status == ST_OK && ret)
+        *ret = call.result;
+    else
+        sql_call_release(&call);
+    return call.status;
+}
+
+static bool is_plain(const char *text)
+{
+    for (; *text; text++)
+        if (!isalnum((unsigned char)*text) && !strchr(" _-.,:/@+", *text))
+            return false;
+    return true;
+}
+
+void sql_quote(struct buf *sql, const char *text)
+{
+    if (is_plain(text)) {
+        buf_printf(sql, "'%s'", text);
+        return;
+    }
+    buf_add(sql, "CONVERT(0x");
+    for (; *text; text++)
+        buf_printf(sql, "%02x", (unsigned)(unsigned char)*text);
+    buf_add(sql, " USING utf8mb4)");
+}
+
+void sql_quote_name(struct buf *sql, const char *name)
+{
+    buf_add(sql, "`");
+    for (; *name; name++) {
+        buf_add_bytes(sql, name, 1);
+        if (*name == '`')
+            buf_add(sql, "`");
+    }
+    buf_add(sql, "`");
+}
