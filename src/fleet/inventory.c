@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The fleet in memory: made, looked up, written out; see inventory.h. Reading the file is
+ * inventory_read.c, which builds on the functions here. */
+#include "fleet/inventory.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+enum { HOST_LENGTH_MAX = 253 /* of a DNS name */ };
+
+static const struct inventory_policy default_policy = {
+    .freeze_timeout_ms = 500, .move_timeout_ms = 10000, .max_lag_ms = 1000};
+
+const char *inventory_path(const char *option)
+{
+    const char *variable = getenv("HOLDFAST_FLEET");
+    if (option && option[0])
+        return option;
+    return variable && variable[0] ? variable : "holdfast.yaml";
+}
+
+struct inventory *inventory_new(void)
+{
+    struct inventory *inventory = mem_zalloc(sizeof(*inventory));
+    inventory->policy = default_policy;
+    return inventory;
+}
+
+static void release_account(struct inventory_account *account)
+{
+    free(account->user);
+    free(account->password_file);
+    free(account->password_env);
+    secret_release(&account->password);
+}
+
+static void release_texts(char **texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(texts[i]);
+    free(texts);
+}
+
+static void release_shard(struct inventory_shard *shard)
+{
+    for (size_t i = 0; i < shard->server_count; i++) {
+        free(shard->servers[i].name);
+        free(shard->servers[i].host);
+    }
+    free(shard->servers);
+    free(shard->name);
+    free(shard->deployment);
+}
+
+void inventory_free(struct inventory *inventory)
+{
+    if (!inventory)
+        return;
+    for (size_t i = 0; i < inventory->shard_count; i++)
+        release_shard(&inventory->shards[i]);
+    free(inventory->shards);
+    for (size_t i = 0; i < inventory->region_count; i++)
+        free(inventory->regions[i]);
+    release_account(&inventory->credentials);
+    release_account(&inventory->replication);
+    release_account(&inventory->probe);
+    release_texts(inventory->policy.accept, inventory->policy.accept_count);
+    release_texts(inventory->warnings, inventory->warning_count);
+    free(inventory->store_url);
+    free(inventory);
+}
+
+void inventory_freep(struct inventory **inventory)
+{
+    inventory_free(*inventory);
+}
+
+/* ---- addresses ---- */
+
+static enum status parse_port(const char *text, uint16_t *ret_port, struct err *err)
+{
+    unsigned long port = strlen(text) <= 5 ? strtoul(text, NULL, 10) : 0;
+    if (text[strspn(text, "0123456789")] || port < 1 || port > UINT16_MAX)
+        return err_set(err, ST_INVALID, "port '%.40s' is not a number from 1 to 65535", text);
+    *ret_port = (uint16_t)port;
+    return ST_OK;
+}
+
+/* IPv6 has many spellings: take the one of inet_ntop, so that duplicates are seen. */
+static enum status parse_host_v6(const char *text, char **ret_host, struct err *err)
+{
+    struct in6_addr address;
+    char host[INET6_ADDRSTRLEN];
+    if (inet_pton(AF_INET6, text, &address) != 1)
+        return err_set(err, ST_INVALID, "'%.60s' is not an IPv6 address", text);
+    *ret_host = mem_strdup(inet_ntop(AF_INET6, &address, host, sizeof(host)));
+    return ST_OK;
+}
+
+static enum status parse_host(const char *text, char **ret_host, struct err *err)
+{
+    struct in_addr address;
+    bool v4 = text[strspn(text, "0123456789.")] == '\0';
+    if (!text[0] || strlen(text) > HOST_LENGTH_MAX)
+        return err_set(err, ST_INVALID, "a host has 1 to %d characters", HOST_LENGTH_MAX);
+    if (v4 && inet_pton(AF_INET, text, &address) != 1)
+        return err_set(err, ST_INVALID, "'%.60s' is not an IPv4 address", text);
+    AUTO_FREE char *host = mem_strdup(text);
+    for (char *at = host; *at; at++) {
+        if (!isalnum((unsigned char)*at) && !strchr("._-", *at))
+            return err_set(err, ST_INVALID, "'%.60s' is not a host name", text);
+        *at = (char)tolower((unsigned char)*at);
+    }
+    *ret_host = take_pointer(host);
+    return ST_OK;
+}
+
+/* Split "host", "host:port", "[v6]" or "[v6]:port"; '*ret_port' is NULL without a port. */
+static enum status split_address(char *address, char **ret_host, const char **ret_port,
+                                 struct err *err)
+{
+    char *colon = strchr(address, ':');
+    bool v6 = address[0] == '[';
+    if (v6) {
+        char *end = strchr(address, ']');
+        if (!end || (end[1] && end[1] != ':'))
+            return err_set(err, ST_INVALID, "'%.60s' is not like [::1]:3306", address);
+        *end = '\0';
+        colon = end[1] ? end + 1 : NULL;
+    } else if (colon && strchr(colon + 1, ':')) {
+        return err_set(err, ST_INVALID, "'%.60s': write an IPv6 address as \"[::1]:3306\"",
+                       address);
+    }
+    if (colon)
+        *colon = '\0';
+    *ret_port = colon ? colon + 1 : NULL;
+    *ret_host = address + v6;
+    return ST_OK;
+}
+
+enum status inventory_add_server(struct inventory_shard *shard, size_t region, const char *address,
+                                 struct err *err)
+{
+    AUTO_FREE char *copy = mem_strdup(address);
+    AUTO_FREE char *host = NULL;
+    char *host_text = NULL;
+    const char *port_text = NULL;
+    uint16_t port = INVENTORY_PORT_DEFAULT;
+    enum status status = split_address(copy, &host_text, &port_text, err);
+    if (!status && port_text)
+        status = parse_port(port_text, &port, err);
+    if (!status)
+        status = address[0] == '[' ? parse_host_v6(host_text, &host, err)
+                                   : parse_host(host_text, &host, err);
+    if (status)
+        return status;
+    bool v6 = address[0] == '[';
+    struct inventory_server server = {.index = shard->server_count, .port = port, .region = region};
+    server.name = mem_printf("%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", port);
+    server.host = take_pointer(host);
+    VEC_PUSH(shard->servers, shard->server_count, shard->server_capacity, server);
+    return ST_OK;
+}
+
+/* ---- building and looking up ---- */
+
+struct inventory_shard *inventory_add_shard(struct inventory *inventory, const char *deployment,
+                                            const char *name)
+{
+    struct inventory_shard shard = {.index = inventory->shard_count,
+                                    .name = mem_strdup(name),
+                                    .deployment = mem_strdup(deployment)};
+    VEC_PUSH(inventory->shards, inventory->shard_count, inventory->shard_capacity, shard);
+    return &inventory->shards[inventory->shard_count - 1];
+}
+
+const struct inventory_shard *inventory_find_shard(const struct inventory *inventory,
+                                                   const char *name)
+{
+    for (size_t i = 0; i < inventory->shard_count; i++)
+        if (strcmp(inventory->shards[i].name, name) == 0)
+            return &inventory->shards[i];
+    return NULL;
+}
+
+bool inventory_find_region(const struct inventory *inventory, const char *name, size_t *ret_region)
+{
+    for (size_t i = 0; i < inventory->region_count; i++) {
+        if (strcmp(inventory->regions[i], name) != 0)
+            continue;
+        *ret_region = i;
+        return true;
+    }
+    return false;
+}
+
+const char *const *inventory_warnings(const struct inventory *inventory, size_t *ret_count)
+{
+    *ret_count = inventory->warning_count;
+    return (const char *const *)inventory->warnings;
+}
+
+/* ---- writing ---- */
+
+/* One UTF-8 character as a code point: some of them YAML would take for a line break. Returns its
+ * last byte. */
+static const char *write_code_point(struct buf *buf, const char *at)
+{
+    unsigned char lead = (unsigned char)*at;
+    int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+    uint32_t code = lead & (0x3fU >> more);
+    for (; more > 0 && at[1]; more--)
+        code = code << 6 | ((unsigned char)*++at & 0x3fU);
+    buf_printf(buf, "\\U%08" PRIX32, code);
+    return at;
+}
+
+/* Plain where YAML cannot take it for anything but this text, quoted otherwise. */
+static void write_text(struct buf *buf, const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:-";
+    size_t length = strlen(text);
+    if (length > 0 && strspn(text, plain) == length && !strchr("-:.", text[0]) &&
+        text[length - 1] != ':') {
+        buf_add(buf, text);
+        return;
+    }
+    buf_add(buf, "\"");
+    for (const char *at = text; *at; at++) {
+        if (*at == '"' || *at == '\\')
+            buf_printf(buf, "\\%c", *at);
+        else if ((unsigned char)*at >= 0x80)
+            at = write_code_point(buf, at);
+        else
+            buf_add_bytes(buf, at, 1);
+    }
+    buf_add(buf, "\"");
+}
+
+static void write_duration(struct buf *buf, int64_t ms)
+{
+    if (ms % 60000 == 0 && ms > 0)
+        buf_printf(buf, "%" PRId64 "m", ms / 60000);
+    else if (ms % 1000 == 0)
+        buf_printf(buf, "%" PRId64 "s", ms / 1000);
+    else
+        buf_printf(buf, "%" PRId64 "ms", ms);
+}
+
+static void write_account(struct buf *buf, const char *key, const struct inventory_account *account)
+{
+    if (!account->user)
+        return;
+    buf_printf(buf, "%s: { user: ", key);
+    write_text(buf, account->user);
+    buf_add(buf, account->password_file ? ", password_file: " : ", password_env: ");
+    write_text(buf, account->password_file ? account->password_file : account->password_env);
+    buf_add(buf, " }\n");
+}
+
+static void write_list(struct buf *buf, char *const *texts, size_t count)
+{
+    buf_add(buf, "[ ");
+    for (size_t i = 0; i < count; i++) {
+        buf_add(buf, i ? ", " : "");
+        write_text(buf, texts[i]);
+    }
+    buf_add(buf, " ]");
+}
+
+/* Nothing when all of it is the default. */
+static void write_policy(struct buf *buf, const struct inventory_policy *policy)
+{
+    if (policy->freeze_cap == default_policy.freeze_cap && policy->accept_count == 0 &&
+        policy->freeze_timeout_ms == default_policy.freeze_timeout_ms &&
+        policy->move_timeout_ms == default_policy.move_timeout_ms &&
+        policy->max_lag_ms == default_policy.max_lag_ms)
+        return;
+    buf_printf(buf, "policy:\n  freeze_cap: %" PRIu32 "\n  freeze_timeout: ", policy->freeze_cap);
+    write_duration(buf, policy->freeze_timeout_ms);
+    buf_add(buf, "\n  move_timeout: ");
+    write_duration(buf, policy->move_timeout_ms);
+    buf_add(buf, "\n  max_lag: ");
+    write_duration(buf, policy->max_lag_ms);
+    if (policy->accept_count > 0) {
+        buf_add(buf, "\n  accept: ");
+        write_list(buf, policy->accept, policy->accept_count);
+    }
+    buf_add(buf, "\n");
+}
+
+static void write_servers(struct buf *buf, const struct inventory *inventory,
+                          const struct inventory_shard *shard, size_t region)
+{
+    size_t written = 0;
+    for (size_t i = 0; i < shard->server_count; i++) {
+        if (shard->servers[i].region != region)
+            continue;
+        if (written++ == 0) {
+            buf_add(buf, "          - { region: ");
+            write_text(buf, inventory->regions[region]);
+            buf_add(buf, ", hosts: [ ");
+        } else {
+            buf_add(buf, ", ");
+        }
+        write_text(buf, shard->servers[i].name);
+    }
+    if (written > 0)
+        buf_add(buf, " ] }\n");
+}
+
+static void write_shard(struct buf *buf, const struct inventory *inventory, size_t index)
+{
+    const struct inventory_shard *shard = &inventory->shards[index];
+    if (index == 0 || strcmp(shard[-1].deployment, shard->deployment) != 0) {
+        buf_add(buf, "  - name: ");
+        write_text(buf, shard->deployment);
+        buf_add(buf, "\n    shards:\n");
+    }
+    buf_add(buf, "      - name: ");
+    write_text(buf, shard->name);
+    buf_add(buf, "\n        servers:\n");
+    size_t first = shard->server_count > 0 ? shard->servers[0].region : 0;
+    for (size_t i = 0; i < inventory->region_count; i++)
+        write_servers(buf, inventory, shard, (first + i) % inventory->region_count);
+}
+
+void inventory_write(const struct inventory *inventory, struct buf *buf)
+{
+    buf_add(buf, "promise: { rto: ");
+    write_duration(buf, inventory->promise_rto_ms);
+    buf_add(buf, ", rpo: ");
+    write_duration(buf, inventory->promise_rpo_ms);
+    buf_add(buf, " }\nregions: ");
+    write_list(buf, inventory->regions, inventory->region_count);
+    buf_add(buf, "\nstore: ");
+    write_text(buf, inventory->store_url);
+    buf_add(buf, "\n");
+    write_account(buf, "credentials", &inventory->credentials);
+    write_account(buf, "replication", &inventory->replication);
+    write_account(buf, "probe", &inventory->probe);
+    write_policy(buf, &inventory->policy);
+    buf_add(buf, "deployments:\n");
+    for (size_t i = 0; i < inventory->shard_count; i++)
+        write_shard(buf, inventory, i);
+}

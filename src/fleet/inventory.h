@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The fleet file in memory: what the operator declared. Homes and roles are not here; they are
+ * observed. Read once at the start of a command, then immutable: any thread may read it, pointers
+ * into it are good until inventory_free(). 'index' and 'region' are positions in the arrays here.
+ *
+ * Errors are one line with a place, 'holdfast.yaml:12: unknown key ...', and a hint.
+ */
+#ifndef HOLDFAST_FLEET_INVENTORY_H
+#define HOLDFAST_FLEET_INVENTORY_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/secret.h"
+
+#include <stdint.h>
+
+enum {
+    INVENTORY_FILE_MAX = 1024 * 1024, /* bytes */
+    INVENTORY_NAME_MAX = 64,          /* of a region, deployment, shard or check */
+    INVENTORY_REGIONS = 2,
+    INVENTORY_PORT_DEFAULT = 3306,
+};
+
+struct inventory_account {
+    char *user;                         /* NULL: this account is not configured */
+    char *password_file, *password_env; /* as written in the file; one of them is set */
+    struct secret password; /* unset after inventory_parse(), set after inventory_load() */
+    int line;               /* of the fleet file; 0 when made by a program */
+};
+
+struct inventory_policy {
+    uint32_t freeze_cap; /* shards frozen at the same time; 0: the runner's cores */
+    int64_t freeze_timeout_ms;
+    int64_t move_timeout_ms;
+    int64_t max_lag_ms;
+    char **accept; /* ids of readiness checks whose no-go the operator accepts */
+    size_t accept_count, accept_capacity;
+};
+
+struct inventory_server {
+    size_t index; /* in the shard's servers[] */
+    char *name;   /* "host:port", "[::1]:port"; unique in the fleet */
+    char *host;   /* no brackets; lower case */
+    uint16_t port;
+    size_t region; /* index in regions[] */
+};
+
+struct inventory_shard {
+    size_t index; /* in the inventory's shards[] */
+    char *name;   /* unique over all deployments */
+    char *deployment;
+    struct inventory_server *servers; /* at least one */
+    size_t server_count, server_capacity;
+};
+
+struct inventory {
+    int64_t promise_rto_ms, promise_rpo_ms;
+    char *regions[INVENTORY_REGIONS];
+    size_t region_count;
+    char *store_url; /* "file:///directory" */
+    struct inventory_account credentials, replication;
+    struct inventory_account probe; /* optional: user is NULL */
+    struct inventory_policy policy;
+    struct inventory_shard *shards; /* in file order: a deployment's shards are neighbours */
+    size_t shard_count, shard_capacity;
+    char **warnings; /* sentences about what works but should not be so */
+    size_t warning_count, warning_capacity;
+};
+
+/* The fleet file to use: the option's value, else $HOLDFAST_FLEET, else holdfast.yaml here. */
+const char *inventory_path(const char *option);
+
+/* Read the file and the passwords it points to. */
+MUST_CHECK enum status inventory_load(const char *path, struct inventory **ret_inventory,
+                                      struct err *err);
+/* Only the text, no password files; 'path' is for messages. */
+MUST_CHECK enum status inventory_parse(const char *text, size_t length, const char *path,
+                                       struct inventory **ret_inventory, struct err *err);
+/* An empty inventory with the default policy, for programs that build one (fleet discover, lab). */
+struct inventory *inventory_new(void);
+void inventory_free(struct inventory *inventory);
+void inventory_freep(struct inventory **inventory); /* for AUTO() */
+
+/* Append a shard; names are copied, its servers are empty. Valid until the next one is added. */
+struct inventory_shard *inventory_add_shard(struct inventory *inventory, const char *deployment,
+                                            const char *name);
+/* Append a server given as "host", "host:port" or "[v6]:port". ST_INVALID says what is wrong with
+ * the address; the caller knows the place. Does not check for duplicates. */
+MUST_CHECK enum status inventory_add_server(struct inventory_shard *shard, size_t region,
+                                            const char *address, struct err *err);
+
+const struct inventory_shard *inventory_find_shard(const struct inventory *inventory,
+                                                   const char *name); /* or NULL */
+/* false when there is no such region. */
+bool inventory_find_region(const struct inventory *inventory, const char *name, size_t *ret_region);
+const char *const *inventory_warnings(const struct inventory *inventory, size_t *ret_count);
+
+/* Append the fleet file that reads back as this inventory. Passwords stay where they are. */
+void inventory_write(const struct inventory *inventory, struct buf *buf);
+
+#endif

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The fleet file: its keys, and what each may be; see inventory.h. The tables here are the one list
+ * of keys that exists; docs and messages follow them.
+ *
+ * A reader gets the node and what it belongs to; the first error ends the reading. What a failed
+ * reader already put into the inventory is freed with it. */
+#include "fleet/inventory.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "fleet/yaml.h"
+
+#include <search.h>
+#include <string.h>
+
+/* What the readers share besides the inventory. */
+struct reading {
+    void *taken; /* tree of struct taken: names that must not come twice */
+};
+
+struct taken {
+    char *what; /* "server 10.0.1.11:3306" */
+    int line;
+};
+
+struct shard_draft {
+    struct inventory *inventory;
+    struct inventory_shard *shard;
+    int region_lines[INVENTORY_REGIONS]; /* where each region's servers are; 0: not yet */
+};
+
+struct group_draft {
+    struct shard_draft *shard;
+    size_t region;
+};
+
+/* ---- names that must be unique ---- */
+
+static int by_what(const void *left, const void *right)
+{
+    const struct taken *a = left, *b = right;
+    return strcmp(a->what, b->what);
+}
+
+static void free_taken(void *pointer)
+{
+    struct taken *taken = pointer;
+    free(taken->what);
+    free(taken);
+}
+
+static enum status take_name(struct yaml_file *file, const yaml_node_t *node, const char *kind,
+                             const char *name, struct err *err)
+{
+    struct reading *reading = file->context;
+    struct taken *taken = mem_zalloc(sizeof(*taken));
+    taken->what = mem_printf("%s '%s'", kind, name);
+    taken->line = yaml_line(node);
+    struct taken **place = tsearch(taken, &reading->taken, by_what);
+    if (place && *place == taken)
+        return ST_OK;
+    enum status status = place ? yaml_error(file, node, err, "duplicate %s (first in line %d)",
+                                            taken->what, (*place)->line)
+                               : err_set(err, ST_INTERNAL, "out of memory");
+    free_taken(taken);
+    return status;
+}
+
+static enum status read_unique(struct yaml_file *file, yaml_node_t *node, const char *kind,
+                               char **ret_name, struct err *err)
+{
+    enum status status = yaml_read_name(file, node, ret_name, err);
+    return status ? status : take_name(file, node, kind, *ret_name, err);
+}
+
+/* ---- promise, regions, store ---- */
+
+static enum status read_positive_duration(struct yaml_file *file, yaml_node_t *node, void *target,
+                                          struct err *err)
+{
+    int64_t ms = 0;
+    enum status status = yaml_read_duration(file, node, &ms, err);
+    if (status)
+        return status;
+    if (ms == 0)
+        return yaml_error(file, node, err, "'%s' must be longer than 0", file->key);
+    *(int64_t *)target = ms;
+    return ST_OK;
+}
+
+static enum status read_promise(struct yaml_file *file, yaml_node_t *node, void *target,
+                                struct err *err)
+{
+    static const struct yaml_field fields[] = {
+        {"rto", true, offsetof(struct inventory, promise_rto_ms), read_positive_duration},
+        {"rpo", true, offsetof(struct inventory, promise_rpo_ms), yaml_read_duration},
+        {0}};
+    return yaml_read_fields(file, node, fields, target, err);
+}
+
+static enum status read_region(struct yaml_file *file, yaml_node_t *node, void *target,
+                               struct err *err)
+{
+    struct inventory *inventory = target;
+    AUTO_FREE char *name = NULL;
+    enum status status = read_unique(file, node, "region", &name, err);
+    if (status)
+        return status;
+    if (inventory->region_count < INVENTORY_REGIONS)
+        inventory->regions[inventory->region_count++] = take_pointer(name);
+    return ST_OK;
+}
+
+static enum status read_regions(struct yaml_file *file, yaml_node_t *node, void *target,
+                                struct err *err)
+{
+    struct inventory *inventory = target;
+    if (inventory->region_count == INVENTORY_REGIONS)
+        return ST_OK; /* need_regions() was here first */
+    enum status status = yaml_read_items(file, node, read_region, inventory, err);
+    if (status)
+        return status;
+    size_t count = (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
+    if (count != INVENTORY_REGIONS)
+        return yaml_error(file, node, err, "'regions' must name exactly %d core regions, not %zu",
+                          INVENTORY_REGIONS, count);
+    return ST_OK;
+}
+
+/* The deployments refer to regions, but nobody is made to write them in this order. */
+static enum status need_regions(struct yaml_file *file, struct inventory *inventory,
+                                struct err *err)
+{
+    yaml_node_t *node = yaml_find(file, yaml_root(file), "regions");
+    if (!node)
+        return yaml_error(file, yaml_root(file), err, "the file lacks the key 'regions'");
+    const char *key = file->key;
+    bool in_list = file->in_list;
+    file->key = "regions";
+    file->in_list = false;
+    enum status status = read_regions(file, node, inventory, err);
+    file->key = key;
+    file->in_list = in_list;
+    return status;
+}
+
+static enum status read_store(struct yaml_file *file, yaml_node_t *node, void *target,
+                              struct err *err)
+{
+    static const char scheme[] = "file:///";
+    char shown[YAML_SHOWN_MAX];
+    AUTO_FREE char *url = NULL;
+    enum status status = yaml_read_text(file, node, &url, err);
+    if (status)
+        return status;
+    if (strncmp(url, "etcd:", 5) == 0)
+        return yaml_error(file, node, err, "this version has no etcd store; use file:///DIRECTORY");
+    if (strncmp(url, scheme, strlen(scheme)) != 0 || !url[strlen(scheme)])
+        return yaml_error(file, node, err, "'store': '%s' is not like file:///DIRECTORY (absolute)",
+                          yaml_show(node, shown));
+    *(char **)target = take_pointer(url);
+    return ST_OK;
+}
+
+/* ---- accounts ---- */
+
+static enum status refuse_password(struct yaml_file *file, yaml_node_t *node, UNUSED void *target,
+                                   struct err *err)
+{
+    enum status status =
+        yaml_error(file, node, err, "a password must not be in this file; use password_file");
+    err_hint(err, "write it into a file of mode 0600 and say 'password_file: PATH', relative to "
+                  "this file, or 'password_env: NAME'");
+    return status;
+}
+
+static enum status read_password_file(struct yaml_file *file, yaml_node_t *node, void *target,
+                                      struct err *err)
+{
+    struct inventory_account *account = target;
+    account->line = yaml_line(node);
+    return yaml_read_text(file, node, &account->password_file, err);
+}
+
+static enum status read_password_env(struct yaml_file *file, yaml_node_t *node, void *target,
+                                     struct err *err)
+{
+    struct inventory_account *account = target;
+    account->line = yaml_line(node);
+    return yaml_read_name(file, node, &account->password_env, err);
+}
+
+static enum status read_account(struct yaml_file *file, yaml_node_t *node, void *target,
+                                struct err *err)
+{
+    static const struct yaml_field fields[] = {
+        {"user", true, offsetof(struct inventory_account, user), yaml_read_text},
+        {"password_file", false, 0, read_password_file},
+        {"password_env", false, 0, read_password_env},
+        {"password", false, 0, refuse_password},
+        {0}};
+    const struct inventory_account *account = target;
+    enum status status = yaml_read_fields(file, node, fields, target, err);
+    if (status)
+        return status;
+    if (account->password_file && account->password_env)
+        return yaml_error(file, node, err, "'%s' has both password_file and password_env",
+                          file->key);
+    if (!account->password_file && !account->password_env)
+        return yaml_error(file, node, err, "'%s' lacks the key 'password_file' (or 'password_env')",
+                          file->key);
+    return ST_OK;
+}
+
+/* ---- policy ---- */
+
+static enum status read_accepted(struct yaml_file *file, yaml_node_t *node, void *target,
+                                 struct err *err)
+{
+    struct inventory_policy *policy = target;
+    char *name = NULL;
+    enum status status = yaml_read_name(file, node, &name, err);
+    if (status)
+        return status;
+    VEC_PUSH(policy->accept, policy->accept_count, policy->accept_capacity, name);
+    return ST_OK;
+}
+
+static enum status read_accept(struct yaml_file *file, yaml_node_t *node, void *target,
+                               struct err *err)
+{
+    if (node->type == YAML_SEQUENCE_NODE &&
+        node->data.sequence.items.start == node->data.sequence.items.top)
+        return ST_OK; /* accepting nothing may be said */
+    return yaml_read_items(file, node, read_accepted, target, err);
+}
+
+static enum status read_policy(struct yaml_file *file, yaml_node_t *node, void *target,
+                               struct err *err)
+{
+    static const struct yaml_field fields[] = {
+        {"freeze_cap", false, offsetof(struct inventory_policy, freeze_cap), yaml_read_number},
+        {"freeze_timeout", false, offsetof(struct inventory_policy, freeze_timeout_ms),
+         read_positive_duration},
+        {"move_timeout", false, offsetof(struct inventory_policy, move_timeout_ms),
+         read_positive_duration},
+        {"max_lag", false, offsetof(struct inventory_policy, max_lag_ms), read_positive_duration},
+        {"accept", false, 0, read_accept},
+        {0}};
+    const struct inventory_policy *policy = target;
+    enum status status = yaml_read_fields(file, node, fields, target, err);
+    if (status)
+        return status;
+    if (policy->freeze_timeout_ms >= policy->move_timeout_ms)
+        return yaml_error(file, node, err,
+                          "'policy': freeze_timeout (%lldms) must be shorter than move_timeout "
+                          "(%lldms)",
+                          (long long)policy->freeze_timeout_ms, (long long)policy->move_timeout_ms);
+    return ST_OK;
+}
+
+/* ---- deployments, shards, servers ---- */
+
+static enum status read_host(struct yaml_file *file, yaml_node_t *node, void *target,
+                             struct err *err)
+{
+    const struct group_draft *group = target;
+    struct inventory_shard *shard = group->shard->shard;
+    struct err why = ERR_INIT;
+    AUTO_FREE char *address = NULL;
+    enum status status = yaml_read_text(file, node, &address, err);
+    if (status)
+        return status;
+    if (inventory_add_server(shard, 0, address, &why))
+        return yaml_error(file, node, err, "'hosts': %s", why.text);
+    return take_name(file, node, "server", shard->servers[shard->server_count - 1].name, err);
+}
+
+static enum status read_hosts(struct yaml_file *file, yaml_node_t *node, void *target,
+                              struct err *err)
+{
+    return yaml_read_items(file, node, read_host, target, err);
+}
+
+static enum status read_server_region(struct yaml_file *file, yaml_node_t *node, void *target,
+                                      struct err *err)
+{
+    struct group_draft *group = target;
+    const struct inventory *inventory = group->shard->inventory;
+    int *lines = group->shard->region_lines;
+    AUTO_FREE char *name = NULL;
+    enum status status = yaml_read_name(file, node, &name, err);
+    if (status)
+        return status;
+    if (!inventory_find_region(inventory, name, &group->region)) {
+        const char *closest =
+            yaml_closest(name, (const char *const *)inventory->regions, inventory->region_count);
+        if (closest)
+            return yaml_error(file, node, err, "unknown region '%s' (did you mean '%s'?)", name,
+                              closest);
+        return yaml_error(file, node, err, "unknown region '%s'; 'regions' names '%s' and '%s'",
+                          name, inventory->regions[0], inventory->regions[1]);
+    }
+    if (lines[group->region])
+        return yaml_error(file, node, err,
+                          "region '%s' comes twice in this shard (first in line %d)", name,
+                          lines[group->region]);
+    lines[group->region] = yaml_line(node);
+    return ST_OK;
+}
+
+static enum status read_group(struct yaml_file *file, yaml_node_t *node, void *target,
+                              struct err *err)
+{
+    static const struct yaml_field fields[] = {
+        {"region", true, 0, read_server_region}, {"hosts", true, 0, read_hosts}, {0}};
+    struct group_draft group = {.shard = target};
+    struct inventory_shard *shard = group.shard->shard;
+    size_t first = shard->server_count;
+    enum status status = yaml_read_fields(file, node, fields, &group, err);
+    for (size_t i = first; i < shard->server_count; i++)
+        shard->servers[i].region = group.region;
+    return status;
+}
+
+static enum status read_servers(struct yaml_file *file, yaml_node_t *node, void *target,
+                                struct err *err)
+{
+    return yaml_read_items(file, node, read_group, target, err);
+}
+
+static enum status read_shard_name(struct yaml_file *file, yaml_node_t *node, void *target,
+                                   struct err *err)
+{
+    struct shard_draft *draft = target;
+    return read_unique(file, node, "shard", &draft->shard->name, err);
+}
+
+static enum status read_shard(struct yaml_file *file, yaml_node_t *node, void *target,
+                              struct err *err)
+{
+    static const struct yaml_field fields[] = {
+        {"name", true, 0, read_shard_name}, {"servers", true, 0, read_servers}, {0}};
+    struct inventory *inventory = target;
+    struct shard_draft draft = {inventory, inventory_add_shard(inventory, NULL, NULL), {0}};
+    return yaml_read_fields(file, node, fields, &draft, err);
+}
+
+struct deployment_draft {
+    struct inventory *inventory;
+    char *name;
+};
+
+static enum status read_deployment_name(struct yaml_file *file, yaml_node_t *node, void *target,
+                                        struct err *err)
+{
+    struct deployment_draft *draft = target;
+    return read_unique(file, node, "deployment", &draft->name, err);
+}
+
+static enum status read_shards(struct yaml_file *file, yaml_node_t *node, void *target,
+                               struct err *err)
+{
+    struct deployment_draft *draft = target;
+    return yaml_read_items(file, node, read_shard, draft->inventory, err);
+}
+
+static enum status read_deployment(struct yaml_file *file, yaml_node_t *node, void *target,
+                                   struct err *err)
+{
+    static const struct yaml_field fields[] = {
+        {"name", true, 0, read_deployment_name}, {"shards", true, 0, read_shards}, {0}};
+    struct deployment_draft draft = {.inventory = target};
+    size_t first = draft.inventory->shard_count;
+    enum status status = yaml_read_fields(file, node, fields, &draft, err);
+    for (size_t i = first; i < draft.inventory->shard_count; i++)
+        draft.inventory->shards[i].deployment = mem_strdup(draft.name);
+    free(draft.name);
+    return status;
+}
+
+static enum status read_deployments(struct yaml_file *file, yaml_node_t *node, void *target,
+                                    struct err *err)
+{
+    enum status status = need_regions(file, target, err);
+    return status ? status : yaml_read_items(file, node, read_deployment, target, err);
+}
+
+/* ---- the file ---- */
+
+/* clang-format off */
+static const struct yaml_field root_fields[] = {
+    {"promise",     true,  0,                                       read_promise},
+    {"regions",     true,  0,                                       read_regions},
+    {"store",       true,  offsetof(struct inventory, store_url),   read_store},
+    {"credentials", true,  offsetof(struct inventory, credentials), read_account},
+    {"replication", true,  offsetof(struct inventory, replication), read_account},
+    {"probe",       false, offsetof(struct inventory, probe),       read_account},
+    {"policy",      false, offsetof(struct inventory, policy),      read_policy},
+    {"deployments", true,  0,                                       read_deployments},
+    {0}};
+/* clang-format on */
+
+enum status inventory_parse(const char *text, size_t length, const char *path,
+                            struct inventory **ret_inventory, struct err *err)
+{
+    if (length > INVENTORY_FILE_MAX)
+        return err_set(err, ST_INVALID, "%s: larger than %d bytes", path, INVENTORY_FILE_MAX);
+    AUTO(inventory_freep) struct inventory *inventory = inventory_new();
+    AUTO(yaml_file_close) struct yaml_file file = {0};
+    struct reading reading = {0};
+    enum status status = yaml_file_open(&file, path, text, length, err);
+    file.context = &reading;
+    if (!status)
+        status = yaml_read_fields(&file, yaml_root(&file), root_fields, inventory, err);
+    tdestroy(reading.taken, free_taken);
+    if (!status)
+        *ret_inventory = take_pointer(inventory);
+    return status;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the fleet is at this moment: every server asked once, all side by side on one thread; a
+ * dead or hanging server costs the deadline once. Homes and roles are derived, never configured.
+ * An observation is immutable once made; any thread may read it.
+ */
+#ifndef HOLDFAST_FLEET_OBSERVATION_H
+#define HOLDFAST_FLEET_OBSERVATION_H
+
+#include "base/clock.h"
+#include "fleet/inventory.h"
+#include "sql/flavour.h"
+
+/* X(id, text) */
+#define SERVER_ROLE_TABLE(X)                                                                       \
+    X(ROLE_UNKNOWN, "unknown")   /* does not answer */                                             \
+    X(ROLE_PRIMARY, "primary")   /* writable, replicates from nobody */                            \
+    X(ROLE_REPLICA, "replica")   /* of a server of its own region */                               \
+    X(ROLE_RELAY, "relay")       /* of a server of the other region */                             \
+    X(ROLE_FENCED, "fenced")     /* read-only and replicates from nobody */                        \
+    X(ROLE_CONFLICT, "conflict") /* writable although it replicates */
+
+enum server_role {
+#define X(id, text) id,
+    SERVER_ROLE_TABLE(X)
+#undef X
+    SERVER_ROLES
+};
+
+const char *server_role_name(enum server_role role);
+
+struct server_observation {
+    const struct inventory_server *server;
+    enum status status; /* ST_OK: it answered */
+    struct err err;
+    const struct sql_flavour *flavour; /* NULL unless it answered */
+    struct sql_server_state state;
+    enum server_role role;
+    const struct server_observation *source; /* in the same shard; NULL: none, or a stranger */
+    double answer_ms;
+    /* How long after being asked it had everything that the primary had then; -1 unknown (no
+     * primary, not replicating, or not within the deadline). Set by observe_lag(). */
+    double lag_ms;
+};
+
+struct shard_observation {
+    const struct inventory_shard *shard;
+    struct server_observation *servers; /* as in shard->servers */
+    const struct server_observation *primary; /* the only writable one; NULL: none or several */
+    size_t writable_count;
+    /* The server of 'region' that replicates from the primary across regions; NULL: none. */
+    const struct server_observation *relays[INVENTORY_REGIONS];
+};
+
+struct fleet_observation {
+    struct shard_observation *shards;
+    size_t count;
+};
+
+/* Ask all servers of the shards (NULL: of all shards). Fails only on misuse: what does not answer
+ * is part of the observation. Connections are closed afterwards. */
+void fleet_observe(const struct inventory *fleet, const struct inventory_shard *const *shards,
+                   size_t count, nsec deadline, struct fleet_observation *ret);
+/* Second look: how far behind is each replica, in milliseconds. */
+void fleet_observe_lag(const struct inventory *fleet, struct fleet_observation *observation,
+                       nsec deadline);
+void fleet_observation_release(struct fleet_observation *observation);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Routes as JSON in the store; see route.h. Unknown keys are kept out: a newer Holdfast that needs
+ * more than this one knows must use another key. */
+#include "fleet/route.h"
+
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "store/store.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    bool is_writable;
+} states[] = {
+#define X(name, text, writable) {text, writable},
+    SHARD_STATE_TABLE(X)
+#undef X
+};
+
+const char *shard_state_name(enum shard_state state)
+{
+    INVARIANT((unsigned)state < SHARD_STATES);
+    return states[state].name;
+}
+
+bool shard_state_is_writable(enum shard_state state)
+{
+    INVARIANT((unsigned)state < SHARD_STATES);
+    return states[state].is_writable;
+}
+
+char *route_key(const char *shard)
+{
+    return mem_printf("shards/%s", shard);
+}
+
+char *route_encode(const struct route *route)
+{
+    json_t *object = json_pack(
+        "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "state", shard_state_name(route->state),
+        "epoch", (json_int_t)route->epoch, "home", route->home, "primary", route->primary, "run",
+        route->run, "target", route->target, "old_primary", route->old_primary, "new_primary",
+        route->new_primary, "runs_events", (int)route->runs_events);
+    INVARIANT(object);
+    char *text = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    INVARIANT(text);
+    return text;
+}
+
+static bool decode_state(const char *name, enum shard_state *ret)
+{
+    for (unsigned i = 0; i < SHARD_STATES; i++) {
+        if (strcmp(states[i].name, name) != 0)
+            continue;
+        *ret = (enum shard_state)i;
+        return true;
+    }
+    return false;
+}
+
+static bool copy_text(char *to, const char *from)
+{
+    return snprintf(to, ROUTE_NAME_MAX, "%s", from) < ROUTE_NAME_MAX;
+}
+
+enum status route_decode(const char *text, struct route *ret, struct err *err)
+{
+    json_error_t where;
+    json_t *object = json_loads(text, 0, &where);
+    const char *state, *home, *primary, *run, *target, *old_primary, *new_primary;
+    json_int_t epoch = 0;
+    int runs_events = 0;
+    struct route route = {0};
+    bool is_good =
+        object &&
+        json_unpack(object, "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "state", &state,
+                    "epoch", &epoch, "home", &home, "primary", &primary, "run", &run, "target",
+                    &target, "old_primary", &old_primary, "new_primary", &new_primary,
+                    "runs_events", &runs_events) == 0 &&
+        epoch >= 0 && decode_state(state, &route.state) && copy_text(route.home, home) &&
+        copy_text(route.primary, primary) && copy_text(route.run, run) &&
+        copy_text(route.target, target) && copy_text(route.old_primary, old_primary) &&
+        copy_text(route.new_primary, new_primary);
+    json_decref(object);
+    if (!is_good)
+        return err_set(err, ST_INVALID, "the store holds a route that does not read: %.200s", text);
+    route.epoch = (uint64_t)epoch;
+    route.runs_events = runs_events;
+    *ret = route;
+    return ST_OK;
+}
+
+enum status route_load(struct store *store, const char *shard, nsec deadline, struct route *ret,
+                       struct err *err)
+{
+    AUTO_FREE char *key = route_key(shard);
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    enum status status = store_get(store, key, deadline, &entry, err);
+    if (status)
+        return status;
+    if (route_decode(entry.value, ret, err))
+        return err_wrap(err, "route of shard %s", shard);
+    ret->revision = (uint64_t)entry.mod_rev;
+    return ST_OK;
+}

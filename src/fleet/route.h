@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The route of a shard: its record in the coordination store, key "shards/NAME". It says where
+ * the shard's writes go and how far a move has got; it is the truth that a successor starts from.
+ * Written only by compare-and-set on its own revision and on the run lock (the fencing token).
+ */
+#ifndef HOLDFAST_FLEET_ROUTE_H
+#define HOLDFAST_FLEET_ROUTE_H
+
+#include "base/clock.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct store;
+
+/* 'writable': the primary accepts writes in this state. */
+#define SHARD_STATE_TABLE(X)                                                                       \
+    X(SHARD_SERVING, "serving", true)                                                              \
+    X(SHARD_PREPARING, "preparing", true)                                                          \
+    X(SHARD_FROZEN, "frozen", false)                                                               \
+    X(SHARD_PROMOTING, "promoting", false)                                                         \
+    X(SHARD_REDIRECTING, "redirecting", true)                                                      \
+    X(SHARD_UNDOING, "undoing", false)
+
+enum shard_state {
+#define X(name, text, writable) name,
+    SHARD_STATE_TABLE(X)
+#undef X
+    SHARD_STATES
+};
+
+const char *shard_state_name(enum shard_state state);
+bool shard_state_is_writable(enum shard_state state);
+
+enum { ROUTE_NAME_MAX = 256 };
+
+struct route {
+    enum shard_state state;
+    uint64_t epoch;                   /* +1 whenever the primary changes */
+    char home[ROUTE_NAME_MAX];        /* region */
+    char primary[ROUTE_NAME_MAX];     /* "host:port" */
+    char run[ROUTE_NAME_MAX];         /* the run that moves it; "" while serving */
+    char target[ROUTE_NAME_MAX];      /* region it moves to; "" while serving */
+    char old_primary[ROUTE_NAME_MAX]; /* both ends of the move; "" while serving */
+    char new_primary[ROUTE_NAME_MAX];
+    bool runs_events;                 /* the old primary's event scheduler was on */
+    uint64_t revision;                /* of the record; 0: not in the store yet */
+};
+
+/* Read a shard's route. ST_NOT_FOUND when Holdfast never moved it. */
+MUST_CHECK enum status route_load(struct store *store, const char *shard, nsec deadline,
+                                  struct route *ret, struct err *err);
+/* JSON text of the record; the caller frees. */
+char *route_encode(const struct route *route);
+MUST_CHECK enum status route_decode(const char *text, struct route *ret, struct err *err);
+char *route_key(const char *shard); /* the caller frees */
+
+#endif

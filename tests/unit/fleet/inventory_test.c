@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Units of fleet/inventory: what a good file means, and the exact message for each bad one. */
+#include "fleet/inventory.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "os/file.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+/* Lines 1 to 5 of most files below. */
+#define HEAD                                                                                       \
+    "promise: { rto: 30s, rpo: 5s }\n"                                                             \
+    "regions: [ west, east ]\n"                                                                    \
+    "store: file:///var/lib/holdfast\n"                                                            \
+    "credentials: { user: holdfast, password_file: holdfast.password }\n"                          \
+    "replication: { user: repl, password_file: repl.password }\n"
+/* Lines 6 to 12. */
+#define SHARDS                                                                                     \
+    "deployments:\n"                                                                               \
+    "  - name: orders\n"                                                                           \
+    "    shards:\n"                                                                                \
+    "      - name: orders-0\n"                                                                     \
+    "        servers:\n"                                                                           \
+    "          - { region: west, hosts: [ 10.0.1.11:3306, 10.0.1.12:3307 ] }\n"                    \
+    "          - { region: east, hosts: [ 10.0.2.11, db-2.example.com:3308 ] }\n"
+/* The same but for the list of hosts, in line 6. */
+#define ONE_SHARD(servers)                                                                         \
+    HEAD "deployments: [ { name: d, shards: [ { name: s, servers: " servers " } ] } ]\n"
+#define HOSTS(hosts) ONE_SHARD("[ { region: west, hosts: " hosts " } ]")
+
+static struct inventory *parse(const char *text)
+{
+    struct inventory *inventory = NULL;
+    struct err err = ERR_INIT;
+    if (inventory_parse(text, strlen(text), "holdfast.yaml", &inventory, &err))
+        fail_msg("%s", err.text);
+    return inventory;
+}
+
+static void assert_refused(const char *text, const char *message)
+{
+    struct inventory *inventory = NULL;
+    struct err err = ERR_INIT;
+    enum status status = inventory_parse(text, strlen(text), "holdfast.yaml", &inventory, &err);
+    if (status == ST_OK)
+        fail_msg("accepted:\n%s", text);
+    assert_string_equal(err.text, message);
+    assert_int_equal(status, ST_INVALID);
+    assert_null(inventory);
+}
+
+struct bad_file {
+    const char *text, *message;
+};
+
+static void refuse_all(const struct bad_file *files, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        assert_refused(files[i].text, files[i].message);
+}
+
+static void good_file_is_read_in_order(UNUSED void **state)
+{
+    AUTO(inventory_freep) struct inventory *inventory = parse(HEAD SHARDS);
+    assert_int_equal(inventory->promise_rto_ms, 30000);
+    assert_int_equal(inventory->promise_rpo_ms, 5000);
+    assert_int_equal(inventory->region_count, 2);
+    assert_string_equal(inventory->regions[1], "east");
+    assert_string_equal(inventory->store_url, "file:///var/lib/holdfast");
+    assert_string_equal(inventory->credentials.user, "holdfast");
+    assert_string_equal(inventory->replication.password_file, "repl.password");
+    assert_null(inventory->probe.user);
+    assert_int_equal(inventory->shard_count, 1);
+    const struct inventory_shard *shard = inventory_find_shard(inventory, "orders-0");
+    assert_ptr_equal(shard, &inventory->shards[0]);
+    assert_string_equal(shard->deployment, "orders");
+    assert_int_equal(shard->server_count, 4);
+    assert_string_equal(shard->servers[1].name, "10.0.1.12:3307");
+    assert_string_equal(shard->servers[2].name, "10.0.2.11:3306");
+    assert_string_equal(shard->servers[3].host, "db-2.example.com");
+    assert_int_equal(shard->servers[3].port, 3308);
+    assert_int_equal(shard->servers[1].region, 0);
+    assert_int_equal(shard->servers[3].region, 1);
+    assert_int_equal(shard->servers[3].index, 3);
+    assert_null(inventory_find_shard(inventory, "orders-1"));
+}
+
+static void policy_and_probe_are_optional_with_defaults(UNUSED void **state)
+{
+    AUTO(inventory_freep) struct inventory *plain = parse(HEAD SHARDS);
+    assert_int_equal(plain->policy.freeze_cap, 0);
+    assert_int_equal(plain->policy.freeze_timeout_ms, 500);
+    assert_int_equal(plain->policy.move_timeout_ms, 10000);
+    assert_int_equal(plain->policy.max_lag_ms, 1000);
+    AUTO(inventory_freep)
+    struct inventory *inventory =
+        parse(HEAD "probe: { user: holdfast_probe, password_env: PROBE_PASSWORD }\n"
+                   "policy: { freeze_cap: 3, freeze_timeout: 250ms, move_timeout: 1m, "
+                   "max_lag: 2s, accept: [ super-accounts, disk ] }\n" SHARDS);
+    assert_string_equal(inventory->probe.password_env, "PROBE_PASSWORD");
+    assert_int_equal(inventory->policy.freeze_cap, 3);
+    assert_int_equal(inventory->policy.freeze_timeout_ms, 250);
+    assert_int_equal(inventory->policy.move_timeout_ms, 60000);
+    assert_int_equal(inventory->policy.max_lag_ms, 2000);
+    assert_int_equal(inventory->policy.accept_count, 2);
+    assert_string_equal(inventory->policy.accept[1], "disk");
+}
+
+static void keys_may_come_in_any_order(UNUSED void **state)
+{
+    AUTO(inventory_freep)
+    struct inventory *inventory = parse("deployments:\n"
+                                        "- shards:\n"
+                                        "  - servers: [ { hosts: [ a, b ], region: east } ]\n"
+                                        "    name: s\n"
+                                        "  name: d\n" HEAD);
+    assert_string_equal(inventory->shards[0].deployment, "d");
+    assert_string_equal(inventory->shards[0].name, "s");
+    assert_int_equal(inventory->shards[0].servers[1].region, 1);
+}
+
+static void addresses_are_normalised(UNUSED void **state)
+{
+    AUTO(inventory_freep)
+    struct inventory *inventory = parse(HOSTS("[ DB1.Example, '[0:0::1]:3307', '[fe80::A]' ]"));
+    const struct inventory_server *servers = inventory->shards[0].servers;
+    assert_string_equal(servers[0].name, "db1.example:3306");
+    assert_string_equal(servers[1].name, "[::1]:3307");
+    assert_string_equal(servers[1].host, "::1");
+    assert_string_equal(servers[2].name, "[fe80::a]:3306");
+}
+
+static void keys_are_checked_with_file_and_line(UNUSED void **state)
+{
+    static const struct bad_file files[] = {
+        {"prmise: { rto: 30s }\n",
+         "holdfast.yaml:1: unknown key 'prmise' (did you mean 'promise'?)"},
+        {"\n\nwitness: x\n", "holdfast.yaml:3: unknown key 'witness'"},
+        {"promise: { rto: 30s, rpoo: 5s }\n",
+         "holdfast.yaml:1: unknown key 'rpoo' (did you mean 'rpo'?)"},
+        {HEAD "store: file:///x\n", "holdfast.yaml:6: duplicate key 'store' (first in line 3)"},
+        {"promise: { rto: 30s, rto: 5s }\n",
+         "holdfast.yaml:1: duplicate key 'rto' (first in line 1)"},
+        {"# c\npromise:\n  rto: 30s\n", "holdfast.yaml:3: 'promise' lacks the key 'rpo'"},
+        {HEAD, "holdfast.yaml:1: the file lacks the key 'deployments'"},
+        {"deployments: []\n", "holdfast.yaml:1: the file lacks the key 'regions'"},
+        {HEAD "deployments:\n  - name: a\n",
+         "holdfast.yaml:7: an item of 'deployments' lacks the key 'shards'"},
+        {HEAD "deployments:\n  - shards:\n    - servers: [ { region: west, hosts: [ a ] } ]\n",
+         "holdfast.yaml:8: an item of 'shards' lacks the key 'name'"},
+        {ONE_SHARD("[ { hosts: [ a ] } ]"),
+         "holdfast.yaml:6: an item of 'servers' lacks the key 'region'"},
+        {"[ a, b ]: c\n", "holdfast.yaml:1: a key must be a single word"},
+        {"\"pro\\nmise\": c\n",
+         "holdfast.yaml:1: unknown key 'pro?mise' (did you mean 'promise'?)"},
+    };
+    refuse_all(files, ARRAY_SIZE(files));
+}
+
+static void kinds_of_values_are_checked(UNUSED void **state)
+{
+    static const struct bad_file files[] = {
+        {"", "holdfast.yaml:1: the file is empty"},
+        {"# only a comment\n", "holdfast.yaml:1: the file is empty"},
+        {"hello\n", "holdfast.yaml:1: the file must be keys with values, not a single value"},
+        {"promise: 30s\n",
+         "holdfast.yaml:1: 'promise' must be keys with values, not a single value"},
+        {"promise:\nregions: [ a, b ]\n",
+         "holdfast.yaml:1: 'promise' must be keys with values, but nothing follows"},
+        {"regions: west\n", "holdfast.yaml:1: 'regions' must be a list, not a single value"},
+        {"regions: [ [ west ] ]\n",
+         "holdfast.yaml:1: an item of 'regions' must be a single value, not a list"},
+        {"store: { a: b }\n",
+         "holdfast.yaml:1: 'store' must be a single value, not keys with values"},
+        {HEAD "deployments: [ orders ]\n",
+         "holdfast.yaml:6: an item of 'deployments' must be keys with values, not a single value"},
+        {"regions: []\n", "holdfast.yaml:1: 'regions' must not be empty"},
+        {HEAD "deployments: []\n", "holdfast.yaml:6: 'deployments' must not be empty"},
+        {HEAD "deployments:\n- name: d\n  shards: []\n",
+         "holdfast.yaml:8: 'shards' must not be empty"},
+        {ONE_SHARD("[]"), "holdfast.yaml:6: 'servers' must not be empty"},
+        {HOSTS("[]"), "holdfast.yaml:6: 'hosts' must not be empty"},
+        {"store: ''\n", "holdfast.yaml:1: 'store' must not be empty"},
+        {"store: \"a\\tb\"\n", "holdfast.yaml:1: 'store' contains a control character"},
+        {"store: \"a\\0b\"\n", "holdfast.yaml:1: 'store' contains a NUL byte"},
+    };
+    refuse_all(files, ARRAY_SIZE(files));
+}
+
+static void values_are_checked(UNUSED void **state)
+{
+#define DURATION(text) "promise:\n  rto: " text "\n"
+#define ACCOUNT(text) "credentials: { " text " }\n"
+    static const struct bad_file files[] = {
+        {DURATION("30"),
+         "holdfast.yaml:2: 'rto': '30' is not a duration; write 500ms, 30s, 5m or 1h"},
+        {DURATION("-1s"),
+         "holdfast.yaml:2: 'rto': '-1s' is not a duration; write 500ms, 30s, 5m or 1h"},
+        {DURATION("1.5s"),
+         "holdfast.yaml:2: 'rto': '1.5s' is not a duration; write 500ms, 30s, 5m or 1h"},
+        {DURATION("9999999999999999999s"),
+         "holdfast.yaml:2: 'rto': '9999999999999999999s' is not a duration; "
+         "write 500ms, 30s, 5m or 1h"},
+        {DURATION("169h"), "holdfast.yaml:2: 'rto': '169h' is longer than 168h"},
+        {DURATION("0s"), "holdfast.yaml:2: 'rto' must be longer than 0"},
+        {"regions: [ west ]\n",
+         "holdfast.yaml:1: 'regions' must name exactly 2 core regions, not 1"},
+        {"regions: [ a, b, c ]\n",
+         "holdfast.yaml:1: 'regions' must name exactly 2 core regions, not 3"},
+        {"regions:\n  - west\n  - west\n",
+         "holdfast.yaml:3: duplicate region 'west' (first in line 2)"},
+        {"regions: [ we/st, east ]\n", "holdfast.yaml:1: an item of 'regions': 'we/st' may only "
+                                       "have letters, digits, '_', '.', '-'"},
+        {"store: file:data\n",
+         "holdfast.yaml:1: 'store': 'file:data' is not like file:///DIRECTORY (absolute)"},
+        {"store: etcd://10.0.0.1:2379\n",
+         "holdfast.yaml:1: this version has no etcd store; use file:///DIRECTORY"},
+        {ACCOUNT("user: a, password: b"),
+         "holdfast.yaml:1: a password must not be in this file; use password_file"},
+        {ACCOUNT("user: a"),
+         "holdfast.yaml:1: 'credentials' lacks the key 'password_file' (or 'password_env')"},
+        {ACCOUNT("password_file: a"), "holdfast.yaml:1: 'credentials' lacks the key 'user'"},
+        {ACCOUNT("user: a, password_file: b, password_env: C"),
+         "holdfast.yaml:1: 'credentials' has both password_file and password_env"},
+        {"policy: { freeze_cap: -1 }\n",
+         "holdfast.yaml:1: 'freeze_cap': '-1' is not a whole number up to 4294967295"},
+        {"policy: { freeze_timeout: 10s }\n", "holdfast.yaml:1: 'policy': freeze_timeout (10000ms) "
+                                              "must be shorter than move_timeout (10000ms)"},
+    };
+    refuse_all(files, ARRAY_SIZE(files));
+}
+
+static void servers_are_checked(UNUSED void **state)
+{
+    static const struct bad_file files[] = {
+        {HOSTS("[ 'a:0' ]"), "holdfast.yaml:6: 'hosts': port '0' is not a number from 1 to 65535"},
+        {HOSTS("[ 'a:65536' ]"),
+         "holdfast.yaml:6: 'hosts': port '65536' is not a number from 1 to 65535"},
+        {HOSTS("[ 'a:' ]"), "holdfast.yaml:6: 'hosts': port '' is not a number from 1 to 65535"},
+        {HOSTS("[ 'a:33x' ]"),
+         "holdfast.yaml:6: 'hosts': port '33x' is not a number from 1 to 65535"},
+        {HOSTS("[ ':3306' ]"), "holdfast.yaml:6: 'hosts': a host has 1 to 253 characters"},
+        {HOSTS("[ 10.0.0.256 ]"), "holdfast.yaml:6: 'hosts': '10.0.0.256' is not an IPv4 address"},
+        {HOSTS("[ a/b ]"), "holdfast.yaml:6: 'hosts': 'a/b' is not a host name"},
+        {HOSTS("[ '::1' ]"),
+         "holdfast.yaml:6: 'hosts': '::1': write an IPv6 address as \"[::1]:3306\""},
+        {HOSTS("[ '[::1]3306' ]"), "holdfast.yaml:6: 'hosts': '[::1]3306' is not like [::1]:3306"},
+        {HOSTS("[ '[::g]:3306' ]"), "holdfast.yaml:6: 'hosts': '::g' is not an IPv6 address"},
+        {HOSTS("[ a,\n b, 'A:3306' ]"),
+         "holdfast.yaml:7: duplicate server 'a:3306' (first in line 6)"},
+        {ONE_SHARD("[ { region: wset, hosts: [ a ] } ]"),
+         "holdfast.yaml:6: unknown region 'wset'; 'regions' names 'west' and 'east'"},
+        {ONE_SHARD("[ { region: wesst, hosts: [ a ] } ]"),
+         "holdfast.yaml:6: unknown region 'wesst' (did you mean 'west'?)"},
+        {ONE_SHARD("[ { region: west, hosts: [ a ] },\n { region: west, hosts: [ b ] } ]"),
+         "holdfast.yaml:7: region 'west' comes twice in this shard (first in line 6)"},
+        {HEAD SHARDS
+         "      - name: orders-0\n        servers: [ { region: west, hosts: [ x ] } ]\n",
+         "holdfast.yaml:13: duplicate shard 'orders-0' (first in line 9)"},
+        {HEAD SHARDS "  - name: files\n    shards:\n      - name: orders-0\n        servers: []\n",
+         "holdfast.yaml:15: duplicate shard 'orders-0' (first in line 9)"},
+        {HEAD SHARDS "      - name: orders-1\n        servers: [ { region: west, hosts: "
+                     "[ 10.0.2.11:3306 ] } ]\n",
+         "holdfast.yaml:14: duplicate server '10.0.2.11:3306' (first in line 12)"},
+        {HEAD SHARDS "  - name: orders\n",
+         "holdfast.yaml:13: duplicate deployment 'orders' (first in line 7)"},
+    };
+    refuse_all(files, ARRAY_SIZE(files));
+}
+
+static void only_plain_yaml_is_accepted(UNUSED void **state)
+{
+    static const struct bad_file files[] = {
+        {"a: &x b\n",
+         "holdfast.yaml:1: anchors and aliases (& and *) are not supported; write the value out"},
+        {"a: b\nc: *x\n",
+         "holdfast.yaml:2: anchors and aliases (& and *) are not supported; write the value out"},
+        {"a: !!int 5\n", "holdfast.yaml:1: tags (!) are not supported"},
+        {"store: file:///x\n---\na: b\n",
+         "holdfast.yaml:2: a second document begins here (---); a fleet file has one"},
+        {"a: [[[[[[[[[[[[[[[[[[[[\n", "holdfast.yaml:1: nested too deep"},
+        {"regions: [ a, b\nstore: x\n",
+         "holdfast.yaml:2: invalid YAML: did not find expected ',' or ']' "
+         "while parsing a flow sequence that begins in line 1"},
+        {"a: b\n\tc: d\n",
+         "holdfast.yaml:2: invalid YAML: found a tab character that violates indentation "
+         "while scanning a plain scalar that begins in line 1"},
+        {"a: b\nc: \x01\n", "holdfast.yaml:2: invalid YAML: control characters are not allowed"},
+        {"a: b\n\nc: \xff\n", "holdfast.yaml:3: invalid YAML: invalid leading UTF-8 octet"},
+    };
+    refuse_all(files, ARRAY_SIZE(files));
+}
+
+static void oversized_text_is_refused(UNUSED void **state)
+{
+    AUTO_FREE char *text = mem_zalloc(INVENTORY_FILE_MAX + 2);
+    memset(text, '\n', INVENTORY_FILE_MAX + 1);
+    assert_refused(text, "holdfast.yaml: larger than 1048576 bytes");
+}
+
+static void unknown_key_comes_with_the_known_ones(UNUSED void **state)
+{
+    static const char text[] = "promise: { target: 30s }\n";
+    struct inventory *inventory = NULL;
+    struct err err = ERR_INIT;
+    assert_int_equal(inventory_parse(text, strlen(text), "f", &inventory, &err), ST_INVALID);
+    assert_string_equal(err.hint, "the keys here are: rto, rpo");
+}
+
+static void written_inventory_reads_back_the_same(UNUSED void **state)
+{
+    static const char *const texts[] = {
+        HEAD SHARDS,
+        HEAD "probe: { user: \"o'\\\"\\\\ \\u2028\\u00e9\", password_env: P }\n"
+             "policy:\n  freeze_cap: 3\n  freeze_timeout: 250ms\n  move_timeout: 1m\n"
+             "  max_lag: 2s\n  accept: [ disk, '-', '...' ]\n" SHARDS
+             "  - name: files\n    shards:\n      - name: '-'\n        servers:\n"
+             "          - { region: east, hosts: [ '[::1]:3307', x ] }\n"
+             "          - { region: west, hosts: [ y ] }\n"
+             "      - name: b.\n        servers: [ { region: east, hosts: [ z ] } ]\n",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        AUTO(buf_release) struct buf once = {0}, twice = {0};
+        AUTO(inventory_freep) struct inventory *first = parse(texts[i]);
+        inventory_write(first, &once);
+        AUTO(inventory_freep) struct inventory *second = parse(once.data);
+        inventory_write(second, &twice);
+        assert_string_equal(once.data, twice.data);
+        assert_int_equal(first->shard_count, second->shard_count);
+        const struct inventory_shard *shard = &first->shards[first->shard_count - 1];
+        const struct inventory_shard *again = &second->shards[first->shard_count - 1];
+        assert_string_equal(shard->deployment, again->deployment);
+        for (size_t j = 0; j < shard->server_count; j++)
+            assert_string_equal(shard->servers[j].name, again->servers[j].name);
+        if (first->probe.user)
+            assert_string_equal(first->probe.user, second->probe.user);
+    }
+}
+
+static void written_file_looks_like_the_documented_one(UNUSED void **state)
+{
+    AUTO(inventory_freep) struct inventory *inventory = parse(HEAD SHARDS);
+    AUTO(buf_release) struct buf text = {0};
+    inventory_write(inventory, &text);
+    assert_string_equal(
+        text.data,
+        HEAD "deployments:\n  - name: orders\n    shards:\n      - name: orders-0\n"
+             "        servers:\n"
+             "          - { region: west, hosts: [ 10.0.1.11:3306, 10.0.1.12:3307 ] }\n"
+             "          - { region: east, hosts: [ 10.0.2.11:3306, db-2.example.com:3308 ] }\n");
+}
+
+/* ---- with files ---- */
+
+struct folder {
+    char path[32];
+};
+
+static int make_folder(void **state)
+{
+    struct folder *folder = mem_zalloc(sizeof(*folder));
+    snprintf(folder->path, sizeof(folder->path), "/tmp/holdfast-test-XXXXXX");
+    *state = folder;
+    return mkdtemp(folder->path) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    struct folder *folder = *state;
+    enum status status = folder_remove(folder->path, NULL);
+    free(folder);
+    return status == ST_OK ? 0 : -1;
+}
+
+static void put(const struct folder *folder, const char *name, const char *text, mode_t mode)
+{
+    AUTO_FREE char *path = mem_printf("%s/%s", folder->path, name);
+    struct err err = ERR_INIT;
+    if (file_write(path, text, strlen(text), mode, &err))
+        fail_msg("%s", err.text);
+}
+
+static void passwords_are_read_beside_the_fleet_file(void **state)
+{
+    const struct folder *folder = *state;
+    put(folder, "f.yaml", HEAD SHARDS, 0644);
+    put(folder, "holdfast.password", "s3cret word\n", 0600);
+    put(folder, "repl.password", "other", 0640);
+    AUTO_FREE char *path = mem_printf("%s/f.yaml", folder->path);
+    AUTO(inventory_freep) struct inventory *inventory = NULL;
+    struct err err = ERR_INIT;
+    assert_int_equal(inventory_load(path, &inventory, &err), ST_OK);
+    assert_string_equal(secret_reveal(&inventory->credentials.password), "s3cret word");
+    assert_string_equal(secret_reveal(&inventory->replication.password), "other");
+    assert_false(secret_is_set(&inventory->probe.password));
+    size_t count = 0;
+    const char *const *warnings = inventory_warnings(inventory, &count);
+    AUTO_FREE char *expected =
+        mem_printf("'%s/repl.password' can be read by others than its owner; run: chmod 600 "
+                   "'%s/repl.password'",
+                   folder->path, folder->path);
+    assert_int_equal(count, 1);
+    assert_string_equal(warnings[0], expected);
+}
+
+static void missing_password_file_is_named_with_what_to_do(void **state)
+{
+    const struct folder *folder = *state;
+    put(folder, "f.yaml", HEAD SHARDS, 0644);
+    AUTO_FREE char *path = mem_printf("%s/f.yaml", folder->path);
+    struct inventory *inventory = NULL;
+    struct err err = ERR_INIT;
+    assert_int_equal(inventory_load(path, &inventory, &err), ST_NOT_FOUND);
+    AUTO_FREE char *text = mem_printf(
+        "%s:4: open '%s/holdfast.password': No such file or directory", path, folder->path);
+    AUTO_FREE char *hint =
+        mem_printf("write the password of 'holdfast' into '%s/holdfast.password' on one line, "
+                   "mode 0600",
+                   folder->path);
+    assert_string_equal(err.text, text);
+    assert_string_equal(err.hint, hint);
+    assert_null(inventory);
+}
+
+static void password_may_come_from_the_environment(void **state)
+{
+    const struct folder *folder = *state;
+    put(folder, "f.yaml",
+        HEAD "probe: { user: p,\n  password_env: HOLDFAST_TEST_PASSWORD }\n" SHARDS, 0644);
+    put(folder, "holdfast.password", "a", 0600);
+    put(folder, "repl.password", "b", 0600);
+    AUTO_FREE char *path = mem_printf("%s/f.yaml", folder->path);
+    AUTO(inventory_freep) struct inventory *inventory = NULL;
+    struct err err = ERR_INIT;
+    assert_int_equal(inventory_load(path, &inventory, &err), ST_NOT_FOUND);
+    AUTO_FREE char *text =
+        mem_printf("%s:7: the environment variable 'HOLDFAST_TEST_PASSWORD' is not set", path);
+    assert_string_equal(err.text, text);
+    setenv("HOLDFAST_TEST_PASSWORD", "word", 1);
+    assert_int_equal(inventory_load(path, &inventory, &err), ST_OK);
+    unsetenv("HOLDFAST_TEST_PASSWORD");
+    assert_string_equal(secret_reveal(&inventory->probe.password), "word");
+}
+
+static void missing_fleet_file_says_how_to_name_one(void **state)
+{
+    const struct folder *folder = *state;
+    AUTO_FREE char *path = mem_printf("%s/none.yaml", folder->path);
+    struct inventory *inventory = NULL;
+    struct err err = ERR_INIT;
+    assert_int_equal(inventory_load(path, &inventory, &err), ST_NOT_FOUND);
+    assert_non_null(strstr(err.text, "none.yaml': No such file or directory"));
+    assert_non_null(strstr(err.hint, "--fleet FILE"));
+}
+
+static void path_is_option_then_environment_then_default(UNUSED void **state)
+{
+    unsetenv("HOLDFAST_FLEET");
+    assert_string_equal(inventory_path(NULL), "holdfast.yaml");
+    setenv("HOLDFAST_FLEET", "/e.yaml", 1);
+    assert_string_equal(inventory_path(NULL), "/e.yaml");
+    assert_string_equal(inventory_path("o.yaml"), "o.yaml");
+    unsetenv("HOLDFAST_FLEET");
+}
+
+#define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(good_file_is_read_in_order),
+        cmocka_unit_test(policy_and_probe_are_optional_with_defaults),
+        cmocka_unit_test(keys_may_come_in_any_order),
+        cmocka_unit_test(addresses_are_normalised),
+        cmocka_unit_test(keys_are_checked_with_file_and_line),
+        cmocka_unit_test(kinds_of_values_are_checked),
+        cmocka_unit_test(values_are_checked),
+        cmocka_unit_test(servers_are_checked),
+        cmocka_unit_test(only_plain_yaml_is_accepted),
+        cmocka_unit_test(oversized_text_is_refused),
+        cmocka_unit_test(unknown_key_comes_with_the_known_ones),
+        cmocka_unit_test(written_inventory_reads_back_the_same),
+        cmocka_unit_test(written_file_looks_like_the_documented_one),
+        WITH_FOLDER(passwords_are_read_beside_the_fleet_file),
+        WITH_FOLDER(missing_password_file_is_named_with_what_to_do),
+        WITH_FOLDER(password_may_come_from_the_environment),
+        WITH_FOLDER(missing_fleet_file_says_how_to_name_one),
+        cmocka_unit_test(path_is_option_then_environment_then_default),
+    };
+    return cmocka_run_group_tests_name("fleet/inventory", tests, NULL, NULL);
+}
