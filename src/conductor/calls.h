@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every packet of SQL and every store write of a move, by name. Nothing reaches a server or the
+ * store during a move except under one of these names, so that a test can stop the conductor
+ * before, within and after each of them: the list of crash points is this table times
+ * enum fault_moment (fault.h).
+ *
+ * X(id, "name", kind, critical): critical = between freeze and publish, where clients wait.
+ */
+#ifndef HOLDFAST_CONDUCTOR_CALLS_H
+#define HOLDFAST_CONDUCTOR_CALLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* clang-format off */
+#define CALL_TABLE(X)                                         \
+    X(CALL_TAKE_OLD,         "old.connect",      LINK,  false) \
+    X(CALL_TAKE_NEW,         "new.connect",      LINK,  false) \
+    X(CALL_EVICT_OLD,        "old.evict",        SQL,   false) \
+    X(CALL_EVICT_NEW,        "new.evict",        SQL,   false) \
+    X(CALL_LOCK_OLD,         "old.lock",         SQL,   false) \
+    X(CALL_LOCK_NEW,         "new.lock",         SQL,   false) \
+    X(CALL_LOOK_OLD,         "old.look",         SQL,   false) \
+    X(CALL_LOOK_NEW,         "new.look",         SQL,   false) \
+    X(CALL_SCHEMA_LOOK,      "old.schema-look",  SQL,   false) \
+    X(CALL_SCHEMA,           "old.schema",       SQL,   false) \
+    X(CALL_TRY_FREEZE,       "old.try-freeze",   SQL,   false) \
+    X(CALL_READ_OLD,         "old.position",     SQL,   false) \
+    X(CALL_CATCH_UP,         "new.catch-up",     SQL,   false) \
+    X(CALL_FREEZE,           "old.freeze",       SQL,   true)  \
+    X(CALL_PROMOTE,          "new.promote",      SQL,   true)  \
+    X(CALL_CONFIRM,          "new.confirm",      SQL,   false) \
+    X(CALL_CLOSE_NEW,        "new.close",        SQL,   false) \
+    X(CALL_FORGET,           "new.forget",       SQL,   false) \
+    X(CALL_LIST_HELD,        "old.list-held",    SQL,   false) \
+    X(CALL_END_HELD,         "old.end-held",     SQL,   false) \
+    X(CALL_END_FREEZE,       "old.end-freeze",   SQL,   false) \
+    X(CALL_FOLLOW,           "old.follow",       SQL,   false) \
+    X(CALL_EVENTS_LIST,      "old.events-list",  SQL,   false) \
+    X(CALL_EVENTS_NEW,       "new.events",       SQL,   false) \
+    X(CALL_EVENTS_OLD,       "old.events",       SQL,   false) \
+    X(CALL_HEARTBEAT,        "new.heartbeat",    SQL,   false) \
+    X(CALL_VERIFY,           "all.verify",       LINK,  false) \
+    X(CALL_OPEN_OLD,         "old.open",         SQL,   false) \
+    X(CALL_WRITE_PREPARING,  "cas.preparing",    STORE, false) \
+    X(CALL_WRITE_FROZEN,     "cas.frozen",       STORE, false) \
+    X(CALL_WRITE_PROMOTING,  "cas.promoting",    STORE, true)  \
+    X(CALL_WRITE_REDIRECTING,"cas.redirecting",  STORE, true)  \
+    X(CALL_WRITE_UNDOING,    "cas.undoing",      STORE, false) \
+    X(CALL_WRITE_SERVING,    "cas.serving",      STORE, false) \
+    X(CALL_RUN_BEGIN,        "run.begin",        STORE, false) \
+    X(CALL_RUN_TAKE,         "run.take",         STORE, false) \
+    X(CALL_RUN_END,          "run.end",          STORE, false)
+/* clang-format on */
+
+enum call_kind { CALL_KIND_SQL, CALL_KIND_LINK, CALL_KIND_STORE };
+
+enum call {
+#define X(id, name, kind, critical) id,
+    CALL_TABLE(X)
+#undef X
+    CALLS
+};
+
+const char *call_name(enum call call);
+enum call_kind call_kind(enum call call);
+bool call_is_critical(enum call call);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The cap on simultaneous freezes: all at once would make each of them slower for its clients. */
+#include "conductor/internal.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct freeze_gate {
+    sem_t free_places;
+};
+
+struct freeze_gate *freeze_gate_new(unsigned cap)
+{
+    struct freeze_gate *gate = mem_zalloc(sizeof(*gate));
+    sem_init(&gate->free_places, 0, cap ? cap : 1);
+    return gate;
+}
+
+void freeze_gate_free(struct freeze_gate *gate)
+{
+    if (!gate)
+        return;
+    sem_destroy(&gate->free_places);
+    free(gate);
+}
+
+bool freeze_gate_enter(struct freeze_gate *gate, nsec deadline)
+{
+    nsec left = deadline - clock_now();
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    nsec at = (nsec)until.tv_sec * NSEC_PER_SEC + until.tv_nsec + (left > 0 ? left : 0);
+    until.tv_sec = (time_t)(at / NSEC_PER_SEC);
+    until.tv_nsec = (long)(at % NSEC_PER_SEC);
+    int failed = 0;
+    do
+        failed = sem_clockwait(&gate->free_places, CLOCK_MONOTONIC, &until);
+    while (failed && errno == EINTR);
+    return !failed;
+}
+
+void freeze_gate_leave(struct freeze_gate *gate)
+{
+    sem_post(&gate->free_places);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The critical section: freeze, promote; and how to know afterwards whether the new primary is
+ * open. Count round trips before changing anything here: freeze (one packet, beside it the record
+ * of the point of no return), promote (one packet), publish (one store write, in move.c). */
+#include "conductor/internal.h"
+#include "conductor/run.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+#include <stdlib.h>
+
+/* How much longer than the server's own bound we wait for its answer. */
+enum { ANSWER_MS = 150 };
+
+static void count_statements(struct move *move, size_t statements)
+{
+    move->critical_statements += statements;
+}
+
+static enum status freeze_old(struct move *move, struct err *err)
+{
+    int timeout_ms = (int)move->run->fleet->policy.freeze_timeout_ms;
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    move->flavour->freeze(&sql, timeout_ms, move->route.runs_events);
+    move->view.old_primary = OLD_UNKNOWN;
+    enum status status = session_exec(&move->old_session, CALL_FREEZE, buf_text(&sql),
+                                      clock_deadline(timeout_ms + ANSWER_MS), &result, err);
+    if (status) {
+        session_drop(&move->old_session); /* the undo evicts it, whatever it still does */
+        err_wrap(err, "freeze");
+        if (status == ST_TIMEOUT || status == ST_UNKNOWN)
+            err_hint(err, "commits did not finish within %d ms: are the ackers of %s alive? is a "
+                          "long statement running there?",
+                     timeout_ms, move->old_server->name);
+        return status;
+    }
+    const char *position = session_last_value(&result);
+    count_statements(move, result.count);
+    free(move->position);
+    move->position = mem_strdup(position ? position : "");
+    return ST_OK;
+}
+
+enum status step_freeze(struct move *move, struct err *err)
+{
+    nsec began = clock_now();
+    int timeout_ms = (int)move->run->fleet->policy.freeze_timeout_ms;
+    nsec record_deadline = clock_deadline(timeout_ms + ANSWER_MS);
+    enum status status = move_record_start(move, SHARD_PROMOTING, record_deadline, err);
+    if (status)
+        return err_wrap(err, "record state 'promoting'");
+    move->frozen_at = began;
+    struct err freeze_err = ERR_INIT;
+    enum status frozen = freeze_old(move, &freeze_err);
+    status = move_record_finish(move, SHARD_PROMOTING, record_deadline, err);
+    if (move->is_route_doubtful)
+        move->view.state = SHARD_PROMOTING; /* it may say so: leave it only as from there */
+    move_phase_add(move, PHASE_FREEZE, began);
+    if (status == ST_FENCED)
+        return status;
+    if (frozen) {
+        *err = freeze_err;
+        return frozen;
+    }
+    if (status)
+        return err_wrap(err, "record state 'promoting'");
+    move->view.old_primary = OLD_FROZEN;
+    return ST_OK;
+}
+
+enum status step_promote(struct move *move, struct err *err)
+{
+    nsec began = clock_now();
+    int wait_ms = (int)move->run->fleet->policy.freeze_timeout_ms;
+    struct sql_promotion promotion = {
+        .position = move->position,
+        .wait_ms = wait_ms,
+        .until_clock_s = move->clock_ahead_s + clock_ms(began) / 1000 + (wait_ms + ANSWER_MS) / 1e3,
+    };
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    move->flavour->promote(&sql, &promotion);
+    move->view.new_primary = NEW_UNKNOWN;
+    enum status status = session_exec(&move->new_session, CALL_PROMOTE, buf_text(&sql),
+                                      clock_deadline(wait_ms + ANSWER_MS), &result, err);
+    move_phase_add(move, PHASE_PROMOTE, began);
+    if (status)
+        return err_wrap(err, "promote");
+    count_statements(move, 1);
+    if (sql_number(session_last_value(&result), 0) != 1)
+        return err_set(err, ST_TIMEOUT, "promote: %s did not reach the final position %s in time",
+                       move->new_server->name, move->position);
+    move->view.new_primary = NEW_OPEN;
+    return ST_OK;
+}
+
+static enum status close_new(struct move *move, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    move->flavour->close(&sql);
+    return session_exec(&move->new_session, CALL_CLOSE_NEW, buf_text(&sql),
+                        clock_deadline(ANSWER_MS * 10), NULL, err);
+}
+
+/* A session of its own, taken now: the older one is dead and what it sent has taken effect or
+ * never will. What the server says after that is final. */
+enum status step_confirm(struct move *move, struct err *err)
+{
+    if (!move->new_server)
+        return err_set(err, ST_INVALID, "the route names the new primary %s, which the fleet file "
+                                        "does not have",
+                       move->route.new_primary);
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    AUTO(sql_server_state_release) struct sql_server_state state = {0};
+    nsec deadline = clock_deadline(1000);
+    session_drop(&move->new_session);
+    enum status status = session_take(move, &move->new_session, deadline, err);
+    move->flavour->observe(&sql);
+    if (!status)
+        status = session_exec(&move->new_session, CALL_CONFIRM, buf_text(&sql), deadline, &result,
+                              err);
+    if (!status)
+        status = move->flavour->read_observation(&result, &state, err);
+    if (!status && state.is_read_only)
+        status = close_new(move, err);
+    if (status == ST_FENCED)
+        return status;
+    if (status)
+        return err_wrap(err, "look whether %s is open", move->new_server->name);
+    move->view.new_primary = state.is_read_only ? NEW_CLOSED : NEW_OPEN;
+    return ST_OK;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Shared inside conductor/ only: the parts of a move, and the gate before the freeze. */
+#ifndef HOLDFAST_CONDUCTOR_INTERNAL_H
+#define HOLDFAST_CONDUCTOR_INTERNAL_H
+
+#include "conductor/move.h"
+
+/* ---- sessions (session.c) ---- */
+/* Make sure the session is open and holds the server's lock; evicts an older session of ours (or
+ * of the process whose run was resumed), and checks the fencing token after it has the lock. */
+MUST_CHECK enum status session_take(struct move *move, struct session *session, nsec deadline,
+                                    struct err *err);
+/* Give the session up, so that the next session_take() evicts it and starts afresh. */
+void session_drop(struct session *session);
+void session_release(struct session *session);
+/* One packet under its name: passes the crash points. 'ret' may be NULL. */
+MUST_CHECK enum status session_exec(struct session *session, enum call call, const char *sql,
+                                    nsec deadline, struct sql_result *ret, struct err *err);
+/* The value in the first column of the last row that the packet gave; NULL when none. */
+const char *session_last_value(const struct sql_result *result);
+
+/* ---- the route (record.c) ---- */
+/* Write the next state. ST_FENCED: another process took over. Other failures surely did not
+ * happen, or move->is_route_doubtful is set. */
+MUST_CHECK enum status move_record(struct move *move, enum shard_state next, nsec deadline,
+                                   struct err *err);
+/* The same in two halves, beside other work. */
+MUST_CHECK enum status move_record_start(struct move *move, enum shard_state next, nsec deadline,
+                                         struct err *err);
+MUST_CHECK enum status move_record_finish(struct move *move, enum shard_state next, nsec deadline,
+                                          struct err *err);
+
+/* ---- steps: each sets what it found out in move->view ---- */
+MUST_CHECK enum status step_prepare(struct move *move, struct err *err);
+MUST_CHECK enum status step_freeze(struct move *move, struct err *err);
+MUST_CHECK enum status step_promote(struct move *move, struct err *err);
+MUST_CHECK enum status step_confirm(struct move *move, struct err *err);
+MUST_CHECK enum status step_redirect(struct move *move, struct err *err);
+MUST_CHECK enum status step_verify(struct move *move, struct err *err);
+MUST_CHECK enum status step_undo(struct move *move, struct err *err);
+
+/* Add a line of warning to the shard's report. */
+void move_note(struct move *move, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Time since 'since' belongs to this phase. */
+void move_phase_add(struct move *move, enum move_phase phase, nsec since);
+
+/* ---- the cap on simultaneous freezes (gate.c) ---- */
+struct freeze_gate *freeze_gate_new(unsigned cap);
+void freeze_gate_free(struct freeze_gate *gate);
+MUST_CHECK bool freeze_gate_enter(struct freeze_gate *gate, nsec deadline);
+void freeze_gate_leave(struct freeze_gate *gate);
+
+#endif

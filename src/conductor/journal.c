@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The journal of a run; see journal.h. One write() a line, so threads do not mix. */
+#include "conductor/journal.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "os/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <string.h>
+
+struct journal {
+    int fd;
+    atomic_bool has_failed;
+};
+
+static void give_up(struct journal *journal, const char *why)
+{
+    if (!atomic_exchange(&journal->has_failed, true))
+        log_event(EV_JOURNAL_FAILED, "why", why, NULL);
+}
+
+struct journal *journal_open(const char *directory, const char *run)
+{
+    struct journal *journal = mem_zalloc(sizeof(*journal));
+    journal->fd = -1;
+    if (!directory)
+        return journal;
+    struct err err = ERR_INIT;
+    AUTO_FREE char *path = mem_printf("%s/%s.jsonl", directory, run);
+    if (folder_make(directory, 0700, &err)) {
+        give_up(journal, err.text);
+        return journal;
+    }
+    journal->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (journal->fd < 0)
+        give_up(journal, strerror(errno));
+    return journal;
+}
+
+void journal_close(struct journal *journal)
+{
+    if (!journal)
+        return;
+    if (journal->fd >= 0)
+        close(journal->fd);
+    free(journal);
+}
+
+void journal_add(struct journal *journal, const char *shard, const char *event, const char *format,
+                 ...)
+{
+    if (journal->fd < 0)
+        return;
+    char now[WALL_TEXT_MAX];
+    clock_wall_format(clock_wall_us(), now);
+    AUTO(buf_release) struct buf text = {0};
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(&text, format, args);
+    va_end(args);
+    json_t *line = json_pack("{s:s, s:f, s:s?, s:s, s:s}", "at", now, "boot_ms",
+                             clock_ms(clock_now()), "shard", shard, "event", event, "text",
+                             buf_text(&text));
+    AUTO_FREE char *encoded = line ? json_dumps(line, JSON_COMPACT) : NULL;
+    json_decref(line);
+    AUTO_FREE char *out = mem_printf("%s\n", encoded ? encoded : "{}");
+    if (write(journal->fd, out, strlen(out)) < 0)
+        give_up(journal, strerror(errno));
+}

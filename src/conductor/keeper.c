@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The keeper of a run; see keeper.h. It never decides: a lost lease shows itself when the next
+ * route write fails on the fencing token. */
+#include "conductor/keeper.h"
+
+#include "base/clock.h"
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "conductor/run.h"
+#include "store/store.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+enum { LOOK_MS = 200, STORE_MS = 2000 };
+
+struct keeper {
+    struct run *run;
+    int lease_ms;
+    int stop_fd;
+    pthread_t thread;
+};
+
+static char *abort_key(const char *id)
+{
+    return mem_printf("run-abort/%s", id);
+}
+
+static void look_for_abort(struct keeper *keeper, const char *key)
+{
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    struct err ignored = ERR_INIT;
+    if (store_get(keeper->run->store, key, clock_deadline(STORE_MS), &entry, &ignored) == ST_OK)
+        run_abort(keeper->run);
+}
+
+static void *keep(void *context)
+{
+    struct keeper *keeper = context;
+    AUTO_FREE char *key = abort_key(keeper->run->record.id);
+    nsec next = clock_now();
+    struct pollfd stop = {.fd = keeper->stop_fd, .events = POLLIN};
+    while (poll(&stop, 1, LOOK_MS) <= 0) {
+        look_for_abort(keeper, key);
+        if (clock_now() < next)
+            continue;
+        struct err ignored = ERR_INIT;
+        status_ignore(store_lease_keepalive(keeper->run->store, keeper->run->lease,
+                                            clock_deadline(STORE_MS), &ignored),
+                      "the fencing token decides");
+        next = clock_deadline(keeper->lease_ms / 4);
+    }
+    return NULL;
+}
+
+struct keeper *keeper_start(struct run *run, int lease_ms)
+{
+    struct keeper *keeper = mem_zalloc(sizeof(*keeper));
+    keeper->run = run;
+    keeper->lease_ms = lease_ms;
+    keeper->stop_fd = eventfd(0, EFD_CLOEXEC);
+    INVARIANT(keeper->stop_fd >= 0);
+    INVARIANT(pthread_create(&keeper->thread, NULL, keep, keeper) == 0);
+    return keeper;
+}
+
+void keeper_stop(struct keeper *keeper)
+{
+    if (!keeper)
+        return;
+    eventfd_write(keeper->stop_fd, 1);
+    pthread_join(keeper->thread, NULL);
+    close(keeper->stop_fd);
+    free(keeper);
+}
+
+enum status keeper_request_abort(struct store *store, const char *id, struct err *err)
+{
+    AUTO_FREE char *key = abort_key(id);
+    struct store_op op = {STORE_PUT, key, "1", 0};
+    struct store_txn txn = {NULL, 0, &op, 1};
+    struct store_txn_result result;
+    return store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The engine of one shard's move: plan, record, act, until the plan says stop. It decides nothing
+ * itself; it only knows which records may fail without stopping a step (undo must not wait for a
+ * store that is down) and which travels beside its step (the point of no return). */
+#include "conductor/move.h"
+
+#include "base/invariant.h"
+#include "base/log.h"
+#include "base/scope.h"
+#include "conductor/internal.h"
+#include "conductor/journal.h"
+#include "conductor/run.h"
+#include "store/store.h"
+
+#include <poll.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An undo does not make clients wait long for a store that is down. */
+enum { RECORD_MS = 2000, RECORD_UNDO_MS = 200, PACE_MS = 50 };
+
+static const char *const phase_names[] = {
+#define X(name, text) text,
+    MOVE_PHASE_TABLE(X)
+#undef X
+};
+
+static const char *const result_names[] = {
+#define X(name, text) text,
+    MOVE_RESULT_TABLE(X)
+#undef X
+};
+
+const char *move_phase_name(enum move_phase phase)
+{
+    INVARIANT((unsigned)phase < MOVE_PHASES);
+    return phase_names[phase];
+}
+
+const char *move_result_name(enum move_result result)
+{
+    INVARIANT((unsigned)result < MOVE_RESULTS);
+    return result_names[result];
+}
+
+void move_note(struct move *move, const char *format, ...)
+{
+    AUTO(buf_release) struct buf line = {0};
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(&line, format, args);
+    va_end(args);
+    journal_add(move->run->journal, move->shard->name, "note", "%s", buf_text(&line));
+    buf_printf(&move->notes, "%s\n", buf_text(&line));
+}
+
+void move_phase_add(struct move *move, enum move_phase phase, nsec since)
+{
+    move->phase_ns[phase] += clock_now() - since;
+}
+
+/* How each action's record of the rule's next state is made. */
+enum record_mode {
+    RECORD_FIRST,      /* durable before the step; the step is not done when it fails */
+    RECORD_BESIDE,     /* the step starts it and waits for it */
+    RECORD_IF_POSSIBLE /* the step is done all the same */
+};
+
+static const struct {
+    enum status (*run)(struct move *move, struct err *err);
+    enum record_mode record;
+    bool may_repeat; /* a failure is tried again until the deadline; otherwise it stops the move */
+} steps[SHARD_ACTIONS] = {
+    [ACT_PREPARE] = {step_prepare, RECORD_FIRST, false},
+    [ACT_FREEZE] = {step_freeze, RECORD_BESIDE, false},
+    [ACT_PROMOTE] = {step_promote, RECORD_FIRST, false},
+    [ACT_CONFIRM] = {step_confirm, RECORD_FIRST, true},
+    [ACT_REDIRECT] = {step_redirect, RECORD_FIRST, true},
+    [ACT_VERIFY] = {step_verify, RECORD_FIRST, true},
+    [ACT_UNDO] = {step_undo, RECORD_IF_POSSIBLE, true},
+};
+
+static void fail(struct move *move, const struct err *err)
+{
+    journal_add(move->run->journal, move->shard->name, "failure", "%s", err->text);
+    if (move->failure.status == ST_OK)
+        move->failure = *err;
+}
+
+/* Before a repeated step is tried again: let the servers and the store breathe. */
+static void pace(void)
+{
+    poll(NULL, 0, PACE_MS);
+}
+
+/* Write the rule's next state. True when the step may go on. */
+static bool record(struct move *move, const struct shard_rule *rule, struct err *err)
+{
+    enum record_mode mode = steps[rule->action].record;
+    if (rule->next == move->view.state || mode == RECORD_BESIDE)
+        return true;
+    nsec began = clock_now();
+    nsec deadline = clock_deadline(mode == RECORD_IF_POSSIBLE ? RECORD_UNDO_MS : RECORD_MS);
+    enum status status = move_record(move, rule->next, deadline, err);
+    if (rule->next == SHARD_REDIRECTING) {
+        move_phase_add(move, PHASE_PUBLISH, began);
+        if (!status)
+            move->published_at = clock_now();
+    }
+    move->view.has_record_failed = status != ST_OK;
+    if (!status)
+        return true;
+    if (status == ST_FENCED) {
+        move->result = MOVE_FENCED;
+        return false;
+    }
+    fail(move, err);
+    move->view.must_stop = true;
+    if (mode == RECORD_IF_POSSIBLE)
+        move->view.state = rule->next; /* in memory only: a successor undoes from here as well */
+    return mode == RECORD_IF_POSSIBLE;
+}
+
+/* The freeze has ended one way or the other: let the next shard in. */
+static void leave_gate(struct move *move)
+{
+    if (move->is_gate_held)
+        freeze_gate_leave(move->run->gate);
+    move->is_gate_held = false;
+}
+
+static void act(struct move *move, const struct shard_rule *rule)
+{
+    struct err err = ERR_INIT;
+    if (!steps[rule->action].run)
+        return;
+    log_event(EV_STEP, "shard", move->shard->name, "step", shard_action_name(rule->action), NULL);
+    enum status status = steps[rule->action].run(move, &err);
+    if (status == ST_FENCED)
+        move->result = MOVE_FENCED;
+    if (status == ST_OK || status == ST_FENCED)
+        return;
+    fail(move, &err);
+    if (steps[rule->action].may_repeat)
+        pace();
+    else
+        move->view.must_stop = true;
+}
+
+/* An undo or a confirmation gets the whole time again: it is what brings the shard back. */
+static void extend_deadline(struct move *move)
+{
+    if (!move->view.must_stop || move->is_deadline_extended)
+        return;
+    move->is_deadline_extended = true;
+    move->view.deadline = clock_deadline(move->run->fleet->policy.move_timeout_ms);
+}
+
+static void refresh_view(struct move *move)
+{
+    struct shard_view *view = &move->view;
+    const struct run *run = move->run;
+    if (run_must_stop(run))
+        view->must_stop = true;
+    extend_deadline(move);
+    view->now = clock_now();
+    view->is_at_target = strcmp(move->route.home, run->fleet->regions[run->to_region]) == 0;
+}
+
+static void finish(struct move *move, const struct shard_rule *rule)
+{
+    bool is_moved = move->published_at != 0 || move->view.is_redirected;
+    if (rule->action == ACT_GIVE_UP)
+        move->result = MOVE_STUCK;
+    else if (move->view.is_at_target)
+        move->result = is_moved ? MOVE_MOVED : MOVE_ALREADY_THERE;
+    else
+        move->result = run_must_stop(move->run) && !move->failure.status ? MOVE_ABORTED : MOVE_UNDONE;
+    journal_add(move->run->journal, move->shard->name, "result", "%s: %s",
+                move_result_name(move->result), rule->why);
+}
+
+void move_run(struct move *move)
+{
+    move->view.deadline = clock_deadline(move->run->fleet->policy.move_timeout_ms);
+    while (move->result == MOVE_PENDING) {
+        refresh_view(move);
+        const struct shard_rule *rule = shard_plan(&move->view);
+        struct err err = ERR_INIT;
+        if (record(move, rule, &err)) {
+            if (rule->action == ACT_FINISH || rule->action == ACT_GIVE_UP)
+                finish(move, rule);
+            else
+                act(move, rule);
+        } else if (move->result == MOVE_PENDING) {
+            pace();
+        }
+        if (move->view.state == SHARD_SERVING || move->view.state == SHARD_REDIRECTING)
+            leave_gate(move);
+    }
+    leave_gate(move);
+}
+
+static const struct inventory_server *server_named(const struct inventory_shard *shard,
+                                                   const char *name)
+{
+    for (size_t i = 0; i < shard->server_count; i++)
+        if (strcmp(shard->servers[i].name, name) == 0)
+            return &shard->servers[i];
+    return NULL;
+}
+
+void move_set_ends(struct move *move, const struct inventory_server *old_server,
+                   const struct inventory_server *new_server)
+{
+    move->old_server = old_server;
+    move->new_server = new_server;
+    move->old_session.server = old_server;
+    move->new_session.server = new_server;
+    move->new_session.is_new = true;
+}
+
+void move_init(struct move *move, struct run *run, const struct inventory_shard *shard,
+               const struct route *route)
+{
+    *move = (struct move){.run = run, .shard = shard, .route = *route, .flavour = &sql_mariadb};
+    move->view.state = route->state;
+    move->view.is_inherited = route->state != SHARD_SERVING;
+    if (route->old_primary[0])
+        move->old_server = server_named(shard, route->old_primary);
+    if (route->new_primary[0])
+        move->new_server = server_named(shard, route->new_primary);
+    move_set_ends(move, move->old_server, move->new_server);
+}
+
+void move_release(struct move *move)
+{
+    session_release(&move->old_session);
+    session_release(&move->new_session);
+    store_pending_free(move->pending);
+    buf_release(&move->notes);
+    free(move->position);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One shard's move, on one thread: asks the plan (shard.h) what to do, records the state, does the
+ * step, and again. Steps are idempotent and find out by themselves what is already done, so that
+ * a successor can start from nothing but the route and the servers.
+ */
+#ifndef HOLDFAST_CONDUCTOR_MOVE_H
+#define HOLDFAST_CONDUCTOR_MOVE_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "conductor/calls.h"
+#include "conductor/shard.h"
+#include "fleet/inventory.h"
+#include "fleet/route.h"
+#include "sql/conn.h"
+#include "sql/flavour.h"
+
+struct probe_target;
+struct run;
+struct store_pending;
+
+/* What takes time, as reported. */
+#define MOVE_PHASE_TABLE(X)                                                                        \
+    X(PHASE_PREPARE, "prepare")                                                                    \
+    X(PHASE_FREEZE, "freeze")                                                                      \
+    X(PHASE_PROMOTE, "promote")                                                                    \
+    X(PHASE_PUBLISH, "publish")                                                                    \
+    X(PHASE_REDIRECT, "redirect")                                                                  \
+    X(PHASE_VERIFY, "verify")                                                                      \
+    X(PHASE_UNDO, "undo")
+
+enum move_phase {
+#define X(name, text) name,
+    MOVE_PHASE_TABLE(X)
+#undef X
+    MOVE_PHASES
+};
+
+const char *move_phase_name(enum move_phase phase);
+
+#define MOVE_RESULT_TABLE(X)                                                                       \
+    X(MOVE_PENDING, "pending")                                                                     \
+    X(MOVE_MOVED, "moved")                                                                         \
+    X(MOVE_ALREADY_THERE, "already there")                                                         \
+    X(MOVE_UNDONE, "undone")   /* serves at its old home; the error says why */                    \
+    X(MOVE_ABORTED, "aborted") /* serves at its old home, as the operator wished */                \
+    X(MOVE_STUCK, "stuck")     /* an operator must act; the error says what is the matter */       \
+    X(MOVE_FENCED, "taken over") /* another process continues the run */
+
+enum move_result {
+#define X(name, text) name,
+    MOVE_RESULT_TABLE(X)
+#undef X
+    MOVE_RESULTS
+};
+
+const char *move_result_name(enum move_result result);
+
+/* A connection that may change a server: it holds the server's Holdfast lock. */
+struct session {
+    struct sql_conn *conn;
+    const struct inventory_server *server;
+    bool is_new; /* which end of the move: names the calls */
+    bool is_held; /* has the lock */
+    unsigned long last_id; /* connection id of this process's previous session there */
+};
+
+struct move {
+    /* Given; see move_init(). */
+    struct run *run;
+    const struct inventory_shard *shard;
+    const struct sql_flavour *flavour;
+    const struct inventory_server *old_server, *new_server;
+
+    /* Where it is. */
+    struct route route;
+    bool is_route_doubtful; /* a write's outcome is unknown: read it back before the next */
+    struct shard_view view;
+    struct session old_session, new_session;
+    char *position; /* the old primary's final position */
+    double clock_ahead_s; /* the new primary's wall clock minus our boot clock */
+    bool has_old_start; /* the old primary's binlog coordinates before the freeze are known */
+    bool is_gate_held, is_deadline_extended;
+    struct store_pending *pending;
+    struct probe_target *probe_target; /* NULL: not measured */
+
+    /* What came of it. */
+    enum move_result result;
+    struct err failure;  /* the first thing that went wrong; status ST_OK when nothing did */
+    struct buf notes;    /* lines for people: warnings that do not change the result */
+    nsec phase_ns[MOVE_PHASES];
+    nsec frozen_at, published_at;
+    size_t critical_statements; /* SQL statements between freeze and publish */
+    uint64_t late_transactions; /* on the old primary after its final position */
+};
+
+/* When the route is in the middle of a move it names both ends; else set them as well. */
+void move_init(struct move *move, struct run *run, const struct inventory_shard *shard,
+               const struct route *route);
+void move_set_ends(struct move *move, const struct inventory_server *old_server,
+                   const struct inventory_server *new_server);
+void move_release(struct move *move);
+/* Until the plan says finish or give up, or another process took over. */
+void move_run(struct move *move);
+
+#endif

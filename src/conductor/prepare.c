@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Before the freeze: nothing here may disturb clients. Take both servers, see that they are still
+ * what they were, find what would hold the freeze up, and wait until the new primary is so close
+ * behind that the wait after the freeze will be short. */
+#include "conductor/internal.h"
+#include "conductor/probe.h"
+#include "conductor/run.h"
+#include "fleet/schema.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TRY_FREEZE_MS = 300,
+    CALM_NS = 2 * 1000 * 1000, /* a fresh position reached faster than this is a calm moment */
+    CALM_TRIES = 3,            /* in a row */
+    CALM_WAIT_MS = 1000,       /* afterwards the freeze starts anyway: it has its own bound */
+    CALM_PAUSE_MS = 5,
+    PROBE_MS = 300,      /* of ordinary writes are watched before the freeze */
+    PROBE_WAIT_MS = 2000,
+};
+
+static enum status look(struct session *session, const struct sql_flavour *flavour, enum call call,
+                        nsec deadline, struct sql_server_state *ret, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    flavour->observe(&sql);
+    enum status status = session_exec(session, call, buf_text(&sql), deadline, &result, err);
+    return status ? status : flavour->read_observation(&result, ret, err);
+}
+
+static enum status look_at_old(struct move *move, struct err *err)
+{
+    AUTO(sql_server_state_release) struct sql_server_state state = {0};
+    enum status status = look(&move->old_session, move->flavour, CALL_LOOK_OLD, move->view.deadline,
+                              &state, err);
+    if (status)
+        return status;
+    if (state.is_read_only || state.channels > 0)
+        return err_set(err, ST_CONFLICT, "%s is no longer a writable primary",
+                       move->old_server->name);
+    if (!state.is_source_semi_sync || state.ackers < 1)
+        return err_set(err, ST_NO_GO, "%s has no semi-synchronous acker any more",
+                       move->old_server->name);
+    move->route.runs_events = state.is_event_scheduler_on;
+    return ST_OK;
+}
+
+static enum status look_at_new(struct move *move, struct err *err)
+{
+    AUTO(sql_server_state_release) struct sql_server_state state = {0};
+    nsec asked = clock_now();
+    enum status status = look(&move->new_session, move->flavour, CALL_LOOK_NEW, move->view.deadline,
+                              &state, err);
+    if (status)
+        return status;
+    if (!state.is_read_only || state.channels != 1 || !state.is_sql_running || !state.is_io_running)
+        return err_set(err, ST_CONFLICT, "%s is no longer a read-only, running replica",
+                       move->new_server->name);
+    if (state.ackers < 1)
+        return err_set(err, ST_NO_GO, "%s has no replica that would acknowledge its writes",
+                       move->new_server->name);
+    /* From before the question: an estimate that is early, never late. */
+    move->clock_ahead_s = state.clock_s - clock_ms(asked) / 1000;
+    return ST_OK;
+}
+
+/* Holdfast's own tables, made when they are missing: the last look writes a row. */
+static enum status make_schema(struct move *move, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    buf_add(&sql, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = '" SCHEMA_NAME
+                  "' AND TABLE_NAME IN (''");
+    for (size_t i = 0; i < schema_table_count; i++)
+        buf_printf(&sql, ", '%s'", schema_tables[i].name);
+    buf_add(&sql, ")");
+    enum status status = session_exec(&move->old_session, CALL_SCHEMA_LOOK, buf_text(&sql),
+                                      move->view.deadline, &result, err);
+    if (status || sql_number(session_last_value(&result), 0) == (int64_t)schema_table_count)
+        return status;
+    buf_clear(&sql);
+    schema_create_sql(&sql);
+    status = session_exec(&move->old_session, CALL_SCHEMA, buf_text(&sql), move->view.deadline,
+                          NULL, err);
+    if (!status)
+        return ST_OK;
+    err_wrap(err, "create schema " SCHEMA_NAME);
+    err_hint(err, "run the SQL that 'holdfast fleet grants' prints on %s", move->old_server->name);
+    return status;
+}
+
+/* The probe starts before the freeze, so that the outage can be compared with ordinary gaps. */
+static void start_probe(struct move *move)
+{
+    struct probe *probe = move->run->probe;
+    if (!probe)
+        return;
+    move->probe_target = probe_watch(probe, move->old_server, move->new_server);
+    if (!probe_warm_up(probe, move->probe_target, PROBE_MS, clock_deadline(PROBE_WAIT_MS))) {
+        move_note(move, "the probe cannot write at %s: its outage is not measured",
+                  move->old_server->name);
+        probe_unwatch(probe, move->probe_target);
+        move->probe_target = NULL;
+    }
+}
+
+static enum status try_freeze(struct move *move, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    move->flavour->try_freeze_lock(&sql, TRY_FREEZE_MS);
+    enum status status = session_exec(&move->old_session, CALL_TRY_FREEZE, buf_text(&sql),
+                                      move->view.deadline, NULL, err);
+    if (status == ST_TIMEOUT)
+        return err_set(err, ST_NO_GO, "%s: a backup or LOCK TABLES holds what the freeze needs",
+                       move->old_server->name);
+    return status;
+}
+
+/* How long the new primary takes to reach the old one's position of this moment. */
+static enum status measure_gap(struct move *move, nsec *ret_took, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result position = {0}, waited = {0};
+    move->flavour->read_position(&sql);
+    enum status status = session_exec(&move->old_session, CALL_READ_OLD, buf_text(&sql),
+                                      move->view.deadline, &position, err);
+    const char *at = status ? NULL : session_last_value(&position);
+    if (status)
+        return status;
+    buf_clear(&sql);
+    move->flavour->wait_for(&sql, at ? at : "", (int)move->run->fleet->policy.max_lag_ms);
+    nsec began = clock_now();
+    status = session_exec(&move->new_session, CALL_CATCH_UP, buf_text(&sql), move->view.deadline,
+                          &waited, err);
+    if (!status && sql_number(session_last_value(&waited), -1) != 0)
+        return err_set(err, ST_NO_GO, "%s is more than %lld ms behind %s", move->new_server->name,
+                       (long long)move->run->fleet->policy.max_lag_ms, move->old_server->name);
+    *ret_took = clock_now() - began;
+    return status;
+}
+
+/* Bounded: a busy shard may never be calm, and is then frozen all the same. */
+static enum status wait_for_calm(struct move *move, struct err *err)
+{
+    nsec give_up = clock_deadline(CALM_WAIT_MS);
+    for (int calm = 0; calm < CALM_TRIES;) {
+        nsec took = 0;
+        enum status status = measure_gap(move, &took, err);
+        if (status)
+            return status;
+        calm = took <= CALM_NS ? calm + 1 : 0;
+        if (clock_now() >= give_up || run_must_stop(move->run))
+            break;
+        if (calm < CALM_TRIES)
+            poll(NULL, 0, CALM_PAUSE_MS);
+    }
+    return ST_OK;
+}
+
+static enum status enter_gate(struct move *move, struct err *err)
+{
+    if (!freeze_gate_enter(move->run->gate, move->view.deadline))
+        return err_set(err, ST_TIMEOUT, "no turn to freeze came up within %lld ms",
+                       (long long)move->run->fleet->policy.move_timeout_ms);
+    move->is_gate_held = true;
+    return ST_OK;
+}
+
+enum status step_prepare(struct move *move, struct err *err)
+{
+    nsec began = clock_now();
+    enum status status = session_take(move, &move->old_session, move->view.deadline, err);
+    if (!status)
+        status = session_take(move, &move->new_session, move->view.deadline, err);
+    if (!status)
+        status = look_at_old(move, err);
+    if (!status)
+        status = look_at_new(move, err);
+    if (!status)
+        status = make_schema(move, err);
+    if (!status)
+        status = try_freeze(move, err);
+    nsec took = 0;
+    if (!status)
+        status = measure_gap(move, &took, err);
+    if (!status)
+        start_probe(move);
+    if (!status)
+        status = enter_gate(move, err);
+    if (!status)
+        status = wait_for_calm(move, err);
+    move_phase_add(move, PHASE_PREPARE, began);
+    if (status)
+        return status;
+    move->view.old_primary = OLD_OPEN;
+    move->view.new_primary = NEW_UNTOUCHED;
+    move->view.is_prepared = true;
+    return ST_OK;
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The probe; see probe.h. The thread owns all connections; the list of targets and their samples
+ * are shared under one lock, which is never held across I/O. */
+#include "conductor/probe.h"
+
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "sql/conn.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TICK_US = 900,     /* a little more often than each millisecond */
+    LANES = 3,         /* writes in flight per end: one slow write must not hide the next */
+    SAMPLES = 16384,   /* about ten seconds of writes; older ones are overwritten */
+    WRITE_MS = 2000,   /* a write not answered by then counts as failed */
+    READ_ONLY_ERROR = 1290,
+};
+
+struct lane {
+    struct sql_conn *conn;
+    struct sql_call call;
+    char *sql;
+    bool is_busy;
+};
+
+struct probe_target {
+    struct lane lanes[2][LANES]; /* [end]: 0 the old primary, 1 the new one */
+    int end;                     /* where the next write goes */
+    nsec *samples;               /* when writes were acknowledged; a ring */
+    size_t written;              /* samples ever written */
+    bool is_leaving;
+    struct probe_target *next;
+};
+
+struct probe {
+    const struct inventory_account *account;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    atomic_bool is_stopping;
+    struct probe_target *targets;
+    struct pollfd *polled;
+    struct lane **lanes;
+    size_t capacity;
+};
+
+static void lane_init(struct probe *probe, struct lane *lane, const struct inventory_server *server,
+                      unsigned slot)
+{
+    struct sql_endpoint endpoint = {
+        .host = server->host,
+        .port = server->port,
+        .user = probe->account->user,
+        .password = &probe->account->password,
+        .database = "holdfast",
+    };
+    lane->conn = sql_conn_new(&endpoint);
+    lane->sql = mem_printf("INSERT INTO probe (slot, n, at_us) VALUES (%u, 1, 0)"
+                           " ON DUPLICATE KEY UPDATE n = n + 1",
+                           slot);
+}
+
+static void lane_release(struct lane *lane)
+{
+    sql_call_release(&lane->call);
+    sql_conn_free(lane->conn);
+    free(lane->sql);
+}
+
+static void target_free(struct probe_target *target)
+{
+    for (int end = 0; end < 2; end++)
+        for (int i = 0; i < LANES; i++)
+            lane_release(&target->lanes[end][i]);
+    free(target->samples);
+    free(target);
+}
+
+static void add_sample(struct probe *probe, struct probe_target *target, nsec at)
+{
+    pthread_mutex_lock(&probe->lock);
+    target->samples[target->written++ % SAMPLES] = at;
+    pthread_cond_broadcast(&probe->changed);
+    pthread_mutex_unlock(&probe->lock);
+}
+
+/* A write ended. Refused or failed: the next one tries the other end. */
+static void lane_done(struct probe *probe, struct probe_target *target, struct lane *lane, int end)
+{
+    lane->is_busy = false;
+    if (lane->call.status == ST_OK)
+        add_sample(probe, target, lane->call.finished);
+    else if (target->end == end)
+        target->end = 1 - end;
+    sql_call_release(&lane->call);
+}
+
+static void lane_write(struct probe *probe, struct probe_target *target, struct lane *lane, int end)
+{
+    lane->call = (struct sql_call){
+        .conn = lane->conn, .sql = lane->sql, .deadline = clock_deadline(WRITE_MS)};
+    lane->is_busy = true;
+    if (sql_call_begin(&lane->call))
+        lane_done(probe, target, lane, end);
+}
+
+static struct lane *idle_lane(struct probe_target *target, int end)
+{
+    for (int i = 0; i < LANES; i++)
+        if (!target->lanes[end][i].is_busy)
+            return &target->lanes[end][i];
+    return NULL;
+}
+
+/* One write a tick. When all lanes of this end wait, the other end is tried: a paused server
+ * answers nobody. */
+static void target_tick(struct probe *probe, struct probe_target *target)
+{
+    int end = target->end;
+    struct lane *lane = idle_lane(target, end);
+    if (!lane) {
+        end = 1 - end;
+        lane = idle_lane(target, end);
+    }
+    if (lane)
+        lane_write(probe, target, lane, end);
+}
+
+static void step_lane(struct probe *probe, struct probe_target *target, int end, int index,
+                      int events)
+{
+    struct lane *lane = &target->lanes[end][index];
+    if (lane->is_busy && sql_call_step(&lane->call, events))
+        lane_done(probe, target, lane, end);
+}
+
+/* Wait for any answer until the next tick is due, then step what is ready. */
+static void wait_and_step(struct probe *probe, struct probe_target *list, nsec tick)
+{
+    size_t count = 0;
+    for (struct probe_target *target = list; target; target = target->next)
+        for (int i = 0; i < 2 * LANES; i++) {
+            struct lane *lane = &target->lanes[i / LANES][i % LANES];
+            if (count == probe->capacity) {
+                probe->capacity = probe->capacity ? 2 * probe->capacity : 16;
+                probe->polled =
+                    mem_grow(probe->polled, probe->capacity, sizeof(*probe->polled));
+            }
+            probe->polled[count++] = (struct pollfd){
+                .fd = lane->is_busy ? sql_call_fd(&lane->call) : -1,
+                .events = lane->is_busy ? (short)sql_call_events(&lane->call) : 0};
+        }
+    nsec left = tick - clock_now();
+    struct timespec wait = {.tv_nsec = left > 0 ? (long)left : 0};
+    int ready = ppoll(probe->polled, count, &wait, NULL);
+    size_t at = 0;
+    for (struct probe_target *target = list; target; target = target->next)
+        for (int i = 0; i < 2 * LANES; i++, at++)
+            if (target->lanes[i / LANES][i % LANES].is_busy &&
+                (ready <= 0 || probe->polled[at].revents))
+                step_lane(probe, target, i / LANES, i % LANES,
+                          ready > 0 ? probe->polled[at].revents : 0);
+}
+
+/* Take those out of the list that are done with, and give back the head. */
+static struct probe_target *current_targets(struct probe *probe)
+{
+    pthread_mutex_lock(&probe->lock);
+    struct probe_target *gone = NULL;
+    for (struct probe_target **at = &probe->targets; *at;) {
+        struct probe_target *target = *at;
+        if (!target->is_leaving) {
+            at = &target->next;
+            continue;
+        }
+        *at = target->next;
+        target->next = gone;
+        gone = target;
+    }
+    struct probe_target *list = probe->targets;
+    while (!list && !gone && !atomic_load(&probe->is_stopping)) {
+        pthread_cond_wait(&probe->changed, &probe->lock);
+        list = probe->targets;
+    }
+    pthread_mutex_unlock(&probe->lock);
+    while (gone) {
+        struct probe_target *next = gone->next;
+        target_free(gone);
+        gone = next;
+    }
+    return list;
+}
+
+static void *run_probe(void *context)
+{
+    struct probe *probe = context;
+    nsec tick = clock_now();
+    while (!atomic_load(&probe->is_stopping)) {
+        struct probe_target *list = current_targets(probe);
+        if (clock_now() >= tick) {
+            for (struct probe_target *target = list; target; target = target->next)
+                target_tick(probe, target);
+            tick = clock_now() + TICK_US * 1000;
+        }
+        if (list)
+            wait_and_step(probe, list, tick);
+    }
+    return NULL;
+}
+
+struct probe *probe_start(const struct inventory_account *account)
+{
+    struct probe *probe = mem_zalloc(sizeof(*probe));
+    probe->account = account;
+    pthread_mutex_init(&probe->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&probe->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    INVARIANT(pthread_create(&probe->thread, NULL, run_probe, probe) == 0);
+    return probe;
+}
+
+void probe_stop(struct probe *probe)
+{
+    if (!probe)
+        return;
+    pthread_mutex_lock(&probe->lock);
+    atomic_store(&probe->is_stopping, true);
+    pthread_cond_broadcast(&probe->changed);
+    pthread_mutex_unlock(&probe->lock);
+    pthread_join(probe->thread, NULL);
+    while (probe->targets) {
+        struct probe_target *next = probe->targets->next;
+        target_free(probe->targets);
+        probe->targets = next;
+    }
+    pthread_cond_destroy(&probe->changed);
+    pthread_mutex_destroy(&probe->lock);
+    free(probe->polled);
+    free(probe);
+}
+
+struct probe_target *probe_watch(struct probe *probe, const struct inventory_server *old_server,
+                                 const struct inventory_server *new_server)
+{
+    struct probe_target *target = mem_zalloc(sizeof(*target));
+    target->samples = mem_zalloc(SAMPLES * sizeof(*target->samples));
+    for (unsigned i = 0; i < LANES; i++) {
+        lane_init(probe, &target->lanes[0][i], old_server, i);
+        lane_init(probe, &target->lanes[1][i], new_server, LANES + i);
+    }
+    pthread_mutex_lock(&probe->lock);
+    target->next = probe->targets;
+    probe->targets = target;
+    pthread_cond_broadcast(&probe->changed);
+    pthread_mutex_unlock(&probe->lock);
+    return target;
+}
+
+static size_t kept(const struct probe_target *target)
+{
+    return target->written < SAMPLES ? target->written : SAMPLES;
+}
+
+static nsec sample(const struct probe_target *target, size_t index)
+{
+    return target->samples[(target->written - kept(target) + index) % SAMPLES];
+}
+
+bool probe_warm_up(struct probe *probe, struct probe_target *target, int warm_ms, nsec deadline)
+{
+    bool is_warm = false;
+    pthread_mutex_lock(&probe->lock);
+    for (;;) {
+        is_warm = target->written > 0 && clock_now() - sample(target, 0) >= warm_ms * NSEC_PER_MS;
+        nsec left = deadline - clock_now();
+        if (is_warm || left <= 0)
+            break;
+        if (left > 50 * NSEC_PER_MS)
+            left = 50 * NSEC_PER_MS; /* look again even when no write succeeds */
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        nsec at = (nsec)until.tv_sec * NSEC_PER_SEC + until.tv_nsec + left;
+        until.tv_sec = (time_t)(at / NSEC_PER_SEC);
+        until.tv_nsec = (long)(at % NSEC_PER_SEC);
+        pthread_cond_timedwait(&probe->changed, &probe->lock, &until);
+    }
+    pthread_mutex_unlock(&probe->lock);
+    return is_warm;
+}
+
+double probe_longest_gap_ms(struct probe *probe, struct probe_target *target, nsec from, nsec to)
+{
+    nsec longest = -1, last = 0;
+    pthread_mutex_lock(&probe->lock);
+    size_t count = kept(target);
+    for (size_t i = 0; i <= count; i++) {
+        nsec at = i < count ? sample(target, i) : clock_now();
+        bool touches = last && at >= from && last <= to;
+        if (touches && at - last > longest)
+            longest = at - last;
+        last = at;
+    }
+    pthread_mutex_unlock(&probe->lock);
+    return longest < 0 ? -1 : clock_ms(longest);
+}
+
+void probe_unwatch(struct probe *probe, struct probe_target *target)
+{
+    pthread_mutex_lock(&probe->lock);
+    target->is_leaving = true;
+    pthread_cond_broadcast(&probe->changed);
+    pthread_mutex_unlock(&probe->lock);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * After publish, off the critical path: clients already write at the new home. The new primary
+ * forgets its source, the old one lets go of the freeze and follows, events move. Every part finds
+ * out what is already done, so that a successor may simply do it again. */
+#include "conductor/internal.h"
+#include "conductor/journal.h"
+#include "conductor/run.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum { REDIRECT_MS = 3000 };
+
+static enum status run_simple(struct session *session, enum call call, const struct buf *sql,
+                              nsec deadline, struct err *err)
+{
+    return session_exec(session, call, buf_text(sql), deadline, NULL, err);
+}
+
+static enum status forget_source(struct move *move, nsec deadline, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    enum status status = session_take(move, &move->new_session, deadline, err);
+    move->flavour->forget_source(&sql);
+    return status ? status : run_simple(&move->new_session, CALL_FORGET, &sql, deadline, err);
+}
+
+/* Sessions of privileged accounts whose writes the freeze holds up: they would go into the old
+ * primary's binlog the moment it ends. None of them was acknowledged, none waits for an ack. */
+static enum status end_held(struct move *move, nsec deadline, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result held = {0};
+    move->flavour->list_held(&sql);
+    enum status status = session_exec(&move->old_session, CALL_LIST_HELD, buf_text(&sql), deadline,
+                                      &held, err);
+    for (size_t row = 0; !status && row < sql_rows(&held, 0); row++) {
+        buf_clear(&sql);
+        move->flavour->kill(&sql, sql_number(sql_value(&held, 0, row, 0), 0));
+        struct err ignored = ERR_INIT;
+        status_ignore(run_simple(&move->old_session, CALL_END_HELD, &sql, deadline, &ignored),
+                      "it may have ended by itself");
+    }
+    if (sql_rows(&held, 0) > 0)
+        move_note(move, "%s: ended %zu privileged sessions whose statements the freeze held up",
+                  move->old_server->name, sql_rows(&held, 0));
+    return status;
+}
+
+/* Did something write to the old primary after its final position? */
+static enum status compare_position(struct move *move, const char *now_at, struct err *err)
+{
+    AUTO(gtid_set_release) struct gtid_set frozen = {0}, now = {0};
+    AUTO(buf_release) struct buf words = {0};
+    enum status status = gtid_set_parse_text(move->flavour->gtid, move->position, &frozen, err);
+    if (!status)
+        status = gtid_set_parse_text(move->flavour->gtid, now_at, &now, err);
+    if (status)
+        return err_wrap(err, "position of %s", move->old_server->name);
+    move->late_transactions = gtid_set_count_missing(&frozen, &now);
+    if (gtid_set_describe_missing(&frozen, &now, &words))
+        move_note(move, "%s: written there after the freeze by a privileged session: %s",
+                  move->old_server->name, buf_text(&words));
+    return ST_OK;
+}
+
+static enum status end_freeze(struct move *move, nsec deadline, struct err *err)
+{
+    if (move->view.old_primary != OLD_FROZEN || !move->old_session.is_held)
+        return ST_OK;
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    enum status status = end_held(move, deadline, err);
+    move->flavour->end_freeze(&sql);
+    if (!status)
+        status = session_exec(&move->old_session, CALL_END_FREEZE, buf_text(&sql), deadline,
+                              &result, err);
+    if (status)
+        return status;
+    move->view.old_primary = OLD_UNKNOWN;
+    const char *position = session_last_value(&result);
+    return compare_position(move, position ? position : "", err);
+}
+
+static enum status follow_new(struct move *move, nsec deadline, struct err *err)
+{
+    const struct inventory_account *account = &move->run->fleet->replication;
+    struct sql_source source = {
+        .host = move->new_server->host,
+        .port = move->new_server->port,
+        .user = account->user,
+        .password = &account->password,
+    };
+    AUTO(buf_release) struct buf sql = {0};
+    move->flavour->follow(&sql, &source);
+    enum status status = session_take(move, &move->old_session, deadline, err);
+    return status ? status : run_simple(&move->old_session, CALL_FOLLOW, &sql, deadline, err);
+}
+
+static enum status move_event(struct move *move, const struct sql_event *event, nsec deadline,
+                              struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    move->flavour->switch_event(&sql, event, true);
+    enum status status = run_simple(&move->new_session, CALL_EVENTS_NEW, &sql, deadline, err);
+    buf_clear(&sql);
+    move->flavour->switch_event(&sql, event, false);
+    if (!status)
+        status = run_simple(&move->old_session, CALL_EVENTS_OLD, &sql, deadline, err);
+    return status;
+}
+
+/* First on at the new side, then off at the old: whoever finds one on at the old is not done. The
+ * old scheduler is stopped since the freeze, so nothing runs twice. */
+static enum status move_events(struct move *move, nsec deadline, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result events = {0};
+    move->flavour->list_events(&sql);
+    enum status status = session_exec(&move->old_session, CALL_EVENTS_LIST, buf_text(&sql),
+                                      deadline, &events, err);
+    for (size_t row = 0; !status && row < sql_rows(&events, 0); row++) {
+        struct sql_event event = {sql_value(&events, 0, row, 0), sql_value(&events, 0, row, 1),
+                                  sql_value(&events, 0, row, 2)};
+        status = move_event(move, &event, deadline, err);
+    }
+    if (status || !move->route.runs_events)
+        return status;
+    buf_clear(&sql);
+    move->flavour->switch_scheduler(&sql, true);
+    status = run_simple(&move->new_session, CALL_EVENTS_NEW, &sql, deadline, err);
+    return status ? status : run_simple(&move->old_session, CALL_EVENTS_OLD, &sql, deadline, err);
+}
+
+enum status step_redirect(struct move *move, struct err *err)
+{
+    if (!move->old_server || !move->new_server)
+        return err_set(err, ST_INVALID, "the route names servers that the fleet file does not have");
+    nsec began = clock_now(), deadline = clock_deadline(REDIRECT_MS);
+    enum status status = forget_source(move, deadline, err);
+    if (!status)
+        status = end_freeze(move, deadline, err);
+    if (!status)
+        status = follow_new(move, deadline, err);
+    if (!status)
+        status = move_events(move, deadline, err);
+    move_phase_add(move, PHASE_REDIRECT, began);
+    if (status && status != ST_FENCED) {
+        session_drop(&move->old_session);
+        err_wrap(err, "make %s follow %s", move->old_server->name, move->new_server->name);
+        err_hint(err, "writes go on at %s; bring %s back, then: holdfast run resume %s",
+                 move->new_server->name, move->old_server->name, move->run->record.id);
+    }
+    move->view.is_redirected = status == ST_OK;
+    return status;
+}

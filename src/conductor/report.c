@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The report of a run: JSON, kept in the store, and the lines that people read, made from it. */
+#include "conductor/switchover.h"
+
+#include "base/invariant.h"
+#include "base/scope.h"
+#include "base/stats.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -1 and other negatives mean "not measured": null in JSON. Microseconds are enough. */
+static json_t *ms_or_null(double ms)
+{
+    return ms < 0 ? json_null() : json_real(round(ms * 1000) / 1000);
+}
+
+/* The outage of a shard: by the probe, or else the critical section as the runner saw it. */
+static double outage_of(const struct switchover_report *report, const struct shard_report *shard)
+{
+    return report->is_measured ? shard->outage_ms : shard->critical_ms;
+}
+
+static json_t *shard_json(const struct switchover_report *report, const struct shard_report *shard)
+{
+    json_t *phases = json_object();
+    for (unsigned i = 0; i < MOVE_PHASES; i++)
+        json_object_set_new(phases, move_phase_name((enum move_phase)i),
+                            ms_or_null(shard->phases_ms[i]));
+    json_t *object = json_pack(
+        "{s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:I, s:o, s:I}", "name", shard->shard->name, "result",
+        move_result_name(shard->result), "epoch", (json_int_t)shard->epoch, "primary",
+        shard->primary, "write_outage_ms", ms_or_null(outage_of(report, shard)), "baseline_gap_ms",
+        ms_or_null(shard->baseline_ms), "critical_ms", ms_or_null(shard->critical_ms),
+        "critical_statements", (json_int_t)shard->critical_statements, "phases_ms", phases,
+        "lost_transactions", (json_int_t)shard->late_transactions);
+    INVARIANT(object);
+    if (shard->err.status) {
+        json_object_set_new(object, "error", json_string(shard->err.text));
+        if (shard->err.hint[0])
+            json_object_set_new(object, "hint", json_string(shard->err.hint));
+    }
+    if (shard->notes && shard->notes[0])
+        json_object_set_new(object, "notes", json_string(shard->notes));
+    return object;
+}
+
+static json_t *outage_json(const struct switchover_report *report)
+{
+    AUTO(stats_release) struct stats outages = {0};
+    for (size_t i = 0; i < report->count; i++)
+        if (outage_of(report, &report->shards[i]) >= 0)
+            stats_add(&outages, outage_of(report, &report->shards[i]));
+    if (outages.count == 0)
+        return json_null();
+    return json_pack("{s:o, s:o, s:o}", "p50", ms_or_null(stats_percentile(&outages, 50)), "p99",
+                     ms_or_null(stats_percentile(&outages, 99)), "max",
+                     ms_or_null(stats_percentile(&outages, 100)));
+}
+
+char *switchover_report_json(const struct switchover_report *report)
+{
+    json_t *shards = json_array();
+    for (size_t i = 0; i < report->count; i++)
+        json_array_append_new(shards, shard_json(report, &report->shards[i]));
+    json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "run", report->run,
+                               "kind", "switchover", "result", run_state_name(report->state), "from",
+                               report->from, "to", report->to, "took_ms",
+                               ms_or_null(report->took_ms), "measured_by",
+                               report->is_measured ? "probe" : "runner", "write_outage_ms",
+                               outage_json(report), "shards", shards);
+    INVARIANT(object);
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    json_decref(object);
+    INVARIANT(text);
+    return text;
+}
+
+static const char *text_at(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static void add_ms(struct buf *out, const json_t *value, int width)
+{
+    if (json_is_number(value))
+        buf_printf(out, " %*.1f", width, json_number_value(value));
+    else
+        buf_printf(out, " %*s", width, "-");
+}
+
+static void format_shard(const json_t *shard, int width, struct buf *out)
+{
+    const json_t *phases = json_object_get(shard, "phases_ms");
+    buf_printf(out, "  %-*s  %-13s %-22s", width, text_at(shard, "name"), text_at(shard, "result"),
+               text_at(shard, "primary"));
+    add_ms(out, json_object_get(shard, "write_outage_ms"), 9);
+    add_ms(out, json_object_get(shard, "baseline_gap_ms"), 9);
+    add_ms(out, json_object_get(phases, "freeze"), 8);
+    add_ms(out, json_object_get(phases, "promote"), 8);
+    add_ms(out, json_object_get(phases, "publish"), 8);
+    buf_printf(out, " %5lld\n",
+               (long long)json_integer_value(json_object_get(shard, "lost_transactions")));
+    if (text_at(shard, "error")[0])
+        buf_printf(out, "      why: %s\n", text_at(shard, "error"));
+    if (text_at(shard, "hint")[0])
+        buf_printf(out, "      next: %s\n", text_at(shard, "hint"));
+    for (const char *at = text_at(shard, "notes"); *at;) {
+        size_t length = strcspn(at, "\n");
+        buf_printf(out, "      note: %.*s\n", (int)length, at);
+        at += length + (at[length] == '\n');
+    }
+}
+
+static int name_width(const json_t *shards)
+{
+    size_t width = 5, index = 0;
+    const json_t *shard = NULL;
+    json_array_foreach(shards, index, shard)
+    {
+        size_t length = strlen(text_at(shard, "name"));
+        width = length > width ? length : width;
+    }
+    return (int)width;
+}
+
+static void format_summary(const json_t *report, struct buf *out)
+{
+    const json_t *outage = json_object_get(report, "write_outage_ms");
+    buf_printf(out, "run %s: %s %s -> %s: %s in %.2f s\n", text_at(report, "run"),
+               text_at(report, "kind"), text_at(report, "from"), text_at(report, "to"),
+               text_at(report, "result"),
+               json_number_value(json_object_get(report, "took_ms")) / 1000);
+    if (!json_is_object(outage))
+        return;
+    buf_printf(out, "write outage (%s): p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",
+               strcmp(text_at(report, "measured_by"), "probe") == 0
+                   ? "as the probe saw it, gaps without a move under 'before'"
+                   : "freeze to publish as the runner saw it: no probe account is configured",
+               json_number_value(json_object_get(outage, "p50")),
+               json_number_value(json_object_get(outage, "p99")),
+               json_number_value(json_object_get(outage, "max")));
+}
+
+void switchover_report_format(const char *json, struct buf *out)
+{
+    json_t *report = json_loads(json, 0, NULL);
+    if (!report) {
+        buf_add(out, "the report in the store does not read\n");
+        return;
+    }
+    const json_t *shards = json_object_get(report, "shards"), *shard = NULL;
+    size_t index = 0;
+    int width = name_width(shards);
+    format_summary(report, out);
+    buf_printf(out, "  %-*s  %-13s %-22s %9s %9s %8s %8s %8s %5s\n", width, "shard", "result",
+               "primary", "outage ms", "before", "freeze", "promote", "publish", "lost");
+    json_array_foreach(shards, index, shard)
+        format_shard(shard, width, out);
+    json_decref(report);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Runs in the store. Three keys: "runs/ID" is the record; "run-current" names the run that is not
+ * finished and keeps a second one from starting; "run-lock", attached to the lease of the process
+ * that acts, is the fencing token. A run whose lock is gone but whose "run-current" is there was
+ * left behind by a dead process, and waits for 'run resume' or 'run abort'. */
+#include "conductor/run.h"
+
+#include "base/invariant.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "conductor/fault.h"
+#include "conductor/internal.h"
+#include "conductor/journal.h"
+#include "conductor/keeper.h"
+#include "conductor/run_record.h"
+#include "fleet/inventory.h"
+#include "store/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { STORE_MS = 5000, LEASE_MS = 10000 };
+
+#define RUN_CURRENT_KEY "run-current"
+
+static enum status injected(enum call call)
+{
+    static const enum status statuses[] = {ST_OK, ST_BUSY, ST_FULL, ST_IO, ST_UNKNOWN, ST_UNKNOWN};
+    return statuses[fault_point(call, FAULT_BEFORE)];
+}
+
+/* A transaction on the run's keys, decided by reading back when its outcome is unknown. */
+static enum status write_run(struct store *store, enum call call, const struct store_txn *txn,
+                             const char *decisive_key, const char *decisive_value, struct err *err)
+{
+    struct store_txn_result result;
+    enum status status = injected(call);
+    if (status)
+        err_set(err, status, "store: fault injected by HOLDFAST_FAULT");
+    else
+        status = store_txn(store, txn, clock_deadline(STORE_MS), &result, err);
+    if (status == ST_UNKNOWN) {
+        AUTO(store_entry_release) struct store_entry entry = {0};
+        enum status read = store_get(store, decisive_key, clock_deadline(STORE_MS), &entry, err);
+        bool is_there = read == ST_OK && strcmp(entry.value, decisive_value) == 0;
+        if (read == ST_OK || read == ST_NOT_FOUND)
+            status = is_there ? ST_OK : ST_IO;
+        if (status == ST_IO)
+            err_set(err, ST_IO, "the store lost the write");
+    }
+    fault_point(call, FAULT_AFTER);
+    return status;
+}
+
+enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX], struct err *err)
+{
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    enum status status =
+        store_get(store, RUN_LOCK_KEY, clock_deadline(STORE_MS), &entry, err);
+    if (!status)
+        snprintf(ret_id, RUN_ID_MAX, "%s", entry.value);
+    return status;
+}
+
+enum status run_current(struct store *store, char ret_id[static RUN_ID_MAX], struct err *err)
+{
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    enum status status =
+        store_get(store, RUN_CURRENT_KEY, clock_deadline(STORE_MS), &entry, err);
+    if (!status)
+        snprintf(ret_id, RUN_ID_MAX, "%s", entry.value);
+    return status;
+}
+
+/* Why the lock could not be had, and what to type. */
+static enum status explain_busy(struct store *store, struct err *err)
+{
+    char id[RUN_ID_MAX];
+    struct err ignored = ERR_INIT;
+    if (run_lock_holder(store, id, &ignored) == ST_OK) {
+        err_set(err, ST_BUSY, "run %s is in progress", id);
+        err_hint(err, "holdfast run show %s, or: holdfast run abort %s", id, id);
+    } else if (run_current(store, id, &ignored) == ST_OK) {
+        err_set(err, ST_BUSY, "run %s was not finished", id);
+        err_hint(err, "holdfast run resume %s, or: holdfast run abort %s", id, id);
+    } else {
+        err_set(err, ST_BUSY, "another run ended just now");
+        err_hint(err, "try again");
+    }
+    return ST_BUSY;
+}
+
+static struct run *run_new(struct store *store, const struct inventory *fleet)
+{
+    struct run *run = mem_zalloc(sizeof(*run));
+    run->fleet = fleet;
+    run->store = store;
+    run->shard_states = mem_zalloc((fleet->shard_count + 1) * sizeof(*run->shard_states));
+    return run;
+}
+
+/* What both ways into a run share: after the lock was written, learn the token and keep it. */
+static enum status hold_lock(struct run *run, struct err *err)
+{
+    AUTO(store_entry_release) struct store_entry lock = {0};
+    enum status status =
+        store_get(run->store, RUN_LOCK_KEY, clock_deadline(STORE_MS), &lock, err);
+    if (status)
+        return err_wrap(err, "run lock");
+    run->token = lock.create_rev;
+    if (!inventory_find_region(run->fleet, run->record.target, &run->to_region))
+        return err_set(err, ST_INVALID, "run %s moves to region '%s', which the fleet file lacks",
+                       run->record.id, run->record.target);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t cap = run->fleet->policy.freeze_cap;
+    run->gate = freeze_gate_new(cap ? cap : cores > 0 ? (unsigned)cores : 1);
+    run->keeper = keeper_start(run, LEASE_MS);
+    return ST_OK;
+}
+
+static enum status take_lock(struct run *run, enum call call, const struct store_compare *compare,
+                             struct err *err)
+{
+    enum status status = store_lease_grant(run->store, LEASE_MS, clock_deadline(STORE_MS),
+                                           &run->lease, err);
+    if (status)
+        return err_wrap(err, "run lock");
+    AUTO_FREE char *key = run_record_key(run->record.id);
+    AUTO_FREE char *value = run_record_encode(&run->record);
+    struct store_compare compares[] = {{STORE_ABSENT, RUN_LOCK_KEY, 0}, *compare};
+    struct store_op ops[] = {
+        {STORE_PUT, RUN_LOCK_KEY, run->record.id, run->lease},
+        {STORE_PUT, RUN_CURRENT_KEY, run->record.id, 0},
+        {STORE_PUT, key, value, 0},
+    };
+    struct store_txn txn = {compares, ARRAY_SIZE(compares), ops, ARRAY_SIZE(ops)};
+    status = write_run(run->store, call, &txn, RUN_LOCK_KEY, run->record.id, err);
+    if (status == ST_CONFLICT)
+        return explain_busy(run->store, err);
+    return status ? err_wrap(err, "run lock") : hold_lock(run, err);
+}
+
+enum status run_begin(struct store *store, const struct inventory *fleet, struct run_record *take,
+                      struct run **ret, struct err *err)
+{
+    struct run *run = run_new(store, fleet);
+    run->record = *take;
+    *take = (struct run_record){0};
+    run->record.state = RUN_RUNNING;
+    struct store_compare none_left = {STORE_ABSENT, RUN_CURRENT_KEY, 0};
+    enum status status = take_lock(run, CALL_RUN_BEGIN, &none_left, err);
+    if (status) {
+        run_free(run);
+        return status;
+    }
+    *ret = run;
+    return ST_OK;
+}
+
+static enum status check_unfinished(struct store *store, const char *id, struct err *err)
+{
+    char current[RUN_ID_MAX] = "";
+    enum status status = run_current(store, current, err);
+    if (status && status != ST_NOT_FOUND)
+        return status;
+    if (strcmp(current, id) == 0)
+        return ST_OK;
+    err_set(err, ST_NOT_FOUND, "run %s is not unfinished", id);
+    err_hint(err, "holdfast run list");
+    return ST_NOT_FOUND;
+}
+
+enum status run_take(struct store *store, const struct inventory *fleet, const char *id,
+                     struct run **ret, struct err *err)
+{
+    enum status status = check_unfinished(store, id, err);
+    if (status)
+        return status;
+    struct run *run = run_new(store, fleet);
+    status = run_record_load(store, id, &run->record, err);
+    run->is_resumed = true;
+    run->record.state = RUN_RUNNING;
+    struct store_compare is_left = {STORE_EXISTS, RUN_CURRENT_KEY, 0};
+    if (!status)
+        status = take_lock(run, CALL_RUN_TAKE, &is_left, err);
+    if (status) {
+        run_free(run);
+        return status;
+    }
+    *ret = run;
+    return ST_OK;
+}
+
+enum status run_end(struct run *run, enum run_state state, struct err *err)
+{
+    run->record.state = state;
+    AUTO_FREE char *key = run_record_key(run->record.id);
+    AUTO_FREE char *value = run_record_encode(&run->record);
+    struct store_compare compare = {STORE_CREATE_REV_IS, RUN_LOCK_KEY, run->token};
+    struct store_op ops[] = {
+        {STORE_PUT, key, value, 0},
+        {STORE_DELETE, RUN_LOCK_KEY, NULL, 0},
+        {STORE_DELETE, RUN_CURRENT_KEY, NULL, 0},
+    };
+    /* A stuck run stays the current one: it must be resumed or aborted before another begins. */
+    struct store_txn txn = {&compare, 1, ops, state == RUN_STUCK ? 2 : 3};
+    enum status status = write_run(run->store, CALL_RUN_END, &txn, key, value, err);
+    if (status)
+        return err_wrap(err, "record the end of run %s", run->record.id);
+    return ST_OK;
+}
+
+void run_free(struct run *run)
+{
+    if (!run)
+        return;
+    keeper_stop(run->keeper);
+    struct err ignored = ERR_INIT;
+    if (run->lease)
+        status_ignore(store_lease_revoke(run->store, run->lease, clock_deadline(STORE_MS), &ignored),
+                      "the lease ends with this process anyway");
+    freeze_gate_free(run->gate);
+    journal_close(run->journal);
+    run_record_release(&run->record);
+    free(run->shard_states);
+    free(run);
+}
+
+bool run_must_stop(const struct run *run)
+{
+    return run->is_abort_only || atomic_load(&run->is_aborted);
+}
+
+void run_abort(struct run *run)
+{
+    atomic_store(&run->is_aborted, true);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A run: one execution of a switchover over some shards, at most one at a time per store. The key
+ * "run-lock" names the run that may act; its creation revision is the fencing token that every
+ * route write compares. The lock is attached to a lease of this process, so that a dead
+ * conductor's lock ends by itself.
+ */
+#ifndef HOLDFAST_CONDUCTOR_RUN_H
+#define HOLDFAST_CONDUCTOR_RUN_H
+
+#include "base/err.h"
+#include "conductor/run_record.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct freeze_gate;
+struct inventory;
+struct journal;
+struct keeper;
+struct probe;
+struct store;
+
+#define RUN_LOCK_KEY "run-lock"
+
+/* A run in this process. Shared by its mover threads; what changes is atomic or has its lock. */
+struct run {
+    const struct inventory *fleet;
+    struct store *store;
+    struct run_record record;
+    int64_t lease, token;
+    size_t to_region;
+    bool is_resumed;        /* took over from another process: may evict its sessions */
+    bool is_abort_only;     /* undo or finish what is in flight, start nothing */
+    atomic_bool is_aborted; /* Ctrl-C or 'run abort' */
+    struct journal *journal; /* never NULL once moves run */
+    struct probe *probe;     /* NULL: not configured */
+    struct freeze_gate *gate;
+    struct keeper *keeper;
+    _Atomic int *shard_states; /* enum shard_state by index of the shard, for display */
+};
+
+/* Begin a new run: takes the lock, writes the record (which is taken from the caller). ST_BUSY
+ * says which run is in progress or unfinished, and what to type. */
+MUST_CHECK enum status run_begin(struct store *store, const struct inventory *fleet,
+                                 struct run_record *take, struct run **ret, struct err *err);
+/* Continue an unfinished run whose process is gone. */
+MUST_CHECK enum status run_take(struct store *store, const struct inventory *fleet, const char *id,
+                                struct run **ret, struct err *err);
+/* Write the outcome, give the lock back. */
+MUST_CHECK enum status run_end(struct run *run, enum run_state state, struct err *err);
+void run_free(struct run *run);
+
+/* The run whose process is alive; ST_NOT_FOUND: none. */
+MUST_CHECK enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX],
+                                       struct err *err);
+/* The run that is not finished, alive or not; ST_NOT_FOUND: none. */
+MUST_CHECK enum status run_current(struct store *store, char ret_id[static RUN_ID_MAX],
+                                   struct err *err);
+
+/* Stop launching, undo or finish what is in flight. Safe in a signal handler. */
+void run_abort(struct run *run);
+bool run_must_stop(const struct run *run);
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Records and reports of runs in the store; see run_record.h. */
+#include "conductor/run_record.h"
+
+#include "base/clock.h"
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "store/store.h"
+
+#include <jansson.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum { STORE_MS = 5000, HOST_MAX = 256 };
+
+static const char *const state_names[] = {
+#define X(name, text) text,
+    RUN_STATE_TABLE(X)
+#undef X
+};
+
+const char *run_state_name(enum run_state state)
+{
+    INVARIANT((unsigned)state < RUN_STATES);
+    return state_names[state];
+}
+
+/* The person behind sudo, if there is one: the audit wants people. */
+static char *who(void)
+{
+    char host[HOST_MAX] = "";
+    gethostname(host, sizeof(host) - 1);
+    const char *sudo = getenv("SUDO_USER");
+    const struct passwd *entry = sudo ? NULL : getpwuid(getuid());
+    return mem_printf("%s@%s", sudo ? sudo : entry ? entry->pw_name : "?", host);
+}
+
+void run_record_init(struct run_record *record, const char *target)
+{
+    *record = (struct run_record){.started_us = clock_wall_us(), .by = who()};
+    uint16_t salt = 0;
+    INVARIANT(getrandom(&salt, sizeof(salt), 0) == sizeof(salt));
+    time_t seconds = (time_t)(record->started_us / 1000000);
+    struct tm parts;
+    gmtime_r(&seconds, &parts);
+    size_t used = strftime(record->id, sizeof(record->id), "%Y%m%d-%H%M%S", &parts);
+    snprintf(record->id + used, sizeof(record->id) - used, "-%04x", salt);
+    snprintf(record->target, sizeof(record->target), "%s", target);
+}
+
+void run_record_add_shard(struct run_record *record, const char *name)
+{
+    VEC_PUSH(record->shards, record->shard_count, record->shard_capacity, mem_strdup(name));
+}
+
+void run_record_release(struct run_record *record)
+{
+    for (size_t i = 0; i < record->shard_count; i++)
+        free(record->shards[i]);
+    free(record->shards);
+    free(record->by);
+    *record = (struct run_record){0};
+}
+
+char *run_record_key(const char *id)
+{
+    return mem_printf("runs/%s", id);
+}
+
+char *run_record_encode(const struct run_record *record)
+{
+    json_t *shards = json_array();
+    for (size_t i = 0; i < record->shard_count; i++)
+        json_array_append_new(shards, json_string(record->shards[i]));
+    json_t *object = json_pack("{s:s, s:s, s:s, s:I, s:s, s:o}", "id", record->id, "state",
+                               run_state_name(record->state), "target", record->target,
+                               "started_us", (json_int_t)record->started_us, "by",
+                               record->by ? record->by : "", "shards", shards);
+    INVARIANT(object);
+    char *text = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    return text;
+}
+
+static bool decode_state(const char *name, enum run_state *ret)
+{
+    for (unsigned i = 0; i < RUN_STATES; i++)
+        if (strcmp(state_names[i], name) == 0) {
+            *ret = (enum run_state)i;
+            return true;
+        }
+    return false;
+}
+
+static bool decode_object(json_t *object, struct run_record *record)
+{
+    const char *id, *state, *target, *by;
+    json_int_t started = 0;
+    json_t *shards = NULL, *name = NULL;
+    size_t index = 0;
+    if (json_unpack(object, "{s:s, s:s, s:s, s:I, s:s, s:o}", "id", &id, "state", &state, "target",
+                    &target, "started_us", &started, "by", &by, "shards", &shards) != 0 ||
+        !decode_state(state, &record->state) || strlen(id) >= RUN_ID_MAX ||
+        strlen(target) >= RUN_TARGET_MAX)
+        return false;
+    snprintf(record->id, sizeof(record->id), "%s", id);
+    snprintf(record->target, sizeof(record->target), "%s", target);
+    record->started_us = started;
+    record->by = mem_strdup(by);
+    json_array_foreach(shards, index, name)
+        if (json_is_string(name))
+            run_record_add_shard(record, json_string_value(name));
+    return true;
+}
+
+static enum status decode(const char *text, struct run_record *ret, struct err *err)
+{
+    json_t *object = json_loads(text, 0, NULL);
+    struct run_record record = {0};
+    bool is_good = object && decode_object(object, &record);
+    json_decref(object);
+    if (!is_good)
+        return err_set(err, ST_INVALID, "the store holds a run that does not read: %.200s", text);
+    *ret = record;
+    return ST_OK;
+}
+
+enum status run_record_load(struct store *store, const char *id, struct run_record *ret,
+                            struct err *err)
+{
+    AUTO_FREE char *key = run_record_key(id);
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    enum status status = store_get(store, key, clock_deadline(STORE_MS), &entry, err);
+    if (status == ST_NOT_FOUND) {
+        err_set(err, ST_NOT_FOUND, "there is no run '%s'", id);
+        err_hint(err, "holdfast run list");
+    }
+    return status ? status : decode(entry.value, ret, err);
+}
+
+enum status run_record_list(struct store *store, struct run_record **ret_records, size_t *ret_count,
+                            struct err *err)
+{
+    AUTO(store_list_release) struct store_list list = {0};
+    enum status status = store_list(store, "runs/", clock_deadline(STORE_MS), &list, err);
+    if (status)
+        return status;
+    struct run_record *records = mem_zalloc((list.count + 1) * sizeof(*records));
+    for (size_t i = 0; i < list.count; i++) {
+        status = decode(list.entries[i].value, &records[i], err);
+        if (status) {
+            run_record_list_free(records, i);
+            return status;
+        }
+    }
+    *ret_records = records;
+    *ret_count = list.count;
+    return ST_OK;
+}
+
+void run_record_list_free(struct run_record *records, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        run_record_release(&records[i]);
+    free(records);
+}
+
+enum status run_report_load(struct store *store, const char *id, char **ret_json, struct err *err)
+{
+    AUTO_FREE char *key = mem_printf("reports/%s", id);
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    enum status status = store_get(store, key, clock_deadline(STORE_MS), &entry, err);
+    if (status == ST_NOT_FOUND)
+        err_set(err, ST_NOT_FOUND, "run '%s' has no report", id);
+    if (!status)
+        *ret_json = take_pointer(entry.value);
+    return status;
+}
+
+enum status run_report_store(struct store *store, const char *id, const char *json, struct err *err)
+{
+    AUTO_FREE char *key = mem_printf("reports/%s", id);
+    struct store_op op = {STORE_PUT, key, json, 0};
+    struct store_txn txn = {NULL, 0, &op, 1};
+    struct store_txn_result result;
+    return store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
+}

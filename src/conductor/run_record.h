@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The record of a run in the store, key "runs/ID": who ordered what, over which shards, and how it
+ * ended. Kept when the run is over; its report is beside it under "reports/ID".
+ */
+#ifndef HOLDFAST_CONDUCTOR_RUN_RECORD_H
+#define HOLDFAST_CONDUCTOR_RUN_RECORD_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+
+#define RUN_STATE_TABLE(X)                                                                         \
+    X(RUN_RUNNING, "running")                                                                      \
+    X(RUN_DONE, "done")       /* every shard is at the target */                                   \
+    X(RUN_ABORTED, "aborted") /* stopped on demand; every shard serves at one side */              \
+    X(RUN_FAILED, "failed")   /* some shards did not move; every shard serves at one side */       \
+    X(RUN_STUCK, "stuck")     /* some shards wait for an operator */
+
+enum run_state {
+#define X(name, text) name,
+    RUN_STATE_TABLE(X)
+#undef X
+    RUN_STATES
+};
+
+const char *run_state_name(enum run_state state);
+
+enum { RUN_ID_MAX = 40, RUN_TARGET_MAX = 65 };
+
+struct run_record {
+    char id[RUN_ID_MAX];
+    enum run_state state;
+    char target[RUN_TARGET_MAX]; /* region */
+    char **shards;               /* names */
+    size_t shard_count, shard_capacity;
+    int64_t started_us; /* wall time */
+    char *by;           /* who ordered it, from which host */
+};
+
+/* A new id, sortable by time; 'by' and 'started_us' filled in. */
+void run_record_init(struct run_record *record, const char *target);
+void run_record_add_shard(struct run_record *record, const char *name);
+void run_record_release(struct run_record *record);
+MUST_CHECK enum status run_record_load(struct store *store, const char *id, struct run_record *ret,
+                                       struct err *err);
+/* All runs, oldest first; free with run_record_list_free(). */
+MUST_CHECK enum status run_record_list(struct store *store, struct run_record **ret_records,
+                                       size_t *ret_count, struct err *err);
+void run_record_list_free(struct run_record *records, size_t count);
+
+char *run_record_key(const char *id); /* the caller frees */
+char *run_record_encode(const struct run_record *record);
+
+/* The run's report as JSON text; ST_NOT_FOUND while there is none. */
+MUST_CHECK enum status run_report_load(struct store *store, const char *id, char **ret_json,
+                                       struct err *err);
+MUST_CHECK enum status run_report_store(struct store *store, const char *id, const char *json,
+                                        struct err *err);
+
+#endif

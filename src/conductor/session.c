@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sessions: connections that may change a server. Each holds the server's user lock
+ * "holdfast:SHARD", and the protocol makes sure that at most one process at a time can act:
+ *   a successor first gets the fencing token (the run lock in the store), then evicts the lock's
+ *   holder on each server (KILL, and wait until the lock is free: after that nothing the old
+ *   session sent can still take effect), then acts;
+ *   whoever takes a server's lock reads the token *after* it has the lock, before it acts.
+ * So a process that slept through its replacement either finds its session dead, or the token
+ * gone. The argument is in docs/switchover.md. */
+#include "conductor/fault.h"
+#include "conductor/internal.h"
+#include "conductor/run.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "store/store.h"
+
+#include <stdlib.h>
+
+enum { LOCK_WAIT_MS = 2000 };
+
+static char *lock_name(const struct move *move)
+{
+    return mem_printf("holdfast:%s", move->shard->name);
+}
+
+const char *session_last_value(const struct sql_result *result)
+{
+    for (size_t set = result->count; set-- > 0;)
+        if (sql_rows(result, set) > 0)
+            return sql_value(result, set, sql_rows(result, set) - 1, 0);
+    return NULL;
+}
+
+struct sent_point {
+    enum call call;
+};
+
+static void on_sent(void *context)
+{
+    const struct sent_point *point = context;
+    fault_point(point->call, FAULT_SENT);
+}
+
+static enum status exec_on(struct sql_conn *conn, enum call call, const char *sql, nsec deadline,
+                           struct sql_result *ret, struct err *err)
+{
+    fault_point(call, FAULT_BEFORE);
+    struct sent_point point = {call};
+    struct sql_call packet = {
+        .conn = conn, .sql = sql, .on_sent = sql ? on_sent : NULL, .context = &point};
+    sql_run(&packet, 1, deadline);
+    if (packet.status && err)
+        *err = packet.err;
+    if (!packet.status && ret)
+        *ret = packet.result;
+    else
+        sql_call_release(&packet);
+    fault_point(call, FAULT_AFTER);
+    return packet.status;
+}
+
+enum status session_exec(struct session *session, enum call call, const char *sql, nsec deadline,
+                         struct sql_result *ret, struct err *err)
+{
+    if (!session->is_held || !sql_conn_is_open(session->conn))
+        return err_set(err, ST_UNREACHABLE, "%s: no session", session->server->name);
+    enum status status = exec_on(session->conn, call, sql, deadline, ret, err);
+    if (!sql_conn_is_open(session->conn))
+        session->is_held = false;
+    return status;
+}
+
+static enum status connect_session(const struct move *move, struct session *session, nsec deadline,
+                                   struct err *err)
+{
+    if (!session->conn) {
+        const struct inventory_account *account = &move->run->fleet->credentials;
+        struct sql_endpoint endpoint = {
+            .host = session->server->host,
+            .port = session->server->port,
+            .user = account->user,
+            .password = &account->password,
+        };
+        session->conn = sql_conn_new(&endpoint);
+    }
+    return exec_on(session->conn, session->is_new ? CALL_TAKE_NEW : CALL_TAKE_OLD, NULL, deadline,
+                   NULL, err);
+}
+
+/* End the session that holds the lock, if it is one that we may end. */
+static enum status evict(const struct move *move, struct session *session, const char *lock,
+                         nsec deadline, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    move->flavour->lock_holder(&sql, lock);
+    enum status status = sql_exec(session->conn, buf_text(&sql), deadline, &result, err);
+    int64_t holder = status ? 0 : sql_number(session_last_value(&result), 0);
+    if (status || holder == 0)
+        return status;
+    if (!move->run->is_resumed && (unsigned long)holder != session->last_id) {
+        err_set(err, ST_BUSY, "%s is held by another Holdfast (connection %lld)",
+                session->server->name, (long long)holder);
+        err_hint(err, "look at 'SHOW PROCESSLIST' there; another store may be moving this shard");
+        return ST_BUSY;
+    }
+    buf_clear(&sql);
+    move->flavour->kill(&sql, holder);
+    enum call call = session->is_new ? CALL_EVICT_NEW : CALL_EVICT_OLD;
+    status_ignore(exec_on(session->conn, call, buf_text(&sql), deadline, NULL, err),
+                  "it may have ended by itself; the lock decides");
+    return sql_conn_is_open(session->conn) ? ST_OK : err->status;
+}
+
+static enum status lock_server(const struct move *move, struct session *session, const char *lock,
+                               nsec deadline, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    move->flavour->lock(&sql, lock, LOCK_WAIT_MS);
+    enum call call = session->is_new ? CALL_LOCK_NEW : CALL_LOCK_OLD;
+    enum status status = exec_on(session->conn, call, buf_text(&sql), deadline, &result, err);
+    if (!status && sql_number(session_last_value(&result), 0) != 1)
+        status = err_set(err, ST_BUSY, "%s: the Holdfast lock did not become free within %d ms",
+                         session->server->name, LOCK_WAIT_MS);
+    return status;
+}
+
+/* Read after the lock was taken, never before: see above. */
+static enum status check_token(const struct move *move, nsec deadline, struct err *err)
+{
+    AUTO(store_entry_release) struct store_entry lock = {0};
+    enum status status = store_get(move->run->store, RUN_LOCK_KEY, deadline, &lock, err);
+    if (status == ST_NOT_FOUND || (!status && lock.create_rev != move->run->token))
+        return err_set(err, ST_FENCED, "another process took over run %s", move->run->record.id);
+    return status;
+}
+
+enum status session_take(struct move *move, struct session *session, nsec deadline, struct err *err)
+{
+    if (session->is_held && sql_conn_is_open(session->conn))
+        return ST_OK;
+    AUTO_FREE char *lock = lock_name(move);
+    enum status status = connect_session(move, session, deadline, err);
+    if (!status)
+        status = evict(move, session, lock, deadline, err);
+    if (!status)
+        status = lock_server(move, session, lock, deadline, err);
+    if (!status)
+        status = check_token(move, deadline, err);
+    if (status) {
+        if (session->conn)
+            sql_conn_break(session->conn);
+        return status;
+    }
+    session->is_held = true;
+    session->last_id = sql_conn_id(session->conn);
+    return ST_OK;
+}
+
+void session_drop(struct session *session)
+{
+    session->is_held = false;
+    if (session->conn)
+        sql_conn_break(session->conn);
+}
+
+void session_release(struct session *session)
+{
+    sql_conn_free(session->conn);
+    session->conn = NULL;
+    session->is_held = false;
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Running a switchover over its shards; see switchover.h. Each shard belongs to one thread while
+ * it moves; what came of it is handed over under the lock. */
+#include "conductor/switchover.h"
+
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "conductor/internal.h"
+#include "conductor/journal.h"
+#include "conductor/probe.h"
+#include "fleet/schema.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { THREADS_MAX = 64, PROGRESS_MS = 100, STORE_MS = 3000, BASELINE_MS = 250 };
+
+struct work {
+    struct run *run;
+    const struct fleet_observation *observation;
+    struct switchover_report *report;
+    atomic_size_t next;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    size_t done;
+};
+
+/* The route to start from: what the store says, or, for a shard that Holdfast has not moved yet
+ * or that somebody moved by hand, what is observed. */
+static enum status start_route(const struct work *work, const struct shard_observation *seen,
+                               struct route *ret, struct buf *notes, struct err *err)
+{
+    enum status status = route_load(work->run->store, seen->shard->name, clock_deadline(STORE_MS),
+                                    ret, err);
+    bool is_new = status == ST_NOT_FOUND;
+    if (status && !is_new)
+        return status;
+    if (is_new)
+        *ret = (struct route){.state = SHARD_SERVING};
+    if (ret->state != SHARD_SERVING)
+        return ST_OK;
+    if (!seen->primary)
+        return err_set(err, ST_CONFLICT, "shard %s has no primary, or several", seen->shard->name);
+    const struct inventory_server *primary = seen->primary->server;
+    if (strcmp(ret->primary, primary->name) == 0)
+        return ST_OK;
+    if (!is_new)
+        buf_printf(notes, "the route said %s, but %s is the primary: taken over as it is\n",
+                   ret->primary, primary->name);
+    ret->epoch++;
+    snprintf(ret->home, sizeof(ret->home), "%s", work->run->fleet->regions[primary->region]);
+    snprintf(ret->primary, sizeof(ret->primary), "%s", primary->name);
+    return ST_OK;
+}
+
+/* Who the two ends are, when the shard serves and is to move. */
+static enum status choose_ends(struct move *move, const struct shard_observation *seen,
+                               struct err *err)
+{
+    size_t to = move->run->to_region;
+    if (strcmp(move->route.home, move->run->fleet->regions[to]) == 0)
+        return ST_OK;
+    const struct server_observation *relay = seen->relays[to];
+    if (!seen->primary || !relay)
+        return err_set(err, ST_NO_GO, "shard %s has no relay in region %s", seen->shard->name,
+                       move->run->fleet->regions[to]);
+    move_set_ends(move, seen->primary->server, relay->server);
+    return ST_OK;
+}
+
+/* Copy what people want to know. */
+static void fill_report(struct shard_report *report, struct move *move)
+{
+    report->result = move->result;
+    report->err = move->failure;
+    report->epoch = move->route.epoch;
+    snprintf(report->primary, sizeof(report->primary), "%s", move->route.primary);
+    report->critical_ms =
+        move->published_at ? clock_ms(move->published_at - move->frozen_at) : -1;
+    report->critical_statements = move->critical_statements;
+    for (unsigned i = 0; i < MOVE_PHASES; i++)
+        report->phases_ms[i] = clock_ms(move->phase_ns[i]);
+    report->late_transactions = move->late_transactions;
+    if (move->result == MOVE_MOVED)
+        report->err = (struct err)ERR_INIT;
+    char *notes = mem_printf("%s%s", report->notes ? report->notes : "", buf_text(&move->notes));
+    free(report->notes);
+    report->notes = notes;
+}
+
+/* The same span of time before and after the freeze, so that the two gaps compare. */
+static void measure(struct shard_report *report, struct move *move)
+{
+    report->outage_ms = report->baseline_ms = -1;
+    if (!move->probe_target)
+        return;
+    struct probe *probe = move->run->probe;
+    if (move->frozen_at) {
+        nsec end = move->published_at ? move->published_at : clock_now();
+        nsec span = end - move->frozen_at + BASELINE_MS * NSEC_PER_MS;
+        /* Watch on for as long as before the freeze: a gap must be seen to end. */
+        poll(NULL, 0, clock_ms_left(end + BASELINE_MS * NSEC_PER_MS));
+        report->outage_ms = probe_longest_gap_ms(probe, move->probe_target, move->frozen_at,
+                                                 end + BASELINE_MS * NSEC_PER_MS);
+        report->baseline_ms = probe_longest_gap_ms(probe, move->probe_target,
+                                                   move->frozen_at - span, move->frozen_at - 1);
+    }
+    probe_unwatch(probe, move->probe_target);
+    move->probe_target = NULL;
+}
+
+/* One attempt. True when the shard is back at its old home after another process's attempt was
+ * undone, and the run should still move it. */
+static bool attempt(struct work *work, const struct shard_observation *seen,
+                    struct shard_report *report)
+{
+    AUTO(buf_release) struct buf notes = {0};
+    struct route route;
+    struct err err = ERR_INIT;
+    struct run *run = work->run;
+    AUTO(move_release) struct move move = {0};
+    enum status status = start_route(work, seen, &route, &notes, &err);
+    if (!status) {
+        move_init(&move, run, seen->shard, &route);
+        buf_add(&move.notes, buf_text(&notes));
+        bool is_fresh = route.state == SHARD_SERVING && !run_must_stop(run);
+        status = is_fresh ? choose_ends(&move, seen, &err) : ST_OK;
+    }
+    if (status) {
+        report->result = MOVE_UNDONE;
+        report->err = err;
+        snprintf(report->primary, sizeof(report->primary), "%s",
+                 seen->primary ? seen->primary->server->name : "");
+        return false;
+    }
+    bool was_inherited = move.view.is_inherited;
+    move_run(&move);
+    measure(report, &move);
+    fill_report(report, &move);
+    return was_inherited && move.result == MOVE_UNDONE && !run_must_stop(run);
+}
+
+static struct shard_observation observe_again(const struct work *work,
+                                              const struct inventory_shard *shard,
+                                              struct fleet_observation *ret)
+{
+    fleet_observe(work->run->fleet, &shard, 1, clock_deadline(STORE_MS), ret);
+    return ret->shards[0];
+}
+
+static void run_shard(struct work *work, size_t index)
+{
+    struct shard_report *report = &work->report->shards[index];
+    const struct shard_observation *seen = &work->observation->shards[index];
+    report->outage_ms = report->baseline_ms = report->critical_ms = -1;
+    if (attempt(work, seen, report)) {
+        AUTO(fleet_observation_release) struct fleet_observation fresh = {0};
+        struct shard_observation now = observe_again(work, seen->shard, &fresh);
+        attempt(work, &now, report);
+    }
+}
+
+static void *work_on(void *context)
+{
+    struct work *work = context;
+    for (;;) {
+        size_t index = atomic_fetch_add(&work->next, 1);
+        if (index >= work->report->count)
+            return NULL;
+        run_shard(work, index);
+        pthread_mutex_lock(&work->lock);
+        work->done++;
+        pthread_cond_signal(&work->changed);
+        pthread_mutex_unlock(&work->lock);
+    }
+}
+
+static void wait_until_done(struct work *work, switchover_progress *progress, void *context)
+{
+    pthread_mutex_lock(&work->lock);
+    while (work->done < work->report->count) {
+        size_t done = work->done;
+        pthread_mutex_unlock(&work->lock);
+        if (progress)
+            progress(context, work->run, work->report->shards, done);
+        pthread_mutex_lock(&work->lock);
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += PROGRESS_MS * 1000000L;
+        if (until.tv_nsec >= 1000000000L) {
+            until.tv_nsec -= 1000000000L;
+            until.tv_sec++;
+        }
+        if (work->done == done)
+            pthread_cond_timedwait(&work->changed, &work->lock, &until);
+    }
+    pthread_mutex_unlock(&work->lock);
+    if (progress)
+        progress(context, work->run, work->report->shards, work->report->count);
+}
+
+static void run_threads(struct work *work, switchover_progress *progress, void *context)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&work->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&work->lock, NULL);
+    size_t count = work->report->count < THREADS_MAX ? work->report->count : THREADS_MAX;
+    pthread_t threads[THREADS_MAX];
+    for (size_t i = 0; i < count; i++)
+        INVARIANT(pthread_create(&threads[i], NULL, work_on, work) == 0);
+    wait_until_done(work, progress, context);
+    for (size_t i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    pthread_cond_destroy(&work->changed);
+    pthread_mutex_destroy(&work->lock);
+}
+
+/* The worst shard decides; 'taken over' means that another process will tell. */
+static enum run_state judge(const struct run *run, const struct switchover_report *report,
+                            bool *ret_is_fenced)
+{
+    size_t stuck = 0, stayed = 0;
+    *ret_is_fenced = false;
+    for (size_t i = 0; i < report->count; i++) {
+        enum move_result result = report->shards[i].result;
+        *ret_is_fenced = *ret_is_fenced || result == MOVE_FENCED;
+        stuck += result == MOVE_STUCK;
+        stayed += result == MOVE_UNDONE || result == MOVE_ABORTED;
+    }
+    if (stuck)
+        return RUN_STUCK;
+    if (stayed)
+        return run_must_stop(run) ? RUN_ABORTED : RUN_FAILED;
+    return RUN_DONE;
+}
+
+static void report_init(struct switchover_report *report, const struct run *run,
+                        const struct fleet_observation *observation)
+{
+    *report = (struct switchover_report){.count = observation->count};
+    snprintf(report->run, sizeof(report->run), "%s", run->record.id);
+    const struct inventory *fleet = run->fleet;
+    snprintf(report->to, sizeof(report->to), "%s", fleet->regions[run->to_region]);
+    snprintf(report->from, sizeof(report->from), "%s", fleet->regions[1 - run->to_region]);
+    report->shards = mem_zalloc((observation->count + 1) * sizeof(*report->shards));
+    for (size_t i = 0; i < observation->count; i++)
+        report->shards[i].shard = observation->shards[i].shard;
+    report->is_measured = run->probe != NULL;
+}
+
+static enum status record_end(struct run *run, const struct switchover_report *report,
+                              struct err *err)
+{
+    AUTO_FREE char *json = switchover_report_json(report);
+    enum status status = run_report_store(run->store, run->record.id, json, err);
+    struct err end_err = ERR_INIT;
+    enum status ended = run_end(run, report->state, &end_err);
+    if (ended)
+        *err = end_err;
+    return ended ? ended : status;
+}
+
+enum status switchover_run(struct run *run, const struct fleet_observation *observation,
+                           switchover_progress *progress, void *context,
+                           struct switchover_report *ret, struct err *err)
+{
+    nsec began = clock_now();
+    report_init(ret, run, observation);
+    if (run->fleet->probe.user && !run->is_abort_only)
+        run->probe = probe_start(&run->fleet->probe);
+    ret->is_measured = run->probe != NULL;
+    struct work work = {.run = run, .observation = observation, .report = ret};
+    run_threads(&work, progress, context);
+    probe_stop(run->probe);
+    run->probe = NULL;
+    bool is_fenced = false;
+    ret->state = judge(run, ret, &is_fenced);
+    ret->took_ms = clock_ms(clock_now() - began);
+    if (is_fenced)
+        return err_set(err, ST_FENCED, "another process took over run %s", run->record.id);
+    return record_end(run, ret, err);
+}
+
+void switchover_report_release(struct switchover_report *report)
+{
+    for (size_t i = 0; i < report->count; i++)
+        free(report->shards[i].notes);
+    free(report->shards);
+    *report = (struct switchover_report){0};
+}

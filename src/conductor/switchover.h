@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A switchover run over its shards: a few threads take one shard after the other, freezes are
+ * capped by the run's gate. The caller shows progress and takes Ctrl-C meanwhile.
+ */
+#ifndef HOLDFAST_CONDUCTOR_SWITCHOVER_H
+#define HOLDFAST_CONDUCTOR_SWITCHOVER_H
+
+#include "base/clock.h"
+#include "conductor/move.h"
+#include "conductor/run.h"
+#include "fleet/observation.h"
+
+/* What came of one shard. */
+struct shard_report {
+    const struct inventory_shard *shard;
+    enum move_result result;
+    struct err err; /* why it did not move; ST_OK when it did */
+    char *notes;    /* lines; owned */
+    uint64_t epoch;
+    char primary[ROUTE_NAME_MAX];
+    double outage_ms;   /* longest gap round the move, by the probe; -1: not measured */
+    double baseline_ms; /* longest gap in as long a time before it; -1: not measured */
+    double critical_ms; /* freeze sent until published; -1: did not get that far */
+    size_t critical_statements;
+    double phases_ms[MOVE_PHASES];
+    uint64_t late_transactions;
+};
+
+struct switchover_report {
+    char run[RUN_ID_MAX];
+    enum run_state state;
+    char from[RUN_TARGET_MAX], to[RUN_TARGET_MAX];
+    struct shard_report *shards;
+    size_t count;
+    double took_ms;
+    bool is_measured; /* by the probe; else outages are the critical section as the runner saw it */
+};
+
+/* Called by the thread that called switchover_run(), some ten times a second. */
+typedef void switchover_progress(void *context, const struct run *run,
+                                 const struct shard_report *shards, size_t done);
+
+/* Move the run's shards. 'observation' (of the same shards) says who is who. Always fills the
+ * report; the run's end is recorded unless another process took over. */
+MUST_CHECK enum status switchover_run(struct run *run, const struct fleet_observation *observation,
+                                      switchover_progress *progress, void *context,
+                                      struct switchover_report *ret, struct err *err);
+void switchover_report_release(struct switchover_report *report);
+
+/* The report as JSON (caller frees) and as lines for people; both from the same record. */
+char *switchover_report_json(const struct switchover_report *report);
+void switchover_report_format(const char *json, struct buf *out);
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The end of a move, seen from outside: a row written at the new primary arrives at every server,
+ * exactly one server is writable, and its writes are acknowledged. A server that was already gone
+ * is noted; only the two ends of the move must answer. */
+#include "conductor/fault.h"
+#include "conductor/internal.h"
+#include "conductor/run.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+#include <stdlib.h>
+
+enum { VERIFY_MS = 2500, WAIT_MS = 2000 };
+
+/* The row, and the position at which it stands. */
+static enum status write_row(struct move *move, nsec deadline, char **ret_position, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    buf_add(&sql, "INSERT INTO holdfast.heartbeat (shard, run, n) VALUES (");
+    sql_quote(&sql, move->shard->name);
+    buf_add(&sql, ", ");
+    sql_quote(&sql, move->run->record.id);
+    buf_add(&sql, ", 1) ON DUPLICATE KEY UPDATE run = VALUES(run), n = n + 1; ");
+    move->flavour->read_position(&sql);
+    enum status status = session_exec(&move->new_session, CALL_HEARTBEAT, buf_text(&sql), deadline,
+                                      &result, err);
+    const char *position = status ? NULL : session_last_value(&result);
+    if (!status)
+        *ret_position = mem_strdup(position ? position : "");
+    return status;
+}
+
+struct check {
+    struct sql_conn *conn;
+    const struct inventory_server *server;
+};
+
+static void checks_open(struct move *move, struct check *checks, struct sql_call *calls,
+                        const char *sql)
+{
+    const struct inventory_account *account = &move->run->fleet->credentials;
+    for (size_t i = 0; i < move->shard->server_count; i++) {
+        checks[i].server = &move->shard->servers[i];
+        struct sql_endpoint endpoint = {
+            .host = checks[i].server->host,
+            .port = checks[i].server->port,
+            .user = account->user,
+            .password = &account->password,
+        };
+        checks[i].conn = sql_conn_new(&endpoint);
+        calls[i] = (struct sql_call){.conn = checks[i].conn, .sql = sql};
+    }
+}
+
+/* What one server answered: reached the position, and its role. */
+static enum status judge(const struct move *move, const struct inventory_server *server,
+                         struct sql_call *call, struct err *err)
+{
+    if (call->status) {
+        *err = call->err;
+        return call->status;
+    }
+    if (sql_number(sql_value(&call->result, 0, 0, 0), -1) != 0)
+        return err_set(err, ST_TIMEOUT, "%s did not get the row written at %s within %d ms",
+                       server->name, move->new_server->name, WAIT_MS);
+    bool is_read_only = sql_true(sql_named(&call->result, 1, 0, "read_only"));
+    if (server == move->new_server && is_read_only)
+        return err_set(err, ST_CONFLICT, "%s became read-only", server->name);
+    if (server != move->new_server && !is_read_only)
+        return err_set(err, ST_CONFLICT, "%s accepts writes besides %s", server->name,
+                       move->new_server->name);
+    return ST_OK;
+}
+
+static enum status judge_all(struct move *move, struct check *checks, struct sql_call *calls,
+                             struct err *err)
+{
+    enum status worst = ST_OK;
+    for (size_t i = 0; i < move->shard->server_count; i++) {
+        const struct inventory_server *server = checks[i].server;
+        struct err one = ERR_INIT;
+        enum status status = judge(move, server, &calls[i], &one);
+        bool is_end = server == move->old_server || server == move->new_server;
+        if (status && (is_end || status == ST_CONFLICT)) {
+            worst = status;
+            *err = one;
+        } else if (status) {
+            move_note(move, "%s", one.text);
+        }
+    }
+    return worst;
+}
+
+enum status step_verify(struct move *move, struct err *err)
+{
+    nsec began = clock_now(), deadline = clock_deadline(VERIFY_MS);
+    size_t count = move->shard->server_count;
+    AUTO_FREE char *position = NULL;
+    AUTO_FREE struct check *checks = mem_zalloc(count * sizeof(*checks));
+    AUTO_FREE struct sql_call *calls = mem_zalloc(count * sizeof(*calls));
+    AUTO(buf_release) struct buf sql = {0};
+    enum status status = session_take(move, &move->new_session, deadline, err);
+    if (!status)
+        status = write_row(move, deadline, &position, err);
+    if (status)
+        return status == ST_FENCED ? status : err_wrap(err, "verify");
+    move->flavour->wait_for(&sql, position, WAIT_MS);
+    buf_add(&sql, "; SELECT @@global.read_only AS read_only");
+    checks_open(move, checks, calls, buf_text(&sql));
+    fault_point(CALL_VERIFY, FAULT_BEFORE);
+    sql_run(calls, count, deadline);
+    fault_point(CALL_VERIFY, FAULT_AFTER);
+    status = judge_all(move, checks, calls, err);
+    for (size_t i = 0; i < count; i++) {
+        sql_call_release(&calls[i]);
+        sql_conn_free(checks[i].conn);
+    }
+    move_phase_add(move, PHASE_VERIFY, began);
+    move->view.is_verified = status == ST_OK;
+    if (status == ST_TIMEOUT)
+        move->view.is_redirected = false; /* point it again: replication may have failed to start */
+    return status ? err_wrap(err, "verify") : ST_OK;
+}
