@@ -40,6 +40,9 @@
     X(CALL_EVENTS_LIST,      "old.events-list",  SQL,   false) \
     X(CALL_EVENTS_NEW,       "new.events",       SQL,   false) \
     X(CALL_EVENTS_OLD,       "old.events",       SQL,   false) \
+    X(CALL_SCHEDULER_OFF,    "old.scheduler-off",SQL,   false) \
+    X(CALL_SCHEDULER_NEW,    "new.scheduler",    SQL,   false) \
+    X(CALL_SCHEDULER_OLD,    "old.scheduler",    SQL,   false) \
     X(CALL_HEARTBEAT,        "new.heartbeat",    SQL,   false) \
     X(CALL_VERIFY,           "all.verify",       LINK,  false) \
     X(CALL_OPEN_OLD,         "old.open",         SQL,   false) \

@@ -24,7 +24,7 @@ static enum status freeze_old(struct move *move, struct err *err)
     int timeout_ms = (int)move->run->fleet->policy.freeze_timeout_ms;
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
-    move->flavour->freeze(&sql, timeout_ms, move->route.runs_events);
+    move->flavour->freeze(&sql, timeout_ms);
     move->view.old_primary = OLD_UNKNOWN;
     enum status status = session_exec(&move->old_session, CALL_FREEZE, buf_text(&sql),
                                       clock_deadline(timeout_ms + ANSWER_MS), &result, err);
@@ -38,9 +38,11 @@ static enum status freeze_old(struct move *move, struct err *err)
         return status;
     }
     const char *position = session_last_value(&result);
+    if (!position) /* an empty one would let the new primary open at once */
+        return err_set(err, ST_SQL, "freeze: %s gave no position", move->old_server->name);
     count_statements(move, result.count);
     free(move->position);
-    move->position = mem_strdup(position ? position : "");
+    move->position = mem_strdup(position);
     return ST_OK;
 }
 

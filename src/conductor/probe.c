@@ -303,9 +303,10 @@ double probe_longest_gap_ms(struct probe *probe, struct probe_target *target, ns
     pthread_mutex_lock(&probe->lock);
     size_t count = kept(target);
     for (size_t i = 0; i <= count; i++) {
-        nsec at = i < count ? sample(target, i) : clock_now();
-        bool touches = last && at >= from && last <= to;
-        if (touches && at - last > longest)
+        bool is_open = i == count;
+        nsec at = is_open ? clock_now() : sample(target, i);
+        bool counts = last && at > from && (at <= to || (is_open && last <= to));
+        if (counts && at - last > longest)
             longest = at - last;
         last = at;
     }

@@ -21,8 +21,8 @@ struct probe_target *probe_watch(struct probe *probe, const struct inventory_ser
                                  const struct inventory_server *new_server);
 /* Wait until it has watched writes succeed for 'warm_ms'. False at the deadline. */
 bool probe_warm_up(struct probe *probe, struct probe_target *target, int warm_ms, nsec deadline);
-/* The longest time without an acknowledged write that touches the span [from, to]; up to now when
- * no write followed. -1 when there was no write before 'from'. */
+/* The longest time between two acknowledged writes of which the second came in (from, to]; a gap
+ * that nothing has ended yet counts as ending now. -1 when there was none. */
 double probe_longest_gap_ms(struct probe *probe, struct probe_target *target, nsec from, nsec to);
 void probe_unwatch(struct probe *probe, struct probe_target *target);
 

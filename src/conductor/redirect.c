@@ -68,12 +68,26 @@ static enum status compare_position(struct move *move, const char *now_at, struc
     return ST_OK;
 }
 
+/* Events of a privileged definer would write on the old primary when the freeze ends. */
+static void stop_scheduler(struct move *move, nsec deadline)
+{
+    if (!move->route.runs_events)
+        return;
+    AUTO(buf_release) struct buf sql = {0};
+    struct err err = ERR_INIT;
+    move->flavour->switch_scheduler(&sql, false);
+    if (run_simple(&move->old_session, CALL_SCHEDULER_OFF, &sql, deadline, &err))
+        move_note(move, "the event scheduler of %s was not stopped: %s", move->old_server->name,
+                  err.text);
+}
+
 static enum status end_freeze(struct move *move, nsec deadline, struct err *err)
 {
     if (move->view.old_primary != OLD_FROZEN || !move->old_session.is_held)
         return ST_OK;
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
+    stop_scheduler(move, deadline);
     enum status status = end_held(move, deadline, err);
     move->flavour->end_freeze(&sql);
     if (!status)
@@ -114,8 +128,21 @@ static enum status move_event(struct move *move, const struct sql_event *event, 
     return status;
 }
 
+/* Needs SUPER. Without it the events stand ready at the new primary; the note says what to do. */
+static void start_schedulers(struct move *move, nsec deadline)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    struct err err = ERR_INIT;
+    move->flavour->switch_scheduler(&sql, true);
+    enum status status = run_simple(&move->new_session, CALL_SCHEDULER_NEW, &sql, deadline, &err);
+    if (!status)
+        status = run_simple(&move->old_session, CALL_SCHEDULER_OLD, &sql, deadline, &err);
+    if (status)
+        move_note(move, "SET GLOBAL event_scheduler=ON yourself: %s", err.text);
+}
+
 /* First on at the new side, then off at the old: whoever finds one on at the old is not done. The
- * old scheduler is stopped since the freeze, so nothing runs twice. */
+ * old scheduler is stopped, so nothing runs twice. */
 static enum status move_events(struct move *move, nsec deadline, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
@@ -128,12 +155,9 @@ static enum status move_events(struct move *move, nsec deadline, struct err *err
                                   sql_value(&events, 0, row, 2)};
         status = move_event(move, &event, deadline, err);
     }
-    if (status || !move->route.runs_events)
-        return status;
-    buf_clear(&sql);
-    move->flavour->switch_scheduler(&sql, true);
-    status = run_simple(&move->new_session, CALL_EVENTS_NEW, &sql, deadline, err);
-    return status ? status : run_simple(&move->old_session, CALL_EVENTS_OLD, &sql, deadline, err);
+    if (!status && move->route.runs_events)
+        start_schedulers(move, deadline);
+    return status;
 }
 
 enum status step_redirect(struct move *move, struct err *err)

@@ -106,7 +106,7 @@ static void measure(struct shard_report *report, struct move *move)
         report->outage_ms = probe_longest_gap_ms(probe, move->probe_target, move->frozen_at,
                                                  end + BASELINE_MS * NSEC_PER_MS);
         report->baseline_ms = probe_longest_gap_ms(probe, move->probe_target,
-                                                   move->frozen_at - span, move->frozen_at - 1);
+                                                   move->frozen_at - span, move->frozen_at);
     }
     probe_unwatch(probe, move->probe_target);
     move->probe_target = NULL;

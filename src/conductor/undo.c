@@ -21,7 +21,7 @@ enum status step_undo(struct move *move, struct err *err)
     AUTO(sql_result_release) struct sql_result result = {0};
     session_drop(&move->old_session);
     enum status status = session_take(move, &move->old_session, deadline, err);
-    move->flavour->open(&sql, move->route.runs_events);
+    move->flavour->open(&sql);
     if (!status)
         status = session_exec(&move->old_session, CALL_OPEN_OLD, buf_text(&sql), deadline, &result,
                               err);

@@ -38,8 +38,11 @@ struct check {
     const struct inventory_server *server;
 };
 
+/* The new primary applies nothing: its own position is no wait, but its role is looked at too. */
+#define LOOK_AT_ROLE "SELECT @@global.read_only AS read_only"
+
 static void checks_open(struct move *move, struct check *checks, struct sql_call *calls,
-                        const char *sql)
+                        const char *wait_and_look)
 {
     const struct inventory_account *account = &move->run->fleet->credentials;
     for (size_t i = 0; i < move->shard->server_count; i++) {
@@ -51,6 +54,8 @@ static void checks_open(struct move *move, struct check *checks, struct sql_call
             .password = &account->password,
         };
         checks[i].conn = sql_conn_new(&endpoint);
+        bool is_new = checks[i].server == move->new_server;
+        const char *sql = is_new ? "SELECT 0; " LOOK_AT_ROLE : wait_and_look;
         calls[i] = (struct sql_call){.conn = checks[i].conn, .sql = sql};
     }
 }
@@ -108,7 +113,7 @@ enum status step_verify(struct move *move, struct err *err)
     if (status)
         return status == ST_FENCED ? status : err_wrap(err, "verify");
     move->flavour->wait_for(&sql, position, WAIT_MS);
-    buf_add(&sql, "; SELECT @@global.read_only AS read_only");
+    buf_add(&sql, "; " LOOK_AT_ROLE);
     checks_open(move, checks, calls, buf_text(&sql));
     fault_point(CALL_VERIFY, FAULT_BEFORE);
     sql_run(calls, count, deadline);

@@ -45,7 +45,7 @@ struct route {
     char target[ROUTE_NAME_MAX];      /* region it moves to; "" while serving */
     char old_primary[ROUTE_NAME_MAX]; /* both ends of the move; "" while serving */
     char new_primary[ROUTE_NAME_MAX];
-    bool runs_events;                 /* the old primary's event scheduler was on */
+    bool runs_events;                 /* the old primary's event scheduler was on: the new one's shall be */
     uint64_t revision;                /* of the record; 0: not in the store yet */
 };
 
