@@ -7,7 +7,8 @@
 
 int main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN); /* a server that goes away is an error of the call, not of the process */
+    signal(SIGPIPE,
+           SIG_IGN); /* a server that goes away is an error of the call, not of the process */
     if (mysql_library_init(0, NULL, NULL))
         return 70;
     return cli_main(argc, argv);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The list of all commands and the dispatch; see command.h. Parsing is in args.c, help in help.c. */
+ * The list of all commands and the dispatch; see command.h. Parsing is in args.c, help in help.c.
+ */
 #include "cli/command.h"
 
 #include "base/log.h"

@@ -14,35 +14,35 @@
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER };
 
 struct cli_option {
-    const char *name;     /* "--fleet" */
+    const char *name; /* "--fleet" */
     enum option_kind kind;
-    const char *value;    /* name of the value in help: "FILE"; NULL for a flag */
-    const char *help;     /* one line, no full stop */
-    bool is_repeated;     /* may be given several times */
+    const char *value;     /* name of the value in help: "FILE"; NULL for a flag */
+    const char *help;      /* one line, no full stop */
+    bool is_repeated;      /* may be given several times */
     long minimum, maximum; /* for OPTION_NUMBER */
 };
 
 struct cli_args; /* what was given; see the accessors below */
 
 struct cli_command {
-    const char *path;      /* "lab up": words separated by one space */
-    const char *operands;  /* "HOST:PORT", "[RUN]", "NAME..."; "" for none */
-    const char *summary;   /* one line */
-    const char *details;   /* paragraphs for --help and the man page; may be NULL */
+    const char *path;                 /* "lab up": words separated by one space */
+    const char *operands;             /* "HOST:PORT", "[RUN]", "NAME..."; "" for none */
+    const char *summary;              /* one line */
+    const char *details;              /* paragraphs for --help and the man page; may be NULL */
     const struct cli_option *options; /* ended by {0}; may be NULL */
     /* Returns ST_OK or the status that becomes the exit code; the err is printed by the caller. */
     enum status (*run)(const struct cli_args *args, struct err *err);
-    bool is_hidden;        /* for tests and developers; not in help */
+    bool is_hidden; /* for tests and developers; not in help */
 };
 
 /* Accessors; INVARIANT when the option is not in the command's table. */
 bool cli_flag(const struct cli_args *args, const char *name);
-const char *cli_text(const struct cli_args *args, const char *name);       /* NULL when absent */
+const char *cli_text(const struct cli_args *args, const char *name); /* NULL when absent */
 long cli_number(const struct cli_args *args, const char *name, long otherwise);
-size_t cli_text_count(const struct cli_args *args, const char *name);      /* repeated options */
+size_t cli_text_count(const struct cli_args *args, const char *name); /* repeated options */
 const char *cli_text_at(const struct cli_args *args, const char *name, size_t index);
 size_t cli_operand_count(const struct cli_args *args);
-const char *cli_operand(const struct cli_args *args, size_t index);        /* NULL when absent */
+const char *cli_operand(const struct cli_args *args, size_t index); /* NULL when absent */
 
 extern const struct cli_option cli_fleet_option; /* --fleet FILE, for tables that need it */
 

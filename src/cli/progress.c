@@ -10,15 +10,15 @@ enum { ROWS_MAX = 16 };
 static const char *mark_of(enum shard_state state)
 {
     static const char *const marks[SHARD_STATES] = {
-        [SHARD_SERVING] = "        ",  [SHARD_PREPARING] = "=>      ",
-        [SHARD_FROZEN] = "===>    ",   [SHARD_PROMOTING] = "=====>  ",
+        [SHARD_SERVING] = "        ",     [SHARD_PREPARING] = "=>      ",
+        [SHARD_FROZEN] = "===>    ",      [SHARD_PROMOTING] = "=====>  ",
         [SHARD_REDIRECTING] = "=======>", [SHARD_UNDOING] = "<=      ",
     };
     return marks[state];
 }
 
-static void draw(struct progress *progress, const struct run *run, const struct shard_report *shards,
-                 size_t done)
+static void draw(struct progress *progress, const struct run *run,
+                 const struct shard_report *shards, size_t done)
 {
     AUTO(buf_release) struct buf text = {0};
     if (progress->lines)

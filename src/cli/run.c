@@ -266,7 +266,7 @@ static struct journal *open_journal(const struct scene *scene, const char *id)
 static enum status exit_status_of(enum run_state state)
 {
     static const enum status statuses[RUN_STATES] = {
-        [RUN_RUNNING] = ST_INTERNAL, [RUN_DONE] = ST_OK,      [RUN_ABORTED] = ST_ABORTED,
+        [RUN_RUNNING] = ST_INTERNAL, [RUN_DONE] = ST_OK,     [RUN_ABORTED] = ST_ABORTED,
         [RUN_FAILED] = ST_IO,        [RUN_STUCK] = ST_STUCK,
     };
     return statuses[state];
@@ -303,18 +303,20 @@ static enum status carry_out(struct scene *scene, struct run *run, bool as_json,
     journal_add(run->journal, NULL, run->is_resumed ? "resume" : "begin", "%s: to %s by %s",
                 run->record.id, run->record.target, run->record.by);
     take_signals(run);
-    struct progress progress = {.out = as_json ? NULL : stderr, .is_tty = isatty(STDERR_FILENO) == 1};
+    struct progress progress = {.out = as_json ? NULL : stderr,
+                                .is_tty = isatty(STDERR_FILENO) == 1};
     struct switchover_report report = {0};
-    enum status status = switchover_run(run, &scene->readiness.observation, progress_show, &progress,
-                                        &report, err);
+    enum status status =
+        switchover_run(run, &scene->readiness.observation, progress_show, &progress, &report, err);
     take_signals(NULL);
     if (status == ST_OK)
         status = say_result(&report, as_json, err);
     else if (status != ST_FENCED) {
         struct err ignored = ERR_INIT;
         status_ignore(say_result(&report, as_json, &ignored), "the store's failure is worse");
-        err_hint(err, "the servers are as the report says; when the store is back: holdfast run "
-                      "resume %s",
+        err_hint(err,
+                 "the servers are as the report says; when the store is back: holdfast run "
+                 "resume %s",
                  run->record.id);
     }
     switchover_report_release(&report);
@@ -458,12 +460,11 @@ static enum status run_list(const struct cli_args *args, struct err *err)
     for (size_t i = 0; i < count; i++) {
         char started[WALL_TEXT_MAX];
         clock_wall_format(records[i].started_us, started);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "run",
-                                              records[i].id, "state",
-                                              run_state_name(records[i].state), "to",
-                                              records[i].target, "started", started, "by",
-                                              records[i].by, "shards",
-                                              (json_int_t)records[i].shard_count));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "run", records[i].id,
+                                        "state", run_state_name(records[i].state), "to",
+                                        records[i].target, "started", started, "by", records[i].by,
+                                        "shards", (json_int_t)records[i].shard_count));
         if (!cli_flag(args, "--json"))
             printf("%s  %-8s to %s, %zu shards, %s by %s\n", records[i].id,
                    run_state_name(records[i].state), records[i].target, records[i].shard_count,
@@ -550,8 +551,15 @@ static enum status report(const struct cli_args *args, struct err *err)
                   : print_report(&scene, cli_operand(args, 0), cli_flag(args, "--json"), err);
 }
 
-#define FLEET_OPTION {"--fleet", OPTION_TEXT, "FILE", "the fleet file (else $HOLDFAST_FLEET, else holdfast.yaml)", false, 0, 0}
-#define JSON_OPTION {"--json", OPTION_FLAG, NULL, "print one JSON document", false, 0, 0}
+#define FLEET_OPTION                                                                               \
+    {                                                                                              \
+        "--fleet", OPTION_TEXT, "FILE",                                                            \
+            "the fleet file (else $HOLDFAST_FLEET, else holdfast.yaml)", false, 0, 0               \
+    }
+#define JSON_OPTION                                                                                \
+    {                                                                                              \
+        "--json", OPTION_FLAG, NULL, "print one JSON document", false, 0, 0                        \
+    }
 
 /* clang-format off */
 static const struct cli_option plan_options[] = {

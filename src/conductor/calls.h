@@ -63,7 +63,7 @@ enum call {
 #define X(id, name, kind, critical) id,
     CALL_TABLE(X)
 #undef X
-    CALLS
+        CALLS
 };
 
 const char *call_name(enum call call);

@@ -32,10 +32,14 @@ static const struct {
     enum fault_effect effect;
     int signal;
 } actions[] = {
-    {"kill", FAULT_NONE, SIGKILL},         {"stop", FAULT_NONE, SIGSTOP},
-    {"int", FAULT_NONE, SIGINT},           {"busy", FAULT_BUSY, 0},
-    {"full", FAULT_FULL, 0},               {"fail", FAULT_FAIL, 0},
-    {"unknown-done", FAULT_UNKNOWN_DONE, 0}, {"unknown-lost", FAULT_UNKNOWN_LOST, 0},
+    {"kill", FAULT_NONE, SIGKILL},
+    {"stop", FAULT_NONE, SIGSTOP},
+    {"int", FAULT_NONE, SIGINT},
+    {"busy", FAULT_BUSY, 0},
+    {"full", FAULT_FULL, 0},
+    {"fail", FAULT_FAIL, 0},
+    {"unknown-done", FAULT_UNKNOWN_DONE, 0},
+    {"unknown-lost", FAULT_UNKNOWN_LOST, 0},
 };
 
 struct fault {
@@ -122,8 +126,8 @@ static enum status parse_fault(char *text, struct err *err)
     *action++ = '\0';
     struct fault *fault = &faults[fault_count];
     if (!parse_point(fault, text, moment) || !parse_action(fault, action))
-        return err_set(err, ST_INVALID, "HOLDFAST_FAULT: unknown point '%s:%s' or action '%s'", text,
-                       moment, action);
+        return err_set(err, ST_INVALID, "HOLDFAST_FAULT: unknown point '%s:%s' or action '%s'",
+                       text, moment, action);
     fault_count++;
     return ST_OK;
 }
@@ -164,10 +168,24 @@ enum fault_effect fault_point(enum call call, enum fault_moment moment)
         trace_point(call, moment);
     for (size_t i = 0; i < fault_count; i++) {
         struct fault *fault = &faults[i];
-        if (fault->call != call || fault->moment != moment || atomic_exchange(&fault->is_done, true))
+        if (fault->call != call || fault->moment != moment ||
+            atomic_exchange(&fault->is_done, true))
             continue;
         act(fault);
         return fault->effect;
     }
     return FAULT_NONE;
+}
+
+enum status fault_status(enum fault_effect effect, struct err *err)
+{
+    static const enum status statuses[] = {
+        [FAULT_NONE] = ST_OK,
+        [FAULT_BUSY] = ST_BUSY,
+        [FAULT_FULL] = ST_FULL,
+        [FAULT_FAIL] = ST_IO,
+        [FAULT_UNKNOWN_DONE] = ST_UNKNOWN,
+        [FAULT_UNKNOWN_LOST] = ST_UNKNOWN,
+    };
+    return err_set(err, statuses[effect], "store: fault injected by HOLDFAST_FAULT");
 }

@@ -23,7 +23,7 @@ enum fault_moment {
 #define X(id, name) id,
     FAULT_MOMENT_TABLE(X)
 #undef X
-    FAULT_MOMENTS
+        FAULT_MOMENTS
 };
 
 /* What a store write shall pretend; FAULT_NONE does nothing. */
@@ -41,6 +41,9 @@ MUST_CHECK enum status fault_setup(struct err *err);
 
 /* Pass a point. Does the action of the first fault that is set for it, once. */
 enum fault_effect fault_point(enum call call, enum fault_moment moment);
+
+/* The status that a store would have given, with a text that says it was injected. */
+enum status fault_status(enum fault_effect effect, struct err *err);
 
 const char *fault_moment_name(enum fault_moment moment);
 /* Does this call have this moment? (A store write has no 'sent'.) */

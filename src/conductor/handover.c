@@ -32,8 +32,9 @@ static enum status freeze_old(struct move *move, struct err *err)
         session_drop(&move->old_session); /* the undo evicts it, whatever it still does */
         err_wrap(err, "freeze");
         if (status == ST_TIMEOUT || status == ST_UNKNOWN)
-            err_hint(err, "commits did not finish within %d ms: are the ackers of %s alive? is a "
-                          "long statement running there?",
+            err_hint(err,
+                     "commits did not finish within %d ms: are the ackers of %s alive? is a "
+                     "long statement running there?",
                      timeout_ms, move->old_server->name);
         return status;
     }
@@ -112,8 +113,9 @@ static enum status close_new(struct move *move, struct err *err)
 enum status step_confirm(struct move *move, struct err *err)
 {
     if (!move->new_server)
-        return err_set(err, ST_INVALID, "the route names the new primary %s, which the fleet file "
-                                        "does not have",
+        return err_set(err, ST_INVALID,
+                       "the route names the new primary %s, which the fleet file "
+                       "does not have",
                        move->route.new_primary);
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
@@ -123,8 +125,8 @@ enum status step_confirm(struct move *move, struct err *err)
     enum status status = session_take(move, &move->new_session, deadline, err);
     move->flavour->observe(&sql);
     if (!status)
-        status = session_exec(&move->new_session, CALL_CONFIRM, buf_text(&sql), deadline, &result,
-                              err);
+        status =
+            session_exec(&move->new_session, CALL_CONFIRM, buf_text(&sql), deadline, &result, err);
     if (!status)
         status = move->flavour->read_observation(&result, &state, err);
     if (!status && state.is_read_only)

@@ -65,9 +65,9 @@ void journal_add(struct journal *journal, const char *shard, const char *event, 
     va_start(args, format);
     buf_vprintf(&text, format, args);
     va_end(args);
-    json_t *line = json_pack("{s:s, s:f, s:s?, s:s, s:s}", "at", now, "boot_ms",
-                             clock_ms(clock_now()), "shard", shard, "event", event, "text",
-                             buf_text(&text));
+    json_t *line =
+        json_pack("{s:s, s:f, s:s?, s:s, s:s}", "at", now, "boot_ms", clock_ms(clock_now()),
+                  "shard", shard, "event", event, "text", buf_text(&text));
     AUTO_FREE char *encoded = line ? json_dumps(line, JSON_COMPACT) : NULL;
     json_decref(line);
     AUTO_FREE char *out = mem_printf("%s\n", encoded ? encoded : "{}");

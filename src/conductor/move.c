@@ -177,7 +177,8 @@ static void finish(struct move *move, const struct shard_rule *rule)
     else if (move->view.is_at_target)
         move->result = is_moved ? MOVE_MOVED : MOVE_ALREADY_THERE;
     else
-        move->result = run_must_stop(move->run) && !move->failure.status ? MOVE_ABORTED : MOVE_UNDONE;
+        move->result =
+            run_must_stop(move->run) && !move->failure.status ? MOVE_ABORTED : MOVE_UNDONE;
     journal_add(move->run->journal, move->shard->name, "result", "%s: %s",
                 move_result_name(move->result), rule->why);
 }

@@ -35,7 +35,7 @@ enum move_phase {
 #define X(name, text) name,
     MOVE_PHASE_TABLE(X)
 #undef X
-    MOVE_PHASES
+        MOVE_PHASES
 };
 
 const char *move_phase_name(enum move_phase phase);
@@ -44,16 +44,16 @@ const char *move_phase_name(enum move_phase phase);
     X(MOVE_PENDING, "pending")                                                                     \
     X(MOVE_MOVED, "moved")                                                                         \
     X(MOVE_ALREADY_THERE, "already there")                                                         \
-    X(MOVE_UNDONE, "undone")   /* serves at its old home; the error says why */                    \
-    X(MOVE_ABORTED, "aborted") /* serves at its old home, as the operator wished */                \
-    X(MOVE_STUCK, "stuck")     /* an operator must act; the error says what is the matter */       \
+    X(MOVE_UNDONE, "undone")     /* serves at its old home; the error says why */                  \
+    X(MOVE_ABORTED, "aborted")   /* serves at its old home, as the operator wished */              \
+    X(MOVE_STUCK, "stuck")       /* an operator must act; the error says what is the matter */     \
     X(MOVE_FENCED, "taken over") /* another process continues the run */
 
 enum move_result {
 #define X(name, text) name,
     MOVE_RESULT_TABLE(X)
 #undef X
-    MOVE_RESULTS
+        MOVE_RESULTS
 };
 
 const char *move_result_name(enum move_result result);
@@ -62,8 +62,8 @@ const char *move_result_name(enum move_result result);
 struct session {
     struct sql_conn *conn;
     const struct inventory_server *server;
-    bool is_new; /* which end of the move: names the calls */
-    bool is_held; /* has the lock */
+    bool is_new;           /* which end of the move: names the calls */
+    bool is_held;          /* has the lock */
     unsigned long last_id; /* connection id of this process's previous session there */
 };
 
@@ -79,17 +79,17 @@ struct move {
     bool is_route_doubtful; /* a write's outcome is unknown: read it back before the next */
     struct shard_view view;
     struct session old_session, new_session;
-    char *position; /* the old primary's final position */
+    char *position;       /* the old primary's final position */
     double clock_ahead_s; /* the new primary's wall clock minus our boot clock */
-    bool has_old_start; /* the old primary's binlog coordinates before the freeze are known */
+    bool has_old_start;   /* the old primary's binlog coordinates before the freeze are known */
     bool is_gate_held, is_deadline_extended;
     struct store_pending *pending;
     struct probe_target *probe_target; /* NULL: not measured */
 
     /* What came of it. */
     enum move_result result;
-    struct err failure;  /* the first thing that went wrong; status ST_OK when nothing did */
-    struct buf notes;    /* lines for people: warnings that do not change the result */
+    struct err failure; /* the first thing that went wrong; status ST_OK when nothing did */
+    struct buf notes;   /* lines for people: warnings that do not change the result */
     nsec phase_ns[MOVE_PHASES];
     nsec frozen_at, published_at;
     size_t critical_statements; /* SQL statements between freeze and publish */

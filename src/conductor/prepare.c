@@ -18,10 +18,10 @@
 enum {
     TRY_FREEZE_MS = 300,
     CALM_NS = 2 * 1000 * 1000, /* a fresh position reached faster than this is a calm moment */
-    CALM_TRIES = 3,            /* in a row */
-    CALM_WAIT_MS = 1000,       /* afterwards the freeze starts anyway: it has its own bound */
-    CALM_PAUSE_MS = 5,
-    PROBE_MS = 300,      /* of ordinary writes are watched before the freeze */
+    CALM_PATIENCE_MS = 700,    /* afterwards one that is as calm as this shard gets will do */
+    CALM_WAIT_MS = 3000,       /* afterwards the freeze starts anyway: it has its own bound */
+    CALM_PAUSE_MS = 1,
+    PROBE_MS = 300, /* of ordinary writes are watched before the freeze */
     PROBE_WAIT_MS = 2000,
 };
 
@@ -38,8 +38,8 @@ static enum status look(struct session *session, const struct sql_flavour *flavo
 static enum status look_at_old(struct move *move, struct err *err)
 {
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
-    enum status status = look(&move->old_session, move->flavour, CALL_LOOK_OLD, move->view.deadline,
-                              &state, err);
+    enum status status =
+        look(&move->old_session, move->flavour, CALL_LOOK_OLD, move->view.deadline, &state, err);
     if (status)
         return status;
     if (state.is_read_only || state.channels > 0)
@@ -56,8 +56,8 @@ static enum status look_at_new(struct move *move, struct err *err)
 {
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
     nsec asked = clock_now();
-    enum status status = look(&move->new_session, move->flavour, CALL_LOOK_NEW, move->view.deadline,
-                              &state, err);
+    enum status status =
+        look(&move->new_session, move->flavour, CALL_LOOK_NEW, move->view.deadline, &state, err);
     if (status)
         return status;
     if (!state.is_read_only || state.channels != 1 || !state.is_sql_running || !state.is_io_running)
@@ -76,8 +76,9 @@ static enum status make_schema(struct move *move, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
-    buf_add(&sql, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = '" SCHEMA_NAME
-                  "' AND TABLE_NAME IN (''");
+    buf_add(&sql,
+            "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = '" SCHEMA_NAME
+            "' AND TABLE_NAME IN (''");
     for (size_t i = 0; i < schema_table_count; i++)
         buf_printf(&sql, ", '%s'", schema_tables[i].name);
     buf_add(&sql, ")");
@@ -146,20 +147,27 @@ static enum status measure_gap(struct move *move, nsec *ret_took, struct err *er
     return status;
 }
 
-/* Bounded: a busy shard may never be calm, and is then frozen all the same. */
+/* Is a wait of 'took' worth to freeze on, when the best one seen was 'best'? */
+static bool is_calm(nsec took, nsec best, nsec waited)
+{
+    return took <= CALM_NS || (waited >= CALM_PATIENCE_MS * NSEC_PER_MS && took <= best + best / 4);
+}
+
+/* What the new primary is behind at the freeze, clients wait for. Bounded: a busy shard may never
+ * be calm, and is then frozen all the same. */
 static enum status wait_for_calm(struct move *move, struct err *err)
 {
-    nsec give_up = clock_deadline(CALM_WAIT_MS);
-    for (int calm = 0; calm < CALM_TRIES;) {
+    nsec began = clock_now(), best = NSEC_NEVER, waited = 0;
+    while (waited < CALM_WAIT_MS * NSEC_PER_MS && !run_must_stop(move->run)) {
         nsec took = 0;
         enum status status = measure_gap(move, &took, err);
         if (status)
             return status;
-        calm = took <= CALM_NS ? calm + 1 : 0;
-        if (clock_now() >= give_up || run_must_stop(move->run))
+        best = took < best ? took : best;
+        waited = clock_now() - began;
+        if (is_calm(took, best, waited))
             break;
-        if (calm < CALM_TRIES)
-            poll(NULL, 0, CALM_PAUSE_MS);
+        poll(NULL, 0, CALM_PAUSE_MS);
     }
     return ST_OK;
 }

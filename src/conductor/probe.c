@@ -15,10 +15,10 @@
 #include <string.h>
 
 enum {
-    TICK_US = 900,     /* a little more often than each millisecond */
-    LANES = 3,         /* writes in flight per end: one slow write must not hide the next */
-    SAMPLES = 16384,   /* about ten seconds of writes; older ones are overwritten */
-    WRITE_MS = 2000,   /* a write not answered by then counts as failed */
+    TICK_US = 900,   /* a little more often than each millisecond */
+    LANES = 3,       /* writes in flight per end: one slow write must not hide the next */
+    SAMPLES = 16384, /* about ten seconds of writes; older ones are overwritten */
+    WRITE_MS = 2000, /* a write not answered by then counts as failed */
     READ_ONLY_ERROR = 1290,
 };
 
@@ -149,12 +149,11 @@ static void wait_and_step(struct probe *probe, struct probe_target *list, nsec t
             struct lane *lane = &target->lanes[i / LANES][i % LANES];
             if (count == probe->capacity) {
                 probe->capacity = probe->capacity ? 2 * probe->capacity : 16;
-                probe->polled =
-                    mem_grow(probe->polled, probe->capacity, sizeof(*probe->polled));
+                probe->polled = mem_grow(probe->polled, probe->capacity, sizeof(*probe->polled));
             }
-            probe->polled[count++] = (struct pollfd){
-                .fd = lane->is_busy ? sql_call_fd(&lane->call) : -1,
-                .events = lane->is_busy ? (short)sql_call_events(&lane->call) : 0};
+            probe->polled[count++] =
+                (struct pollfd){.fd = lane->is_busy ? sql_call_fd(&lane->call) : -1,
+                                .events = lane->is_busy ? (short)sql_call_events(&lane->call) : 0};
         }
     nsec left = tick - clock_now();
     struct timespec wait = {.tv_nsec = left > 0 ? (long)left : 0};

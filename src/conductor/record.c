@@ -83,13 +83,6 @@ static void attempt_release(struct attempt *attempt)
     free(attempt->value);
 }
 
-/* An injected fault, as the status that the store would have given. */
-static enum status faked(enum fault_effect effect, struct err *err)
-{
-    static const enum status statuses[] = {ST_OK, ST_BUSY, ST_FULL, ST_IO, ST_UNKNOWN, ST_UNKNOWN};
-    return err_set(err, statuses[effect], "store: fault injected by HOLDFAST_FAULT");
-}
-
 /* Learn what the store holds. ST_FENCED when the token is gone; else the route in memory is what
  * the store says. */
 static enum status read_back(struct move *move, nsec deadline, struct err *err)
@@ -158,7 +151,7 @@ static enum status attempt_once(struct move *move, enum shard_state next, nsec d
                              ? store_txn(move->run->store, &attempt.txn, deadline, &result, err)
                              : ST_OK;
     if (effect != FAULT_NONE && !status)
-        status = faked(effect, err);
+        status = fault_status(effect, err);
     status = settle(move, &attempt, status, result.revision, deadline, err);
     fault_point(call_of(next), FAULT_AFTER);
     return status;
@@ -173,8 +166,9 @@ enum status move_record(struct move *move, enum shard_state next, nsec deadline,
         status = attempt_once(move, next, deadline, err);
     while (status == ST_BUSY && clock_now() < deadline)
         status = attempt_once(move, next, deadline, err);
-    return status && status != ST_FENCED ? err_wrap(err, "record state '%s'", shard_state_name(next))
-                                         : status;
+    return status && status != ST_FENCED
+               ? err_wrap(err, "record state '%s'", shard_state_name(next))
+               : status;
 }
 
 enum status move_record_start(struct move *move, enum shard_state next, nsec deadline,
@@ -184,7 +178,7 @@ enum status move_record_start(struct move *move, enum shard_state next, nsec dea
     attempt_init(&attempt, move, next);
     enum fault_effect effect = fault_point(call_of(next), FAULT_BEFORE);
     if (effect != FAULT_NONE && effect != FAULT_UNKNOWN_DONE)
-        return faked(effect, err);
+        return fault_status(effect, err);
     return store_txn_start(move->run->store, &attempt.txn, deadline, &move->pending, err);
 }
 

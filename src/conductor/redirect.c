@@ -36,8 +36,8 @@ static enum status end_held(struct move *move, nsec deadline, struct err *err)
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result held = {0};
     move->flavour->list_held(&sql);
-    enum status status = session_exec(&move->old_session, CALL_LIST_HELD, buf_text(&sql), deadline,
-                                      &held, err);
+    enum status status =
+        session_exec(&move->old_session, CALL_LIST_HELD, buf_text(&sql), deadline, &held, err);
     for (size_t row = 0; !status && row < sql_rows(&held, 0); row++) {
         buf_clear(&sql);
         move->flavour->kill(&sql, sql_number(sql_value(&held, 0, row, 0), 0));
@@ -148,8 +148,8 @@ static enum status move_events(struct move *move, nsec deadline, struct err *err
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result events = {0};
     move->flavour->list_events(&sql);
-    enum status status = session_exec(&move->old_session, CALL_EVENTS_LIST, buf_text(&sql),
-                                      deadline, &events, err);
+    enum status status =
+        session_exec(&move->old_session, CALL_EVENTS_LIST, buf_text(&sql), deadline, &events, err);
     for (size_t row = 0; !status && row < sql_rows(&events, 0); row++) {
         struct sql_event event = {sql_value(&events, 0, row, 0), sql_value(&events, 0, row, 1),
                                   sql_value(&events, 0, row, 2)};
@@ -163,7 +163,8 @@ static enum status move_events(struct move *move, nsec deadline, struct err *err
 enum status step_redirect(struct move *move, struct err *err)
 {
     if (!move->old_server || !move->new_server)
-        return err_set(err, ST_INVALID, "the route names servers that the fleet file does not have");
+        return err_set(err, ST_INVALID,
+                       "the route names servers that the fleet file does not have");
     nsec began = clock_now(), deadline = clock_deadline(REDIRECT_MS);
     enum status status = forget_source(move, deadline, err);
     if (!status)

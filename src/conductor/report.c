@@ -65,12 +65,11 @@ char *switchover_report_json(const struct switchover_report *report)
     json_t *shards = json_array();
     for (size_t i = 0; i < report->count; i++)
         json_array_append_new(shards, shard_json(report, &report->shards[i]));
-    json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "run", report->run,
-                               "kind", "switchover", "result", run_state_name(report->state), "from",
-                               report->from, "to", report->to, "took_ms",
-                               ms_or_null(report->took_ms), "measured_by",
-                               report->is_measured ? "probe" : "runner", "write_outage_ms",
-                               outage_json(report), "shards", shards);
+    json_t *object = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "run", report->run, "kind", "switchover",
+        "result", run_state_name(report->state), "from", report->from, "to", report->to, "took_ms",
+        ms_or_null(report->took_ms), "measured_by", report->is_measured ? "probe" : "runner",
+        "write_outage_ms", outage_json(report), "shards", shards);
     INVARIANT(object);
     char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);
@@ -158,7 +157,6 @@ void switchover_report_format(const char *json, struct buf *out)
     format_summary(report, out);
     buf_printf(out, "  %-*s  %-13s %-22s %9s %9s %8s %8s %8s %5s\n", width, "shard", "result",
                "primary", "outage ms", "before", "freeze", "promote", "publish", "lost");
-    json_array_foreach(shards, index, shard)
-        format_shard(shard, width, out);
+    json_array_foreach(shards, index, shard) format_shard(shard, width, out);
     json_decref(report);
 }

@@ -25,31 +25,37 @@ enum { STORE_MS = 5000, LEASE_MS = 10000 };
 
 #define RUN_CURRENT_KEY "run-current"
 
-static enum status injected(enum call call)
+/* How to see, after an unknown outcome, whether the write is there. A lock is ours only when it
+ * hangs on our lease: another process that resumes the same run writes the same value. */
+struct evidence {
+    const char *key, *value;
+    int64_t lease; /* 0: any */
+};
+
+static enum status look_for(struct store *store, const struct evidence *wanted, struct err *err)
 {
-    static const enum status statuses[] = {ST_OK, ST_BUSY, ST_FULL, ST_IO, ST_UNKNOWN, ST_UNKNOWN};
-    return statuses[fault_point(call, FAULT_BEFORE)];
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    enum status status = store_get(store, wanted->key, clock_deadline(STORE_MS), &entry, err);
+    if (status && status != ST_NOT_FOUND)
+        return status;
+    if (status == ST_OK && strcmp(entry.value, wanted->value) == 0 &&
+        (wanted->lease == 0 || entry.lease == wanted->lease))
+        return ST_OK;
+    return err_set(err, ST_IO, "the store lost the write");
 }
 
-/* A transaction on the run's keys, decided by reading back when its outcome is unknown. */
 static enum status write_run(struct store *store, enum call call, const struct store_txn *txn,
-                             const char *decisive_key, const char *decisive_value, struct err *err)
+                             const struct evidence *evidence, struct err *err)
 {
     struct store_txn_result result;
-    enum status status = injected(call);
-    if (status)
-        err_set(err, status, "store: fault injected by HOLDFAST_FAULT");
-    else
+    enum fault_effect effect = fault_point(call, FAULT_BEFORE);
+    enum status status = ST_OK;
+    if (effect == FAULT_NONE || effect == FAULT_UNKNOWN_DONE)
         status = store_txn(store, txn, clock_deadline(STORE_MS), &result, err);
-    if (status == ST_UNKNOWN) {
-        AUTO(store_entry_release) struct store_entry entry = {0};
-        enum status read = store_get(store, decisive_key, clock_deadline(STORE_MS), &entry, err);
-        bool is_there = read == ST_OK && strcmp(entry.value, decisive_value) == 0;
-        if (read == ST_OK || read == ST_NOT_FOUND)
-            status = is_there ? ST_OK : ST_IO;
-        if (status == ST_IO)
-            err_set(err, ST_IO, "the store lost the write");
-    }
+    if (effect != FAULT_NONE && !status)
+        status = fault_status(effect, err);
+    if (status == ST_UNKNOWN)
+        status = look_for(store, evidence, err);
     fault_point(call, FAULT_AFTER);
     return status;
 }
@@ -57,8 +63,7 @@ static enum status write_run(struct store *store, enum call call, const struct s
 enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX], struct err *err)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status =
-        store_get(store, RUN_LOCK_KEY, clock_deadline(STORE_MS), &entry, err);
+    enum status status = store_get(store, RUN_LOCK_KEY, clock_deadline(STORE_MS), &entry, err);
     if (!status)
         snprintf(ret_id, RUN_ID_MAX, "%s", entry.value);
     return status;
@@ -67,8 +72,7 @@ enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX],
 enum status run_current(struct store *store, char ret_id[static RUN_ID_MAX], struct err *err)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status =
-        store_get(store, RUN_CURRENT_KEY, clock_deadline(STORE_MS), &entry, err);
+    enum status status = store_get(store, RUN_CURRENT_KEY, clock_deadline(STORE_MS), &entry, err);
     if (!status)
         snprintf(ret_id, RUN_ID_MAX, "%s", entry.value);
     return status;
@@ -105,10 +109,11 @@ static struct run *run_new(struct store *store, const struct inventory *fleet)
 static enum status hold_lock(struct run *run, struct err *err)
 {
     AUTO(store_entry_release) struct store_entry lock = {0};
-    enum status status =
-        store_get(run->store, RUN_LOCK_KEY, clock_deadline(STORE_MS), &lock, err);
+    enum status status = store_get(run->store, RUN_LOCK_KEY, clock_deadline(STORE_MS), &lock, err);
     if (status)
         return err_wrap(err, "run lock");
+    if (lock.lease != run->lease)
+        return err_set(err, ST_FENCED, "another process took over run %s", run->record.id);
     run->token = lock.create_rev;
     if (!inventory_find_region(run->fleet, run->record.target, &run->to_region))
         return err_set(err, ST_INVALID, "run %s moves to region '%s', which the fleet file lacks",
@@ -123,8 +128,8 @@ static enum status hold_lock(struct run *run, struct err *err)
 static enum status take_lock(struct run *run, enum call call, const struct store_compare *compare,
                              struct err *err)
 {
-    enum status status = store_lease_grant(run->store, LEASE_MS, clock_deadline(STORE_MS),
-                                           &run->lease, err);
+    enum status status =
+        store_lease_grant(run->store, LEASE_MS, clock_deadline(STORE_MS), &run->lease, err);
     if (status)
         return err_wrap(err, "run lock");
     AUTO_FREE char *key = run_record_key(run->record.id);
@@ -136,7 +141,8 @@ static enum status take_lock(struct run *run, enum call call, const struct store
         {STORE_PUT, key, value, 0},
     };
     struct store_txn txn = {compares, ARRAY_SIZE(compares), ops, ARRAY_SIZE(ops)};
-    status = write_run(run->store, call, &txn, RUN_LOCK_KEY, run->record.id, err);
+    struct evidence lock = {RUN_LOCK_KEY, run->record.id, run->lease};
+    status = write_run(run->store, call, &txn, &lock, err);
     if (status == ST_CONFLICT)
         return explain_busy(run->store, err);
     return status ? err_wrap(err, "run lock") : hold_lock(run, err);
@@ -206,7 +212,8 @@ enum status run_end(struct run *run, enum run_state state, struct err *err)
     };
     /* A stuck run stays the current one: it must be resumed or aborted before another begins. */
     struct store_txn txn = {&compare, 1, ops, state == RUN_STUCK ? 2 : 3};
-    enum status status = write_run(run->store, CALL_RUN_END, &txn, key, value, err);
+    struct evidence record = {key, value, 0};
+    enum status status = write_run(run->store, CALL_RUN_END, &txn, &record, err);
     if (status)
         return err_wrap(err, "record the end of run %s", run->record.id);
     return ST_OK;
@@ -219,8 +226,9 @@ void run_free(struct run *run)
     keeper_stop(run->keeper);
     struct err ignored = ERR_INIT;
     if (run->lease)
-        status_ignore(store_lease_revoke(run->store, run->lease, clock_deadline(STORE_MS), &ignored),
-                      "the lease ends with this process anyway");
+        status_ignore(
+            store_lease_revoke(run->store, run->lease, clock_deadline(STORE_MS), &ignored),
+            "the lease ends with this process anyway");
     freeze_gate_free(run->gate);
     journal_close(run->journal);
     run_record_release(&run->record);

@@ -32,9 +32,9 @@ struct run {
     struct run_record record;
     int64_t lease, token;
     size_t to_region;
-    bool is_resumed;        /* took over from another process: may evict its sessions */
-    bool is_abort_only;     /* undo or finish what is in flight, start nothing */
-    atomic_bool is_aborted; /* Ctrl-C or 'run abort' */
+    bool is_resumed;         /* took over from another process: may evict its sessions */
+    bool is_abort_only;      /* undo or finish what is in flight, start nothing */
+    atomic_bool is_aborted;  /* Ctrl-C or 'run abort' */
     struct journal *journal; /* never NULL once moves run */
     struct probe *probe;     /* NULL: not configured */
     struct freeze_gate *gate;

@@ -112,9 +112,8 @@ static bool decode_object(json_t *object, struct run_record *record)
     snprintf(record->target, sizeof(record->target), "%s", target);
     record->started_us = started;
     record->by = mem_strdup(by);
-    json_array_foreach(shards, index, name)
-        if (json_is_string(name))
-            run_record_add_shard(record, json_string_value(name));
+    json_array_foreach(shards, index, name) if (json_is_string(name))
+        run_record_add_shard(record, json_string_value(name));
     return true;
 }
 

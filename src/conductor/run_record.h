@@ -24,7 +24,7 @@ enum run_state {
 #define X(name, text) name,
     RUN_STATE_TABLE(X)
 #undef X
-    RUN_STATES
+        RUN_STATES
 };
 
 const char *run_state_name(enum run_state state);

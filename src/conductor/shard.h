@@ -60,17 +60,17 @@ enum shard_action {
 #define X(name, text) name,
     SHARD_ACTION_TABLE(X)
 #undef X
-    SHARD_ACTIONS
+        SHARD_ACTIONS
 };
 
 /* Everything a decision may use. */
 struct shard_view {
     nsec now;
-    nsec deadline;         /* of this attempt; past it an undo or a wait is handed to the operator */
+    nsec deadline; /* of this attempt; past it an undo or a wait is handed to the operator */
     enum shard_state state; /* as recorded in the route */
-    bool is_at_target;     /* the route's home is the wanted region */
-    bool is_inherited;     /* the state was found at the start: another process got it this far */
-    bool must_stop;        /* the operator aborts, or a step failed: move no further */
+    bool is_at_target;      /* the route's home is the wanted region */
+    bool is_inherited;      /* the state was found at the start: another process got it this far */
+    bool must_stop;         /* the operator aborts, or a step failed: move no further */
     bool is_prepared;
     enum shard_old old_primary;
     enum shard_new new_primary;

@@ -33,8 +33,8 @@ struct work {
 static enum status start_route(const struct work *work, const struct shard_observation *seen,
                                struct route *ret, struct buf *notes, struct err *err)
 {
-    enum status status = route_load(work->run->store, seen->shard->name, clock_deadline(STORE_MS),
-                                    ret, err);
+    enum status status =
+        route_load(work->run->store, seen->shard->name, clock_deadline(STORE_MS), ret, err);
     bool is_new = status == ST_NOT_FOUND;
     if (status && !is_new)
         return status;
@@ -78,8 +78,7 @@ static void fill_report(struct shard_report *report, struct move *move)
     report->err = move->failure;
     report->epoch = move->route.epoch;
     snprintf(report->primary, sizeof(report->primary), "%s", move->route.primary);
-    report->critical_ms =
-        move->published_at ? clock_ms(move->published_at - move->frozen_at) : -1;
+    report->critical_ms = move->published_at ? clock_ms(move->published_at - move->frozen_at) : -1;
     report->critical_statements = move->critical_statements;
     for (unsigned i = 0; i < MOVE_PHASES; i++)
         report->phases_ms[i] = clock_ms(move->phase_ns[i]);

@@ -13,8 +13,9 @@ enum { UNDO_MS = 3000 };
 enum status step_undo(struct move *move, struct err *err)
 {
     if (!move->old_server)
-        return err_set(err, ST_INVALID, "the route names the old primary %s, which the fleet file "
-                                        "does not have",
+        return err_set(err, ST_INVALID,
+                       "the route names the old primary %s, which the fleet file "
+                       "does not have",
                        move->route.old_primary);
     nsec began = clock_now(), deadline = clock_deadline(UNDO_MS);
     AUTO(buf_release) struct buf sql = {0};
@@ -23,8 +24,8 @@ enum status step_undo(struct move *move, struct err *err)
     enum status status = session_take(move, &move->old_session, deadline, err);
     move->flavour->open(&sql);
     if (!status)
-        status = session_exec(&move->old_session, CALL_OPEN_OLD, buf_text(&sql), deadline, &result,
-                              err);
+        status =
+            session_exec(&move->old_session, CALL_OPEN_OLD, buf_text(&sql), deadline, &result, err);
     move_phase_add(move, PHASE_UNDO, began);
     if (status == ST_FENCED)
         return status;

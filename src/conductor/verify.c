@@ -25,8 +25,8 @@ static enum status write_row(struct move *move, nsec deadline, char **ret_positi
     sql_quote(&sql, move->run->record.id);
     buf_add(&sql, ", 1) ON DUPLICATE KEY UPDATE run = VALUES(run), n = n + 1; ");
     move->flavour->read_position(&sql);
-    enum status status = session_exec(&move->new_session, CALL_HEARTBEAT, buf_text(&sql), deadline,
-                                      &result, err);
+    enum status status =
+        session_exec(&move->new_session, CALL_HEARTBEAT, buf_text(&sql), deadline, &result, err);
     const char *position = status ? NULL : session_last_value(&result);
     if (!status)
         *ret_position = mem_strdup(position ? position : "");

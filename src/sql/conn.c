@@ -125,7 +125,8 @@ static bool fail(struct sql_call *call)
     else
         err_set(&call->err, status, "%s:%d: %s: %s (error %u)", conn->endpoint.host,
                 conn->endpoint.port, what, mysql_error(conn->mysql), call->sql_errno);
-    bool is_lost = !conn->is_open || (call->sql_errno >= CR_MIN_ERROR && call->sql_errno <= CR_MAX_ERROR) ||
+    bool is_lost = !conn->is_open ||
+                   (call->sql_errno >= CR_MIN_ERROR && call->sql_errno <= CR_MAX_ERROR) ||
                    call->sql_errno == ER_CONNECTION_KILLED;
     if (is_lost)
         sql_conn_break(conn);
@@ -138,7 +139,8 @@ static bool expire(struct sql_call *call)
     nsec waited = clock_now() - call->started;
     enum status status = conn->was_sent ? ST_UNKNOWN : ST_TIMEOUT;
     err_set(&call->err, status, "%s:%d: no answer %s within %.0f ms", conn->endpoint.host,
-            conn->endpoint.port, conn->was_sent ? "to a statement" : "to connect", clock_ms(waited));
+            conn->endpoint.port, conn->was_sent ? "to a statement" : "to connect",
+            clock_ms(waited));
     sql_conn_break(conn);
     return finish(call, status);
 }

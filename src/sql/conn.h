@@ -30,8 +30,8 @@ struct sql_endpoint {
 /* One packet for one connection. Filled by the caller up to 'sql'; the rest is the outcome. */
 struct sql_call {
     struct sql_conn *conn;
-    const char *sql;   /* one or more statements; NULL only connects */
-    nsec deadline;     /* 0 takes that of sql_run() */
+    const char *sql;                /* one or more statements; NULL only connects */
+    nsec deadline;                  /* 0 takes that of sql_run() */
     void (*on_sent)(void *context); /* the packet left, nothing was read yet; may be NULL */
     void *context;
 

@@ -3,6 +3,7 @@
 #include "sql/flavour.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* MariaDB says "10.11.6-MariaDB-..." or, for old clients, "5.5.5-10.11.6-MariaDB-...". */
@@ -35,6 +36,13 @@ void sql_server_state_release(struct sql_server_state *state)
 
 void sql_inspection_release(struct sql_inspection *inspection)
 {
+    free(inspection->activities);
+    free(inspection->waiters);
+    free(inspection->ddl);
+    free(inspection->settings);
+    free(inspection->rights);
+    free(inspection->events);
+    free(inspection->tables);
     sql_result_release(&inspection->raw);
     *inspection = (struct sql_inspection){0};
 }

@@ -26,7 +26,7 @@ struct sql_server_state {
     int64_t semi_sync_timeout_ms;
     int64_t ackers; /* replicas connected that acknowledge */
     bool has_binlog, logs_replica_updates, is_gtid_strict;
-    const char *binlog_format, *isolation, *binlog_filters;
+    const char *binlog_format, *isolation;
     int64_t sync_binlog, flush_at_commit, binlog_expiry_s;
     int64_t idle_timeout_s;
     bool is_event_scheduler_on;
@@ -34,7 +34,8 @@ struct sql_server_state {
 
     size_t channels; /* replication sources configured */
     const char *source_host;
-    int64_t source_port;
+    int64_t source_port, source_id; /* its server_id, when it was last connected */
+    int64_t delay_s;                /* deliberate */
     bool is_io_running, is_sql_running;
     bool uses_gtid;
     const char *io_error, *sql_error, *replica_filters;
@@ -45,20 +46,40 @@ struct sql_server_state {
     int64_t behind_s; /* -1 when unknown */
 };
 
-/* Things that readiness looks for and that cost more than one row each; texts as above. */
+/* A statement or transaction that may stand in a move's way. Texts as above, here and below. */
+struct sql_activity {
+    int64_t id, ms; /* connection, and for how long */
+    const char *user, *host, *state, *text;
+    bool is_statement;    /* it runs; else a transaction that is open and idle */
+    int64_t rows_changed; /* by its transaction; -1 unknown */
+};
+
+struct sql_setting {
+    const char *name, *value, *origin, *path; /* origin: "CONFIG", "COMMAND-LINE", ... */
+};
+
+struct sql_right {
+    const char *account, *privilege; /* "'root'@'localhost'", "SUPER" */
+};
+
+struct sql_event {
+    const char *database, *name, *definer; /* "user@host" */
+};
+
+/* Things that readiness looks for and that cost more than one row each. */
 struct sql_inspection {
     struct sql_result raw;
-    /* Numbers of the sets in 'raw'; their columns are named in mariadb.c. */
-    size_t long_set;     /* statements and transactions that have run for long */
-    size_t lock_set;     /* sessions that wait for table locks */
-    size_t xa_set;       /* prepared XA transactions */
-    size_t account_set;  /* accounts that may write on a read-only server */
-    size_t event_set;
-    size_t variable_set; /* settings with their origin */
-    size_t ddl_set;      /* running DDL */
-    size_t grant_set;    /* Holdfast's own grants */
-    size_t schema_set;   /* tables of schema holdfast */
-    size_t binlog_set;   /* binlog file, position and filters */
+    struct sql_activity *activities; /* writing statements and open transactions, longest first */
+    struct sql_activity *waiters;    /* sessions that wait for a table lock */
+    struct sql_activity *ddl;        /* running DDL */
+    struct sql_setting *settings;
+    struct sql_right *rights; /* accounts that may write on a read-only server, or replicate */
+    struct sql_event *events; /* enabled here */
+    const char **tables;      /* of the schema holdfast */
+    size_t activity_count, waiter_count, ddl_count, setting_count, right_count, event_count;
+    size_t table_count;
+    size_t xa_count;                       /* prepared XA transactions */
+    const char *binlog_do, *binlog_ignore; /* databases that the binlog is limited to, or lacks */
 };
 
 struct sql_source {
@@ -66,10 +87,6 @@ struct sql_source {
     int64_t port;
     const char *user;
     const struct secret *password;
-};
-
-struct sql_event {
-    const char *database, *name, *definer; /* "user@host" */
 };
 
 struct sql_promotion {
@@ -85,21 +102,25 @@ struct sql_flavour {
     void (*observe)(struct buf *sql);
     MUST_CHECK enum status (*read_observation)(struct sql_result *take,
                                                struct sql_server_state *ret, struct err *err);
+    /* Rows of one column: the grants of the account that asks. */
+    void (*list_grants)(struct buf *sql);
     void (*inspect)(struct buf *sql, int long_ms);
     MUST_CHECK enum status (*read_inspection)(struct sql_result *take, struct sql_inspection *ret,
                                               struct err *err);
 
+    /* Rows of the replicas that are connected: columns host, port; host may be "". */
+    void (*list_replicas)(struct buf *sql);
     /* One row, one column: the number 0 when 'position' is applied, else not within wait_ms. */
     void (*wait_for)(struct buf *sql, const char *position, int wait_ms);
     void (*read_position)(struct buf *sql); /* one row, one column */
     /* Fails at once with ST_TIMEOUT when a backup or a table lock would hold a freeze up. */
     void (*try_freeze_lock)(struct buf *sql, int timeout_ms);
     /* Refuse writes, block commits of privileged sessions; the last row is the final position. */
-    void (*freeze)(struct buf *sql, int timeout_ms, bool stop_events);
+    void (*freeze)(struct buf *sql, int timeout_ms);
     /* The last row: 1 when the server opened, 0 when it refused because it was late. */
     void (*promote)(struct buf *sql, const struct sql_promotion *promotion);
     /* Open (again) as a primary: semi-sync on first. Valid only without a freeze in the session. */
-    void (*open)(struct buf *sql, bool start_events);
+    void (*open)(struct buf *sql);
     /* Make sure that a server that must not write cannot, and waits for no acker. */
     void (*close)(struct buf *sql);
     void (*forget_source)(struct buf *sql);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * MariaDB 10.6+: what is asked of a server and how its answers read. One packet each, so that an
- * observation costs one round trip. The statements that change something are in mariadb_move.c. */
+ * observation costs one round trip. The second look is mariadb_inspect.c; the statements that
+ * change something are in mariadb_move.c. */
 #include "sql/mariadb.h"
 
 #include <stdlib.h>
@@ -27,7 +28,7 @@ static void observe(struct buf *sql)
             " @@gtid_slave_pos AS applied, @@gtid_binlog_state AS binlog_state;"
             "SHOW ALL SLAVES STATUS;"
             "SHOW GLOBAL STATUS WHERE Variable_name IN"
-            " ('Rpl_semi_sync_master_clients', 'Rpl_semi_sync_master_status', 'Binlog_Do_DB')");
+            " ('Rpl_semi_sync_master_clients', 'Rpl_semi_sync_master_status')");
 }
 
 static const char *text_of(const char *value)
@@ -82,17 +83,24 @@ static void read_durability(struct sql_server_state *state)
     state->binlog_expiry_s = number(state, "binlog_expiry");
 }
 
+/* "For ever" is written as the greatest unsigned number. */
+static int64_t timeout(const struct sql_server_state *state, const char *name)
+{
+    const char *value = variable(state, name);
+    unsigned long long number = value ? strtoull(value, NULL, 10) : 0;
+    return number > INT64_MAX ? INT64_MAX : (int64_t)number;
+}
+
 static void read_semi_sync(struct sql_server_state *state)
 {
     state->is_source_semi_sync = sql_true(variable(state, "source_semi_sync"));
     state->is_replica_semi_sync = sql_true(variable(state, "replica_semi_sync"));
-    state->semi_sync_timeout_ms = number(state, "semi_sync_timeout");
+    state->semi_sync_timeout_ms = timeout(state, "semi_sync_timeout");
     state->waits_without_ackers = sql_true(variable(state, "wait_no_slave"));
     const char *point = variable(state, "wait_point");
     state->waits_after_sync = point && strcasecmp(point, "AFTER_SYNC") == 0;
     state->ackers = sql_number(status_value(&state->raw, "Rpl_semi_sync_master_clients"), 0);
-    state->is_semi_sync_active =
-        sql_true(status_value(&state->raw, "Rpl_semi_sync_master_status"));
+    state->is_semi_sync_active = sql_true(status_value(&state->raw, "Rpl_semi_sync_master_status"));
 }
 
 static const char *replication(const struct sql_server_state *state, const char *column)
@@ -103,9 +111,9 @@ static const char *replication(const struct sql_server_state *state, const char 
 static const char *replica_filters(const struct sql_server_state *state)
 {
     static const char *const columns[] = {
-        "Replicate_Do_DB",        "Replicate_Ignore_DB",         "Replicate_Do_Table",
-        "Replicate_Ignore_Table", "Replicate_Wild_Do_Table",     "Replicate_Wild_Ignore_Table",
-        "Replicate_Rewrite_DB",   "Replicate_Do_Domain_Ids",     "Replicate_Ignore_Domain_Ids",
+        "Replicate_Do_DB",        "Replicate_Ignore_DB",     "Replicate_Do_Table",
+        "Replicate_Ignore_Table", "Replicate_Wild_Do_Table", "Replicate_Wild_Ignore_Table",
+        "Replicate_Rewrite_DB",   "Replicate_Do_Domain_Ids", "Replicate_Ignore_Domain_Ids",
     };
     for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
         if (replication(state, columns[i])[0])
@@ -118,6 +126,8 @@ static void read_replication(struct sql_server_state *state)
     state->channels = sql_rows(&state->raw, SET_REPLICATION);
     state->source_host = replication(state, "Master_Host");
     state->source_port = sql_number(replication(state, "Master_Port"), 0);
+    state->source_id = sql_number(replication(state, "Master_Server_Id"), 0);
+    state->delay_s = sql_number(replication(state, "SQL_Delay"), 0);
     state->is_io_running = strcasecmp(replication(state, "Slave_IO_Running"), "Yes") == 0;
     state->is_sql_running = strcasecmp(replication(state, "Slave_SQL_Running"), "Yes") == 0;
     state->uses_gtid = strcasecmp(replication(state, "Using_Gtid"), "No") != 0;
@@ -133,7 +143,7 @@ static enum status read_observation(struct sql_result *take, struct sql_server_s
 {
     if (sql_rows(take, SET_VARIABLES) != 1 || take->count < 3)
         return err_set(err, ST_INVALID, "the server did not answer what it was asked");
-    *ret = (struct sql_server_state){.raw = *take, .binlog_filters = ""};
+    *ret = (struct sql_server_state){.raw = *take};
     *take = (struct sql_result){0};
     read_identity(ret);
     read_durability(ret);
@@ -142,95 +152,15 @@ static enum status read_observation(struct sql_result *take, struct sql_server_s
     return ST_OK;
 }
 
-/* Sets of an inspection, in the order of the packet. */
-enum inspect_set {
-    SET_LONG,
-    SET_LOCK,
-    SET_XA,
-    SET_ACCOUNT,
-    SET_EVENT,
-    SET_VARIABLE,
-    SET_DDL,
-    SET_GRANT,
-    SET_SCHEMA,
-    SET_MASTER,
-    INSPECT_SETS
-};
-
-/* Accounts: the bits of SUPER (1<<15) and READ ONLY ADMIN (1<<29 << 7 = 1<<36) in global_priv. */
-static void inspect(struct buf *sql, int long_ms)
-{
-    buf_printf(sql,
-               "SELECT p.ID AS id, p.USER AS user, p.HOST AS host, p.COMMAND AS command,"
-               " COALESCE(p.STATE, '') AS state, LEFT(COALESCE(p.INFO, ''), 60) AS text,"
-               " CAST(GREATEST(p.TIME_MS,"
-               " COALESCE(TIMESTAMPDIFF(SECOND, t.trx_started, SYSDATE()) * 1000, 0)) AS SIGNED)"
-               " AS ms, COALESCE(t.trx_rows_modified, -1) AS changed"
-               " FROM information_schema.PROCESSLIST p"
-               " LEFT JOIN information_schema.INNODB_TRX t ON t.trx_mysql_thread_id = p.ID"
-               " WHERE p.ID <> CONNECTION_ID() AND p.COMMAND NOT IN ('Binlog Dump', 'Daemon',"
-               " 'Slave_IO', 'Slave_SQL', 'Slave_worker') AND p.USER <> 'system user'"
-               " AND p.USER <> 'event_scheduler' AND ((p.COMMAND <> 'Sleep' AND p.TIME_MS >= %d)"
-               " OR t.trx_started <= SYSDATE() - INTERVAL %d MICROSECOND)"
-               " ORDER BY ms DESC LIMIT 20;",
-               long_ms, long_ms * 1000);
-    buf_add(sql,
-            "SELECT p.ID AS id, p.USER AS user, p.STATE AS state,"
-            " LEFT(COALESCE(p.INFO, ''), 60) AS text"
-            " FROM information_schema.PROCESSLIST p WHERE p.STATE LIKE 'Waiting for %lock%'"
-            " AND p.TIME_MS >= 500 LIMIT 20;"
-            "XA RECOVER;"
-            "SELECT CONCAT(User, '@', Host) AS account FROM mysql.global_priv"
-            " WHERE (JSON_VALUE(Priv, '$.access') & ((1 << 15) | (1 << 36))) <> 0"
-            " AND COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0) = 0"
-            " AND User NOT IN ('mariadb.sys', SUBSTRING_INDEX(CURRENT_USER(), '@', 1)) LIMIT 20;"
-            "SELECT EVENT_SCHEMA AS db, EVENT_NAME AS name, DEFINER AS definer, STATUS AS status,"
-            " ORIGINATOR AS originator FROM information_schema.EVENTS LIMIT 1000;"
-            "SELECT VARIABLE_NAME AS name, GLOBAL_VALUE AS value, GLOBAL_VALUE_ORIGIN AS origin,"
-            " COALESCE(GLOBAL_VALUE_PATH, '') AS path FROM information_schema.SYSTEM_VARIABLES"
-            " WHERE VARIABLE_NAME IN ('READ_ONLY', 'SKIP_SLAVE_START', 'SQL_MODE',"
-            " 'CHARACTER_SET_SERVER', 'COLLATION_SERVER', 'LOWER_CASE_TABLE_NAMES',"
-            " 'MAX_ALLOWED_PACKET', 'TIME_ZONE', 'SYSTEM_TIME_ZONE',"
-            " 'EXPLICIT_DEFAULTS_FOR_TIMESTAMP', 'INNODB_STRICT_MODE', 'MAX_CONNECTIONS');"
-            "SELECT p.ID AS id, p.USER AS user, LEFT(p.INFO, 60) AS text, CAST(p.TIME_MS AS SIGNED)"
-            " AS ms FROM information_schema.PROCESSLIST p"
-            " WHERE p.INFO RLIKE '^[[:space:]]*(ALTER|CREATE|DROP|TRUNCATE|RENAME|OPTIMIZE)[[:space:]]'"
-            " AND p.ID <> CONNECTION_ID() AND p.USER <> 'system user' LIMIT 20;"
-            "SHOW GRANTS;"
-            "SELECT TABLE_NAME AS name FROM information_schema.TABLES"
-            " WHERE TABLE_SCHEMA = 'holdfast';"
-            "SHOW MASTER STATUS");
-}
-
-static enum status read_inspection(struct sql_result *take, struct sql_inspection *ret,
-                                   struct err *err)
-{
-    if (take->count != INSPECT_SETS)
-        return err_set(err, ST_INVALID, "the server did not answer what it was asked");
-    *ret = (struct sql_inspection){
-        .raw = *take,
-        .long_set = SET_LONG,
-        .lock_set = SET_LOCK,
-        .xa_set = SET_XA,
-        .account_set = SET_ACCOUNT,
-        .event_set = SET_EVENT,
-        .variable_set = SET_VARIABLE,
-        .ddl_set = SET_DDL,
-        .grant_set = SET_GRANT,
-        .schema_set = SET_SCHEMA,
-        .binlog_set = SET_MASTER,
-    };
-    *take = (struct sql_result){0};
-    return ST_OK;
-}
-
 const struct sql_flavour sql_mariadb = {
     .name = "mariadb",
     .gtid = GTID_MARIADB,
     .observe = observe,
     .read_observation = read_observation,
-    .inspect = inspect,
-    .read_inspection = read_inspection,
+    .list_grants = mariadb_list_grants,
+    .inspect = mariadb_inspect,
+    .read_inspection = mariadb_read_inspection,
+    .list_replicas = mariadb_list_replicas,
     .wait_for = mariadb_wait_for,
     .read_position = mariadb_read_position,
     .try_freeze_lock = mariadb_try_freeze_lock,

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Shared inside sql/ only: the two halves of the MariaDB flavour (what it reads: mariadb.c, what
- * it changes: mariadb_move.c). */
+ * Shared inside sql/ only: the parts of the MariaDB flavour (what it reads: mariadb.c and
+ * mariadb_inspect.c, what it changes: mariadb_move.c). */
 #ifndef HOLDFAST_SQL_MARIADB_H
 #define HOLDFAST_SQL_MARIADB_H
 
 #include "sql/flavour.h"
 
+void mariadb_list_grants(struct buf *sql);
+void mariadb_list_replicas(struct buf *sql);
+void mariadb_inspect(struct buf *sql, int long_ms);
+MUST_CHECK enum status mariadb_read_inspection(struct sql_result *take, struct sql_inspection *ret,
+                                               struct err *err);
+
 void mariadb_wait_for(struct buf *sql, const char *position, int wait_ms);
 void mariadb_read_position(struct buf *sql);
 void mariadb_try_freeze_lock(struct buf *sql, int timeout_ms);
-void mariadb_freeze(struct buf *sql, int timeout_ms, bool stop_events);
+void mariadb_freeze(struct buf *sql, int timeout_ms);
 void mariadb_promote(struct buf *sql, const struct sql_promotion *promotion);
-void mariadb_open(struct buf *sql, bool start_events);
+void mariadb_open(struct buf *sql);
 void mariadb_close(struct buf *sql);
 void mariadb_list_events(struct buf *sql);
 void mariadb_switch_event(struct buf *sql, const struct sql_event *event, bool enable);

@@ -35,11 +35,12 @@ void mariadb_try_freeze_lock(struct buf *sql, int timeout_ms)
 }
 
 /* Four statements. read_only must be complete before the stage: the other order deadlocks under
- * load, and read_only cannot be set inside a stage. A failing statement ends the packet. */
-void mariadb_freeze(struct buf *sql, int timeout_ms, bool stop_events)
+ * load, and read_only cannot be set inside a stage. A failing statement ends the packet. Events
+ * need nothing of their own: what they write waits like every other commit. */
+void mariadb_freeze(struct buf *sql, int timeout_ms)
 {
     bounded(sql, timeout_ms);
-    buf_printf(sql, "SET %sGLOBAL read_only=1; ", stop_events ? "GLOBAL event_scheduler=OFF, " : "");
+    buf_add(sql, "SET GLOBAL read_only=1; ");
     bounded(sql, timeout_ms);
     buf_add(sql, "BACKUP STAGE START; ");
     bounded(sql, timeout_ms);
@@ -47,24 +48,23 @@ void mariadb_freeze(struct buf *sql, int timeout_ms, bool stop_events)
 }
 
 /* One statement. The guard on the server's own clock makes a packet that a paused server finds
- * when it wakes up harmless. Semi-sync first: no write is ever acknowledged without an acker. */
+ * when it wakes up harmless; an IF of its own, because with --sysdate-is-now a statement's clock
+ * stands still. Semi-sync first: no write is ever acknowledged without an acker. */
 void mariadb_promote(struct buf *sql, const struct sql_promotion *promotion)
 {
     buf_add(sql, "BEGIN NOT ATOMIC DECLARE opened INT DEFAULT 0; IF MASTER_GTID_WAIT(");
     sql_quote(sql, promotion->position);
-    buf_printf(sql, ", %d.%03d) = 0 AND UNIX_TIMESTAMP(SYSDATE(6)) < %.6f THEN",
+    buf_printf(sql, ", %d.%03d) = 0 THEN IF UNIX_TIMESTAMP(SYSDATE(6)) < %.6f THEN",
                promotion->wait_ms / 1000, promotion->wait_ms % 1000, promotion->until_clock_s);
     buf_add(sql, " SET GLOBAL rpl_semi_sync_master_enabled=1; SET GLOBAL read_only=0;"
-                 " SET opened = 1; END IF; SELECT opened; END");
+                 " SET opened = 1; END IF; END IF; SELECT opened; END");
 }
 
-void mariadb_open(struct buf *sql, bool start_events)
+void mariadb_open(struct buf *sql)
 {
     buf_add(sql, "SET GLOBAL rpl_semi_sync_slave_enabled=0;"
-                 "SET GLOBAL rpl_semi_sync_master_enabled=1; ");
-    if (start_events)
-        buf_add(sql, "SET GLOBAL event_scheduler=ON; ");
-    buf_add(sql, "SET GLOBAL read_only=0; SELECT @@global.read_only");
+                 "SET GLOBAL rpl_semi_sync_master_enabled=1;"
+                 "SET GLOBAL read_only=0; SELECT @@global.read_only");
 }
 
 void mariadb_close(struct buf *sql)

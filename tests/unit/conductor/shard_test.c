@@ -17,9 +17,9 @@ enum { BITS = 8 };
 static struct shard_view view_at(unsigned number)
 {
     struct shard_view view = {.deadline = 10};
-    bool *bits[BITS] = {&view.is_at_target,  &view.is_inherited,  &view.must_stop,
-                        &view.is_prepared,   &view.is_redirected, &view.is_verified,
-                        &view.has_record_failed, NULL};
+    bool *bits[BITS] = {
+        &view.is_at_target,  &view.is_inherited, &view.must_stop,         &view.is_prepared,
+        &view.is_redirected, &view.is_verified,  &view.has_record_failed, NULL};
     for (unsigned i = 0; i < BITS; i++, number /= 2)
         if (bits[i])
             *bits[i] = number % 2;
@@ -195,7 +195,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_view_has_a_rule_of_its_own_state),
         cmocka_unit_test(every_row_is_the_answer_to_some_view),
-        cmocka_unit_test(promote_needs_the_recorded_state_a_frozen_old_and_an_untouched_new_primary),
+        cmocka_unit_test(
+            promote_needs_the_recorded_state_a_frozen_old_and_an_untouched_new_primary),
         cmocka_unit_test(past_the_point_of_no_return_only_a_confirmed_closed_new_primary_is_undone),
         cmocka_unit_test(only_an_open_new_primary_is_published),
         cmocka_unit_test(what_is_published_is_never_undone),

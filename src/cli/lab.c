@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * 'holdfast lab ...': a fleet on this machine to try Holdfast on, and its disasters. */
+#include "lab/lab.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "cli/internal.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <signal.h>
+#include <string.h>
+
+enum { SHARDS_DEFAULT = 1, LOOK_MS = 1000 };
+
+#define DIR_OPTION                                                                                 \
+    {                                                                                              \
+        .name = "--dir", .kind = OPTION_TEXT, .value = "DIR",                                      \
+        .help = "the lab's folder; see 'holdfast lab up --help'"                                   \
+    }
+
+/* --- Progress and interruption ---------------------------------------------------------------- */
+
+static volatile sig_atomic_t was_interrupted;
+
+static void on_interrupt(int signal UNUSED)
+{
+    was_interrupted = 1;
+}
+
+static bool is_interrupted(void)
+{
+    return was_interrupted != 0;
+}
+
+static void say(const char *line)
+{
+    puts(line);
+    fflush(stdout);
+}
+
+static const struct lab_progress progress = {say, is_interrupted};
+
+/* From here on, what would end the process makes it undo what it did. */
+static void catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+        sigaction(signals[i], &action, NULL);
+}
+
+/* --- The lab meant, and its servers ----------------------------------------------------------- */
+
+static enum status open_lab(const struct cli_args *args, struct lab **ret, struct err *err)
+{
+    AUTO_FREE char *dir = NULL;
+    enum status status = lab_folder(cli_text(args, "--dir"), &dir, err);
+    return status ? status : lab_open(dir, ret, err);
+}
+
+static enum status choose(const struct cli_args *args, struct lab *lab, struct lab_choice *ret,
+                          struct err *err)
+{
+    enum status status = ST_OK;
+    for (size_t i = 0; i < cli_operand_count(args) && !status; i++)
+        status = lab_choose(lab, cli_operand(args, i), ret, err);
+    return status;
+}
+
+/* " --dir DIR" where the user has to say it again. */
+static char *dir_words(const struct cli_args *args)
+{
+    const char *dir = cli_text(args, "--dir");
+    return dir ? mem_printf(" --dir %s", dir) : mem_strdup("");
+}
+
+/* --- up ----------------------------------------------------------------------------------------
+ */
+
+static void say_next(const struct cli_args *args, const struct lab *lab)
+{
+    AUTO_FREE char *fleet = lab_fleet_path(lab), *dir = dir_words(args);
+    printf("Next:\n"
+           "  export HOLDFAST_FLEET=%s\n"
+           "  holdfast status\n"
+           "  holdfast switchover --to %s\n"
+           "  holdfast lab status%s\n"
+           "  holdfast lab down%s\n",
+           fleet, lab_region_name(1), dir, dir);
+}
+
+/* A second 'up' is fine when what it asks for runs already. */
+static enum status already_up(const struct cli_args *args, const char *dir, struct err *err)
+{
+    AUTO(lab_freep) struct lab *lab = NULL;
+    AUTO_FREE char *words = dir_words(args);
+    if (lab_open(dir, &lab, err))
+        return err->status;
+    size_t running = lab_running(lab);
+    long wanted = cli_number(args, "--shards", (long)lab->shard_count);
+    if (running == lab->server_count && wanted == (long)lab->shard_count) {
+        printf("The lab in %s runs already: %zu servers, port %d.\n", lab->dir, running, lab->port);
+        say_next(args, lab);
+        return ST_OK;
+    }
+    err_set(err, ST_EXISTS, "there is a lab of %zu %s in %s already; %zu of its %zu servers run",
+            lab->shard_count, lab->shard_count == 1 ? "shard" : "shards", lab->dir, running,
+            lab->server_count);
+    if (running < lab->server_count)
+        return err_hint(err, "holdfast lab restart west east%s, or holdfast lab down%s", words,
+                        words);
+    return err_hint(err, "holdfast lab down%s, or another folder: --dir DIR", words);
+}
+
+static enum status run_up(const struct cli_args *args, struct err *err)
+{
+    AUTO_FREE char *dir = NULL;
+    AUTO(lab_freep) struct lab *lab = NULL;
+    nsec start = clock_now();
+    enum status status = lab_folder(cli_text(args, "--dir"), &dir, err);
+    if (status)
+        return status;
+    catch_interrupts();
+    size_t shards = (size_t)cli_number(args, "--shards", SHARDS_DEFAULT);
+    status = lab_up(dir, shards, &progress, &lab, err);
+    if (status == ST_EXISTS)
+        return already_up(args, dir, err);
+    if (status)
+        return status;
+    printf("The lab is up after %.1f s, in %s\n", clock_ms(clock_now() - start) / 1000, lab->dir);
+    say_next(args, lab);
+    return ST_OK;
+}
+
+/* --- status ------------------------------------------------------------------------------------
+ */
+
+static json_t *encode_server(const struct lab *lab, size_t index, const struct lab_view *view)
+{
+    const struct lab_server *server = &lab->servers[index];
+    AUTO_FREE char *shard = mem_printf("s%zu", server->shard);
+    int pid = view->role == LAB_ROLE_DOWN ? 0 : (int)server->process.pid;
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s?, s:b, s:I}", "name", server->name,
+                     "shard", shard, "region", lab_region_name(server->region), "host",
+                     server->host, "port", lab->port, "pid", pid, "role", lab_role_name(view->role),
+                     "source", view->source ? view->source->name : NULL, "replicates",
+                     view->replicates, "uptime_s", (json_int_t)view->uptime_s);
+}
+
+/* The passwords are here on purpose: tests and tools read them, the file is the caller's. */
+static void print_json(const struct lab *lab, const struct lab_view *views)
+{
+    json_t *servers = json_array();
+    for (size_t i = 0; i < lab->server_count; i++)
+        json_array_append_new(servers, encode_server(lab, i, &views[i]));
+    AUTO_FREE char *fleet = lab_fleet_path(lab);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:{s:s, s:s}, s:{s:s, s:s, s:s}, s:o}", "state",
+                  lab_state_name(views, lab->server_count), "network", "loopback", "dir", lab->dir,
+                  "fleet", fleet, "admin", "user", lab_account_name(LAB_ADMIN), "password",
+                  secret_reveal(&lab->passwords[LAB_ADMIN]), "app", "user",
+                  lab_account_name(LAB_APP), "password", secret_reveal(&lab->passwords[LAB_APP]),
+                  "database", lab_database_name(), "servers", servers);
+    json_dumpf(json, stdout, JSON_INDENT(2));
+    puts("");
+    json_decref(json);
+}
+
+static void print_server(const struct lab *lab, const struct lab_server *server,
+                         const struct lab_view *view)
+{
+    AUTO_FREE char *address = mem_printf("%s:%d", server->host, lab->port);
+    printf("  %-12s %-8s %-20s", server->name, lab_role_name(view->role), address);
+    if (view->role == LAB_ROLE_DOWN)
+        printf("       -       -");
+    else
+        printf(" %7d %6" PRId64 "s", (int)server->process.pid, view->uptime_s);
+    if (view->source)
+        printf("  %s%s", view->source->name, view->replicates ? "" : " (not replicating)");
+    puts("");
+}
+
+static enum status run_status(const struct cli_args *args, struct err *err)
+{
+    AUTO(lab_freep) struct lab *lab = NULL;
+    enum status status = open_lab(args, &lab, err);
+    if (status)
+        return status;
+    AUTO_FREE struct lab_view *views = mem_zalloc(lab->server_count * sizeof(*views));
+    lab_observe(lab, LOOK_MS, views);
+    if (cli_flag(args, "--json")) {
+        print_json(lab, views);
+        return ST_OK;
+    }
+    AUTO_FREE char *fleet = lab_fleet_path(lab);
+    printf("lab in %s: %s, network loopback\nfleet file %s\n", lab->dir,
+           lab_state_name(views, lab->server_count), fleet);
+    printf("  %-12s %-8s %-20s %7s %7s  %s\n", "SERVER", "ROLE", "ADDRESS", "PID", "UP", "FOLLOWS");
+    for (size_t i = 0; i < lab->server_count; i++)
+        print_server(lab, &lab->servers[i], &views[i]);
+    return ST_OK;
+}
+
+/* --- kill, freeze, thaw, restart, down ---------------------------------------------------------
+ */
+
+typedef enum status disaster_fn(const struct lab_choice *choice, struct err *err);
+
+static enum status run_disaster(const struct cli_args *args, disaster_fn *disaster,
+                                const char *done, struct err *err)
+{
+    AUTO(lab_freep) struct lab *lab = NULL;
+    AUTO(lab_choice_release) struct lab_choice choice = {0};
+    enum status status = open_lab(args, &lab, err);
+    status = status ? status : choose(args, lab, &choice, err);
+    status = status ? status : disaster(&choice, err);
+    if (status)
+        return status;
+    printf("%s:", done);
+    for (size_t i = 0; i < choice.count; i++)
+        printf(" %s", choice.servers[i]->name);
+    puts("");
+    return ST_OK;
+}
+
+static enum status run_kill(const struct cli_args *args, struct err *err)
+{
+    return run_disaster(args, lab_kill, "killed", err);
+}
+
+static enum status run_freeze(const struct cli_args *args, struct err *err)
+{
+    return run_disaster(args, lab_freeze, "frozen", err);
+}
+
+static enum status run_thaw(const struct cli_args *args, struct err *err)
+{
+    return run_disaster(args, lab_thaw, "thawed", err);
+}
+
+static enum status run_restart(const struct cli_args *args, struct err *err)
+{
+    AUTO(lab_freep) struct lab *lab = NULL;
+    AUTO(lab_choice_release) struct lab_choice choice = {0};
+    enum status status = open_lab(args, &lab, err);
+    status = status ? status : choose(args, lab, &choice, err);
+    return status ? status : lab_restart(lab, &choice, &progress, err);
+}
+
+static enum status run_down(const struct cli_args *args, struct err *err)
+{
+    AUTO_FREE char *dir = NULL;
+    size_t ended = 0;
+    enum status status = lab_folder(cli_text(args, "--dir"), &dir, err);
+    status = status ? status : lab_down(dir, &ended, err);
+    if (status == ST_NOT_FOUND) {
+        *err = (struct err)ERR_INIT;
+        printf("There is no lab in %s.\n", dir);
+        return ST_OK;
+    }
+    if (!status)
+        printf("The lab in %s is gone: %zu servers ended.\n", dir, ended);
+    return status;
+}
+
+/* --- The table ---------------------------------------------------------------------------------
+ */
+
+static const struct cli_option up_options[] = {
+    {.name = "--shards",
+     .kind = OPTION_NUMBER,
+     .value = "N",
+     .help = "how many shards, of six servers each; 1 if not given",
+     .minimum = 1,
+     .maximum = LAB_SHARDS_MAX},
+    {.name = "--dir", .kind = OPTION_TEXT, .value = "DIR", .help = "the lab's folder"},
+    {0},
+};
+
+static const struct cli_option status_options[] = {
+    DIR_OPTION,
+    {.name = "--json", .kind = OPTION_FLAG, .help = "print JSON, with addresses and passwords"},
+    {0},
+};
+
+static const struct cli_option dir_options[] = {DIR_OPTION, {0}};
+
+static const char choice_details[] =
+    "A NAME is a server (s0-west-1), a host (west-1: that server of every shard), or a region\n"
+    "(west). Several may be given.";
+
+const struct cli_command lab_commands[] = {
+    {.path = "lab up",
+     .operands = "",
+     .summary = "Start a fleet of two regions on this machine, to try Holdfast on",
+     .details =
+         "Real MariaDB servers on loopback addresses, six a shard: three in each of the regions\n"
+         "west and east. West is home. A shard takes about 200 MB of memory and, new, 150 MB of\n"
+         "disk.\n"
+         "\n"
+         "The lab is in one folder: that of --dir, else $HOLDFAST_LAB, else\n"
+         "$XDG_STATE_HOME/holdfast/lab, else ~/.local/state/holdfast/lab. It runs on until\n"
+         "'holdfast lab down'. If it does not come up, nothing is left of it.\n"
+         "\n"
+         "The server program is mariadbd of the PATH, or $HOLDFAST_MARIADBD. An empty data folder\n"
+         "is kept in $XDG_CACHE_HOME/holdfast, or ~/.cache/holdfast, for the next lab.",
+     .options = up_options,
+     .run = run_up},
+    {.path = "lab status",
+     .operands = "",
+     .summary = "Show the lab's servers and what they are now",
+     .options = status_options,
+     .run = run_status},
+    {.path = "lab kill",
+     .operands = "NAME...",
+     .summary = "Kill servers (SIGKILL): the sudden loss of processes",
+     .details = choice_details,
+     .options = dir_options,
+     .run = run_kill},
+    {.path = "lab freeze",
+     .operands = "NAME...",
+     .summary = "Stop servers (SIGSTOP): they hang, their connections stay",
+     .details = choice_details,
+     .options = dir_options,
+     .run = run_freeze},
+    {.path = "lab thaw",
+     .operands = "NAME...",
+     .summary = "Let frozen servers go on (SIGCONT)",
+     .details = choice_details,
+     .options = dir_options,
+     .run = run_thaw},
+    {.path = "lab restart",
+     .operands = "NAME...",
+     .summary = "Start servers again; replicas follow again, a primary stays read-only",
+     .details = choice_details,
+     .options = dir_options,
+     .run = run_restart},
+    {.path = "lab down",
+     .operands = "",
+     .summary = "End the lab and remove its folder",
+     .options = dir_options,
+     .run = run_down},
+    {0},
+};

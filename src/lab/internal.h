@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Shared inside lab/ only. */
+#ifndef HOLDFAST_LAB_INTERNAL_H
+#define HOLDFAST_LAB_INTERNAL_H
+
+#include "base/buf.h"
+#include "lab/lab.h"
+#include "sql/conn.h"
+
+/* --- lab.c, state.c: the folder ----------------------------------------------------------------
+ */
+
+struct lab *lab__new(const char *dir, size_t shard_count);
+char *lab__path(const struct lab *lab, const char *name); /* DIR/name; caller frees */
+char *lab__server_path(const struct lab *lab, const struct lab_server *server, const char *name);
+bool lab__exists(const char *dir);
+MUST_CHECK enum status lab__store(const struct lab *lab, struct err *err);
+MUST_CHECK enum status lab__lock(const char *dir, int *ret_fd, struct err *err);
+MUST_CHECK enum status lab__stop_wanted(const struct lab_progress *progress, struct err *err);
+void lab__say(const struct lab_progress *progress, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* --- accounts.c ---------------------------------------------------------------------------------
+ */
+
+const char *lab__password_file(enum lab_account account); /* a name inside the folder */
+MUST_CHECK enum status lab__passwords_make(struct lab *lab, struct err *err);
+MUST_CHECK enum status lab__passwords_load(struct lab *lab, struct err *err);
+void lab__accounts_sql(const struct lab *lab, struct buf *sql); /* for an empty data folder */
+void lab__tables_sql(struct buf *sql);                          /* for the primary */
+
+/* --- config.c, copy.c, template.c ---------------------------------------------------------------
+ */
+
+/* The options that make a server small; needed whenever a program opens the data folder. */
+void lab__small_options(struct buf *config);
+void lab__server_options(const struct lab *lab, const struct lab_server *server,
+                         struct buf *config);
+MUST_CHECK enum status lab__copy_folder(const char *from, const char *to, struct err *err);
+/* A new file only for its owner, or what was in it replaced; not synced. */
+MUST_CHECK enum status lab__write_file(const char *path, const char *text, size_t length,
+                                       struct err *err);
+
+MUST_CHECK enum status lab__find_mariadbd(char **ret_path, struct err *err);
+/* Make DIR/template: a data folder with this lab's accounts. */
+MUST_CHECK enum status lab__template_make(struct lab *lab, const struct lab_progress *progress,
+                                          struct err *err);
+
+/* --- port.c -------------------------------------------------------------------------------------
+ */
+
+/* Holds the lab's port on every address until each server takes its own. */
+struct lab_ports {
+    int *fds;
+    size_t count;
+};
+MUST_CHECK enum status lab__ports_take(struct lab *lab, int first, struct lab_ports *ret,
+                                       struct err *err);
+void lab__ports_leave(struct lab_ports *ports, size_t index);
+void lab__ports_release(struct lab_ports *ports);
+
+/* --- server.c, process.c ------------------------------------------------------------------------
+ */
+
+/* Open connections of the lab's administrator, one for each chosen server. */
+struct lab_links {
+    struct sql_call *calls;
+    size_t count;
+};
+MUST_CHECK enum status lab__server_make(const struct lab *lab, const struct lab_server *server,
+                                        struct err *err);
+MUST_CHECK enum status lab__server_start(const struct lab *lab, struct lab_server *server,
+                                         struct err *err);
+/* Until all of them accept connections. ST_CONFLICT: one could not get its port. */
+MUST_CHECK enum status lab__servers_connect(const struct lab *lab, const struct lab_choice *choice,
+                                            const struct lab_progress *progress,
+                                            struct lab_links *ret, struct err *err);
+void lab__links_init(const struct lab *lab, const struct lab_choice *choice, struct lab_links *ret);
+void lab__links_release(struct lab_links *links);
+/* Run calls[i].sql where it is set, side by side; the first error. Results are in the calls. */
+MUST_CHECK enum status lab__links_run(struct lab_links *links, int64_t timeout_ms, struct err *err);
+
+enum lab_process_state { LAB_PROCESS_RUNS, LAB_PROCESS_STOPPED, LAB_PROCESS_ENDED };
+enum lab_process_state lab__process_state(const struct process *process);
+/* SIGKILL to all of the lab's processes, known by identity or by their command line; waits. */
+MUST_CHECK enum status lab__kill_all(const struct lab *lab, size_t *ret_ended, struct err *err);
+
+/* --- roles.c, fleet.c ---------------------------------------------------------------------------
+ */
+
+MUST_CHECK enum status lab__roles_set(const struct lab *lab, struct lab_links *links,
+                                      struct err *err);
+MUST_CHECK enum status lab__fleet_write(const struct lab *lab, struct err *err);
+
+#endif

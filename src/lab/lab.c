@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a lab consists of, by name: its folder, regions, servers, and the words that choose them.
+ * Nothing here touches a process or a server. */
+#include "lab/lab.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "lab/internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ADDRESS_FIRST = 16, ID_PER_SHARD = 100, ID_PER_REGION = 10 };
+
+static const char *const region_names[LAB_REGIONS] = {"west", "east"};
+
+static const char *const role_names[] = {
+#define X(id, name) name,
+    LAB_ROLES(X)
+#undef X
+};
+
+const char *lab_region_name(size_t region)
+{
+    return region_names[region];
+}
+
+const char *lab_role_name(enum lab_role role)
+{
+    return role_names[role];
+}
+
+/* --- The folder ------------------------------------------------------------------------------- */
+
+static char *absolute(const char *path)
+{
+    char here[PATH_MAX];
+    if (path[0] == '/' || !getcwd(here, sizeof(here)))
+        return mem_strdup(path);
+    return mem_printf("%s/%s", here, path);
+}
+
+/* Paths are compared with those in command lines, so there must be one spelling of each. */
+static char *canonical(const char *path)
+{
+    AUTO_FREE char *full = absolute(path);
+    char resolved[PATH_MAX];
+    if (realpath(full, resolved))
+        return mem_strdup(resolved);
+    size_t length = strlen(full);
+    while (length > 1 && full[length - 1] == '/')
+        full[--length] = '\0';
+    char *slash = strrchr(full, '/');
+    if (errno != ENOENT || !slash || slash == full)
+        return mem_strdup(full);
+    *slash = '\0'; /* what is above may be there, and go through symbolic links */
+    AUTO_FREE char *above = canonical(full);
+    return mem_printf("%s/%s", strcmp(above, "/") == 0 ? "" : above, slash + 1);
+}
+
+/* Option files have no way to write these, and nobody needs them. */
+static bool has_odd_characters(const char *path)
+{
+    for (; *path; path++)
+        if ((unsigned char)*path < ' ' || *path == '"' || *path == '\\')
+            return true;
+    return false;
+}
+
+enum status lab_folder(const char *option, char **ret_dir, struct err *err)
+{
+    const char *lab = getenv("HOLDFAST_LAB"), *state = getenv("XDG_STATE_HOME");
+    const char *home = getenv("HOME");
+    AUTO_FREE char *path = NULL;
+    if (option)
+        path = mem_strdup(option);
+    else if (lab && lab[0])
+        path = mem_strdup(lab);
+    else if (state && state[0] == '/')
+        path = mem_printf("%s/holdfast/lab", state);
+    else if (home && home[0] == '/')
+        path = mem_printf("%s/.local/state/holdfast/lab", home);
+    if (!path || !path[0]) {
+        err_set(err, ST_INVALID, "no folder for the lab: there is no --dir and no $HOME");
+        return err_hint(err, "name one: holdfast lab up --dir DIR");
+    }
+    if (has_odd_characters(path)) {
+        err_set(err, ST_INVALID,
+                "a lab cannot be in '%s': quotes, backslashes and control "
+                "characters do not work in option files",
+                path);
+        return err_hint(err, "choose another folder with --dir");
+    }
+    *ret_dir = canonical(path);
+    return ST_OK;
+}
+
+char *lab__path(const struct lab *lab, const char *name)
+{
+    return mem_printf("%s/%s", lab->dir, name);
+}
+
+char *lab__server_path(const struct lab *lab, const struct lab_server *server, const char *name)
+{
+    return mem_printf("%s/servers/%s/%s", lab->dir, server->name, name);
+}
+
+char *lab_fleet_path(const struct lab *lab)
+{
+    return lab__path(lab, "holdfast.yaml");
+}
+
+/* --- Life cycle ------------------------------------------------------------------------------- */
+
+static struct lab_server make_server(size_t index)
+{
+    struct lab_server server = {
+        .shard = index / LAB_SHARD_SERVERS,
+        .region = index % LAB_SHARD_SERVERS / LAB_REGION_SERVERS,
+        .number = (unsigned)(index % LAB_REGION_SERVERS) + 1,
+    };
+    server.name =
+        mem_printf("s%zu-%s-%u", server.shard, region_names[server.region], server.number);
+    server.server_id =
+        (unsigned)(ID_PER_SHARD * (server.shard + 1) + ID_PER_REGION * (server.region + 1)) +
+        server.number;
+    snprintf(server.host, sizeof(server.host), "127.%u.%u.%u",
+             (ADDRESS_FIRST + (unsigned)server.region) & 0xff, (unsigned)server.shard & 0xff,
+             server.number & 0xff);
+    return server;
+}
+
+struct lab *lab__new(const char *dir, size_t shard_count)
+{
+    struct lab *lab = mem_zalloc(sizeof(*lab));
+    lab->dir = mem_strdup(dir);
+    lab->shard_count = shard_count;
+    lab->server_count = shard_count * LAB_SHARD_SERVERS;
+    lab->servers = mem_zalloc(lab->server_count * sizeof(*lab->servers));
+    for (size_t i = 0; i < lab->server_count; i++)
+        lab->servers[i] = make_server(i);
+    return lab;
+}
+
+void lab_free(struct lab *lab)
+{
+    if (!lab)
+        return;
+    for (size_t i = 0; i < lab->server_count; i++)
+        free(lab->servers[i].name);
+    for (size_t i = 0; i < LAB_ACCOUNTS; i++)
+        secret_release(&lab->passwords[i]);
+    free(lab->servers);
+    free(lab->mariadbd);
+    free(lab->dir);
+    free(lab);
+}
+
+void lab_freep(struct lab **lab)
+{
+    lab_free(*lab);
+}
+
+/* --- Choosing servers ------------------------------------------------------------------------- */
+
+static bool is_meant(const struct lab_server *server, const char *word)
+{
+    const char *region = region_names[server->region];
+    char host[32];
+    snprintf(host, sizeof(host), "%s-%u", region, server->number);
+    return strcmp(word, server->name) == 0 || strcmp(word, region) == 0 || strcmp(word, host) == 0;
+}
+
+static bool is_chosen(const struct lab_choice *choice, const struct lab_server *server)
+{
+    for (size_t i = 0; i < choice->count; i++)
+        if (choice->servers[i] == server)
+            return true;
+    return false;
+}
+
+enum status lab_choose(struct lab *lab, const char *word, struct lab_choice *choice,
+                       struct err *err)
+{
+    bool is_known = false;
+    for (size_t i = 0; i < lab->server_count; i++) {
+        struct lab_server *server = &lab->servers[i];
+        if (!is_meant(server, word))
+            continue;
+        is_known = true;
+        if (!is_chosen(choice, server))
+            VEC_PUSH(choice->servers, choice->count, choice->capacity, server);
+    }
+    if (is_known)
+        return ST_OK;
+    err_set(err, ST_INVALID, "the lab has no server, host or region '%s'", word);
+    return err_hint(err,
+                    "servers are s0-west-1 to s%zu-east-%d; west-1 is that host of every shard; "
+                    "regions are west and east",
+                    lab->shard_count - 1, LAB_REGION_SERVERS);
+}
+
+void lab_choice_release(struct lab_choice *choice)
+{
+    free(choice->servers);
+    *choice = (struct lab_choice){0};
+}
+
+/* --- Talking to the one who waits ------------------------------------------------------------- */
+
+void lab__say(const struct lab_progress *progress, const char *format, ...)
+{
+    AUTO(buf_release) struct buf line = {0};
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(&line, format, args);
+    va_end(args);
+    if (progress && progress->say)
+        progress->say(buf_text(&line));
+}
+
+enum status lab__stop_wanted(const struct lab_progress *progress, struct err *err)
+{
+    if (progress && progress->is_interrupted && progress->is_interrupted())
+        return err_set(err, ST_ABORTED, "interrupted");
+    return ST_OK;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The lab: a fleet of two regions on one machine, made of real MariaDB servers, six a shard:
+ * REGION-1 to REGION-3 of west and of east. It is a folder: configuration, data, passwords and
+ * 'lab.json' (which processes it started). The processes outlive the command that started them.
+ *
+ * Each server has an address of its own, 127.<16 + region>.<shard>.<number>, and all have one port,
+ * so labs run side by side. Configuration is role-neutral, as failover.md wants it; 'up' sets the
+ * first roles, and from then on they are whatever happens to the fleet: observed, never stored.
+ *
+ * Commands that change the lab hold a lock on its folder. Only processes whose identity matches
+ * are ever signalled. Every function is for one thread.
+ */
+#ifndef HOLDFAST_LAB_LAB_H
+#define HOLDFAST_LAB_LAB_H
+
+#include "base/secret.h"
+#include "os/process.h"
+
+#include <stddef.h>
+
+enum {
+    LAB_REGIONS = 2,
+    LAB_REGION_SERVERS = 3, /* of one shard */
+    LAB_SHARD_SERVERS = LAB_REGIONS * LAB_REGION_SERVERS,
+    LAB_SHARDS_MAX = 32,
+    LAB_HOST_MAX = 16,
+};
+
+enum lab_account { LAB_ADMIN, LAB_CONTROL, LAB_REPLICATION, LAB_PROBE, LAB_APP, LAB_ACCOUNTS };
+
+struct lab_server {
+    char *name; /* "s0-west-1" */
+    size_t shard, region;
+    unsigned number, server_id; /* 1-3; unique in the lab */
+    char host[LAB_HOST_MAX];
+    struct process process; /* pid 0: never started */
+};
+
+struct lab {
+    char *dir; /* absolute */
+    int port;
+    size_t shard_count;
+    char *mariadbd;             /* the program */
+    struct lab_server *servers; /* by shard, then region, then number */
+    size_t server_count;
+    struct secret passwords[LAB_ACCOUNTS];
+};
+
+/* How a long command talks to the one who waits for it. */
+struct lab_progress {
+    void (*say)(const char *line);
+    bool (*is_interrupted)(void); /* then it undoes what it did and returns ST_ABORTED */
+};
+
+/* Some servers of a lab; borrowed from it. */
+struct lab_choice {
+    struct lab_server **servers;
+    size_t count, capacity;
+};
+
+/* clang-format off */
+#define LAB_ROLES(X)                                                                      \
+    X(LAB_ROLE_PRIMARY, "primary") /* writable */                                         \
+    X(LAB_ROLE_REPLICA, "replica") /* follows a server of its own region */               \
+    X(LAB_ROLE_RELAY,   "relay")   /* follows a server of the other region */             \
+    X(LAB_ROLE_FENCED,  "fenced")  /* read-only, follows nobody */                        \
+    X(LAB_ROLE_SILENT,  "silent")  /* runs, but does not answer in time */                \
+    X(LAB_ROLE_FROZEN,  "frozen")  /* its process is stopped */                           \
+    X(LAB_ROLE_DOWN,    "down")
+/* clang-format on */
+
+enum lab_role {
+#define X(id, name) id,
+    LAB_ROLES(X)
+#undef X
+};
+
+struct lab_view { /* of one server */
+    enum lab_role role;
+    const struct lab_server *source; /* whom it follows; NULL: nobody, or not of this lab */
+    bool replicates;                 /* connected to it, and applying */
+    int64_t uptime_s;
+};
+
+/* The folder meant by --dir (may be NULL), as an absolute path; the caller frees. The rule: --dir,
+ * else $HOLDFAST_LAB, else $XDG_STATE_HOME/holdfast/lab, else ~/.local/state/holdfast/lab. */
+MUST_CHECK enum status lab_folder(const char *option, char **ret_dir, struct err *err);
+
+/* Open what is in this folder; ST_NOT_FOUND when that is not a lab. */
+MUST_CHECK enum status lab_open(const char *dir, struct lab **ret, struct err *err);
+void lab_free(struct lab *lab);
+void lab_freep(struct lab **lab);            /* for AUTO() */
+char *lab_fleet_path(const struct lab *lab); /* caller frees */
+const char *lab_region_name(size_t region);
+const char *lab_role_name(enum lab_role role);
+const char *lab_account_name(enum lab_account account);
+const char *lab_database_name(void); /* the application's */
+
+/* Add the servers that a word means: a server (s0-west-1), a host (west-1: that server of every
+ * shard), or a region (west). */
+MUST_CHECK enum status lab_choose(struct lab *lab, const char *word, struct lab_choice *choice,
+                                  struct err *err);
+void lab_choice_release(struct lab_choice *choice);
+
+/* Make a lab and start it. Whatever fails, nothing is left of it. ST_EXISTS: there is one. */
+MUST_CHECK enum status lab_up(const char *dir, size_t shard_count,
+                              const struct lab_progress *progress, struct lab **ret,
+                              struct err *err);
+/* End it and remove its folder. *ret_ended: how many processes ran. ST_NOT_FOUND: no lab. */
+MUST_CHECK enum status lab_down(const char *dir, size_t *ret_ended, struct err *err);
+
+/* SIGKILL (and wait for the end), SIGSTOP (and wait until it stopped), SIGCONT. */
+MUST_CHECK enum status lab_kill(const struct lab_choice *choice, struct err *err);
+MUST_CHECK enum status lab_freeze(const struct lab_choice *choice, struct err *err);
+MUST_CHECK enum status lab_thaw(const struct lab_choice *choice, struct err *err);
+/* Stop what runs, start, and let those follow again that followed before. A primary stays
+ * read-only: what it becomes is not for the lab to decide. */
+MUST_CHECK enum status lab_restart(struct lab *lab, const struct lab_choice *choice,
+                                   const struct lab_progress *progress, struct err *err);
+
+/* Look at all servers side by side, within timeout_ms. views: one for each server. */
+void lab_observe(const struct lab *lab, int64_t timeout_ms, struct lab_view *views);
+/* "up" when every server answers, "down" when no process is left, else "partly". */
+const char *lab_state_name(const struct lab_view *views, size_t count);
+size_t lab_running(const struct lab *lab); /* processes */
+
+#endif

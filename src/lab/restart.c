@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Restarting servers. They come up role-neutral, as their configuration says. Those that followed
+ * somebody follow again, acknowledging if they are in its region: the lab stands in for an
+ * operator who would type START SLAVE. One that followed nobody stays read-only. */
+#include "base/mem.h"
+#include "base/scope.h"
+#include "lab/internal.h"
+
+#include <signal.h>
+#include <string.h>
+
+enum { SHUTDOWN_MS = 10000, STEP_MS = 5000 };
+
+/* A server that hangs in its shutdown, as a primary without ackers does, is killed. */
+static enum status stop_servers(const struct lab_choice *choice, struct err *err)
+{
+    nsec deadline = clock_deadline(SHUTDOWN_MS);
+    for (size_t i = 0; i < choice->count; i++) {
+        const struct process *process = &choice->servers[i]->process;
+        bool can_listen = lab__process_state(process) == LAB_PROCESS_RUNS;
+        if (can_listen)
+            status_ignore(process_signal(process, SIGTERM, NULL), "it ended just now");
+    }
+    for (size_t i = 0; i < choice->count; i++) {
+        const struct process *process = &choice->servers[i]->process;
+        if (lab__process_state(process) == LAB_PROCESS_RUNS)
+            status_ignore(process_wait(process, deadline, NULL, NULL), "it is killed below");
+    }
+    enum status status = lab_kill(choice, err);
+    return status == ST_NOT_FOUND ? ST_OK : status;
+}
+
+static enum status start_servers(struct lab *lab, const struct lab_choice *choice, struct err *err)
+{
+    enum status status = ST_OK;
+    for (size_t i = 0; i < choice->count && !status; i++)
+        status = lab__server_start(lab, choice->servers[i], err);
+    enum status stored = lab__store(lab, status ? NULL : err);
+    return status ? status : stored;
+}
+
+static const char *follow_sql(enum lab_role role)
+{
+    if (role == LAB_ROLE_REPLICA)
+        return "SET GLOBAL rpl_semi_sync_slave_enabled=1; START SLAVE";
+    return role == LAB_ROLE_RELAY ? "START SLAVE" : NULL;
+}
+
+static void say_outcome(const struct lab_server *server, const struct lab_view *view,
+                        const struct lab_progress *progress)
+{
+    if (follow_sql(view->role))
+        lab__say(progress, "%s runs again (pid %d), %s of %s", server->name,
+                 (int)server->process.pid, lab_role_name(view->role),
+                 view->source ? view->source->name : "a server that is not of this lab");
+    else
+        lab__say(progress, "%s runs again (pid %d), read-only: it follows nobody", server->name,
+                 (int)server->process.pid);
+}
+
+static enum status follow_again(const struct lab *lab, const struct lab_choice *choice,
+                                struct lab_links *links, const struct lab_progress *progress,
+                                struct err *err)
+{
+    AUTO_FREE struct lab_view *views = mem_zalloc(lab->server_count * sizeof(*views));
+    lab_observe(lab, STEP_MS, views);
+    for (size_t i = 0; i < links->count; i++)
+        links->calls[i].sql = follow_sql(views[choice->servers[i] - lab->servers].role);
+    enum status status = lab__links_run(links, STEP_MS, err);
+    for (size_t i = 0; i < links->count && !status; i++)
+        say_outcome(choice->servers[i], &views[choice->servers[i] - lab->servers], progress);
+    return status;
+}
+
+/* Another command may have restarted servers after 'lab' was read. */
+static enum status refresh(struct lab *lab, struct err *err)
+{
+    AUTO(lab_freep) struct lab *now = NULL;
+    enum status status = lab_open(lab->dir, &now, err);
+    if (status)
+        return status;
+    if (now->server_count != lab->server_count || now->port != lab->port)
+        return err_set(err, ST_CONFLICT, "%s now holds another lab", lab->dir);
+    for (size_t i = 0; i < lab->server_count; i++)
+        lab->servers[i].process = now->servers[i].process;
+    return ST_OK;
+}
+
+enum status lab_restart(struct lab *lab, const struct lab_choice *choice,
+                        const struct lab_progress *progress, struct err *err)
+{
+    AUTO_CLOSE int lock = -1;
+    AUTO(lab__links_release) struct lab_links links = {0};
+    enum status status = lab__lock(lab->dir, &lock, err);
+    status = status ? status : refresh(lab, err);
+    status = status ? status : stop_servers(choice, err);
+    status = status ? status : start_servers(lab, choice, err);
+    status = status ? status : lab__servers_connect(lab, choice, progress, &links, err);
+    return status ? status : follow_again(lab, choice, &links, progress, err);
+}

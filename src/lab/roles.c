@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The first roles of a new lab. West is home: west-1 is primary, west-2 and west-3 are its
+ * semi-synchronous replicas; east-1 is the relay, asynchronous; east-2 and east-3 follow it,
+ * flagged as acknowledging, so that they are its ackers from the moment it is promoted.
+ * The primary opens last, when both of its ackers have all there is. */
+#include "base/mem.h"
+#include "base/scope.h"
+#include "lab/internal.h"
+
+#include <string.h>
+
+enum { PRIMARY = 0, RELAY = LAB_REGION_SERVERS, ACKERS = LAB_REGION_SERVERS - 1, STEP_MS = 30000 };
+
+static const struct lab_server *first_source(const struct lab *lab, const struct lab_server *server)
+{
+    size_t shard = server->shard * LAB_SHARD_SERVERS;
+    bool follows_relay = server->region > 0 && server->number > 1;
+    return &lab->servers[shard + (follows_relay ? (size_t)RELAY : (size_t)PRIMARY)];
+}
+
+static bool is_primary(const struct lab_server *server)
+{
+    return server->region == 0 && server->number == 1;
+}
+
+static bool is_acker(const struct lab_server *server)
+{
+    return server->number > 1;
+}
+
+static void follow_sql(const struct lab *lab, const struct lab_server *server, const char *position,
+                       struct buf *sql)
+{
+    const struct lab_server *source = first_source(lab, server);
+    buf_printf(sql, "SET GLOBAL rpl_semi_sync_slave_enabled=%d; ", is_acker(server));
+    buf_printf(sql, "CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%d, MASTER_USER=", source->host,
+               lab->port);
+    sql_quote(sql, lab_account_name(LAB_REPLICATION));
+    buf_add(sql, ", MASTER_PASSWORD=");
+    sql_quote(sql, secret_reveal(&lab->passwords[LAB_REPLICATION]));
+    buf_add(sql, ", MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, "
+                 "MASTER_HEARTBEAT_PERIOD=2; START SLAVE; ");
+    buf_printf(sql, "SELECT MASTER_GTID_WAIT('%s', %d)", position, STEP_MS / 1000 - 1);
+}
+
+/* One packet for each server that this function writes one for; none for the others. */
+typedef void packet_fn(const struct lab *lab, size_t server, struct lab_links *links,
+                       struct buf *sql);
+
+static enum status run_packets(const struct lab *lab, struct lab_links *links, packet_fn *packet,
+                               struct err *err)
+{
+    AUTO_FREE struct buf *packets = mem_zalloc(links->count * sizeof(*packets));
+    for (size_t i = 0; i < links->count; i++) {
+        packet(lab, i, links, &packets[i]);
+        links->calls[i].sql = packets[i].data;
+    }
+    enum status status = lab__links_run(links, STEP_MS, err);
+    for (size_t i = 0; i < links->count; i++) {
+        links->calls[i].sql = NULL;
+        buf_release(&packets[i]);
+    }
+    return status;
+}
+
+static void make_tables(const struct lab *lab, size_t server, struct lab_links *links UNUSED,
+                        struct buf *sql)
+{
+    if (!is_primary(&lab->servers[server]))
+        return;
+    lab__tables_sql(sql);
+    buf_add(sql, "SELECT @@GLOBAL.gtid_binlog_pos AS position");
+}
+
+static const char *last_value(const struct sql_call *call)
+{
+    return call->result.count ? sql_value(&call->result, call->result.count - 1, 0, 0) : NULL;
+}
+
+static void follow(const struct lab *lab, size_t server, struct lab_links *links, struct buf *sql)
+{
+    if (is_primary(&lab->servers[server]))
+        return;
+    const char *position = last_value(&links->calls[server - server % LAB_SHARD_SERVERS]);
+    follow_sql(lab, &lab->servers[server], position ? position : "", sql);
+}
+
+static void look_at_ackers(const struct lab *lab, size_t server, struct lab_links *links UNUSED,
+                           struct buf *sql)
+{
+    if (is_primary(&lab->servers[server]))
+        buf_add(sql, "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS "
+                     "WHERE VARIABLE_NAME = 'Rpl_semi_sync_master_clients'");
+}
+
+static void open_primary(const struct lab *lab, size_t server, struct lab_links *links UNUSED,
+                         struct buf *sql)
+{
+    if (is_primary(&lab->servers[server]))
+        buf_add(sql, "SET GLOBAL rpl_semi_sync_master_enabled=1; SET GLOBAL read_only=0");
+}
+
+/* The wait in follow_sql() says 0 when the server has it all. */
+static enum status check_followers(const struct lab *lab, const struct lab_links *links,
+                                   struct err *err)
+{
+    for (size_t i = 0; i < links->count; i++) {
+        if (is_primary(&lab->servers[i]) || sql_number(last_value(&links->calls[i]), -1) == 0)
+            continue;
+        err_set(err, ST_TIMEOUT, "%s does not replicate from %s", lab->servers[i].name,
+                first_source(lab, &lab->servers[i])->name);
+        return err_hint(err, "see its error.log in %s", lab->dir);
+    }
+    return ST_OK;
+}
+
+static enum status check_ackers(const struct lab *lab, const struct lab_links *links,
+                                struct err *err)
+{
+    for (size_t i = 0; i < links->count; i += LAB_SHARD_SERVERS) {
+        int64_t ackers = sql_number(last_value(&links->calls[i]), 0);
+        if (ackers < ACKERS)
+            return err_set(err, ST_INTERNAL, "%s has %d of %d semi-synchronous replicas",
+                           lab->servers[i].name, (int)ackers, (int)ACKERS);
+    }
+    return ST_OK;
+}
+
+enum status lab__roles_set(const struct lab *lab, struct lab_links *links, struct err *err)
+{
+    enum status status = run_packets(lab, links, make_tables, err);
+    status = status ? status : run_packets(lab, links, follow, err);
+    status = status ? status : check_followers(lab, links, err);
+    /* A replica counts as acker before it gets its first event, so after the wait it is there. */
+    status = status ? status : run_packets(lab, links, look_at_ackers, err);
+    status = status ? status : check_ackers(lab, links, err);
+    status = status ? status : run_packets(lab, links, open_primary, err);
+    return status ? err_wrap(err, "set the first roles") : ST_OK;
+}

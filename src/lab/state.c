@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * 'lab.json': what makes a folder a lab. It says how big the lab is, its port, and the identity of
+ * each process. It is the first file made, so that whatever happens then, 'down' knows the folder.
+ * Also the lock that keeps two changing commands apart: on the folder itself, it leaves no file. */
+#include "base/mem.h"
+#include "base/scope.h"
+#include "lab/internal.h"
+#include "os/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+enum { FORMAT = 1, STATE_MAX_BYTES = 256 * 1024, STATE_MODE = 0600, PORT_MAX = 65535 };
+
+static const char state_name[] = "lab.json";
+
+static void json_freep(json_t **json)
+{
+    json_decref(*json);
+}
+
+bool lab__exists(const char *dir)
+{
+    AUTO_FREE char *path = mem_printf("%s/%s", dir, state_name);
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+static json_t *encode_servers(const struct lab *lab)
+{
+    json_t *servers = json_array();
+    for (size_t i = 0; i < lab->server_count; i++) {
+        const struct lab_server *server = &lab->servers[i];
+        char identity[PROCESS_TEXT_MAX] = "";
+        if (server->process.pid)
+            process_format(&server->process, identity);
+        json_array_append_new(servers,
+                              json_pack("{s:s, s:s}", "name", server->name, "process", identity));
+    }
+    return servers;
+}
+
+enum status lab__store(const struct lab *lab, struct err *err)
+{
+    AUTO(json_freep)
+    json_t *json = json_pack("{s:i, s:i, s:i, s:s, s:o}", "format", FORMAT, "port", lab->port,
+                             "shards", (int)lab->shard_count, "mariadbd",
+                             lab->mariadbd ? lab->mariadbd : "", "servers", encode_servers(lab));
+    AUTO_FREE char *text = json_dumps(json, JSON_INDENT(2));
+    AUTO_FREE char *path = lab__path(lab, state_name);
+    return file_write(path, text, strlen(text), STATE_MODE, err);
+}
+
+static enum status decode_servers(struct lab *lab, json_t *servers, struct err *err)
+{
+    for (size_t i = 0; i < lab->server_count; i++) {
+        json_t *entry = json_array_get(servers, i);
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        const char *identity = json_string_value(json_object_get(entry, "process"));
+        if (!name || !identity || strcmp(name, lab->servers[i].name) != 0)
+            return err_set(err, ST_INVALID, "server %zu is not %s", i + 1, lab->servers[i].name);
+        if (identity[0] && process_parse(identity, &lab->servers[i].process, err))
+            return err_wrap(err, "server %s", name);
+    }
+    return ST_OK;
+}
+
+static enum status decode(const char *dir, const char *text, struct lab **ret, struct err *err)
+{
+    json_error_t error;
+    AUTO(json_freep) json_t *json = json_loads(text, 0, &error);
+    if (!json)
+        return err_set(err, ST_INVALID, "line %d: %s", error.line, error.text);
+    int format = 0, port = 0, shards = 0;
+    const char *mariadbd = NULL;
+    json_t *servers = NULL;
+    if (json_unpack_ex(json, &error, 0, "{s:i, s:i, s:i, s:s, s:o}", "format", &format, "port",
+                       &port, "shards", &shards, "mariadbd", &mariadbd, "servers", &servers))
+        return err_set(err, ST_INVALID, "%s", error.text);
+    if (format != FORMAT)
+        return err_set(err, ST_INVALID, "format %d, but this program knows %d", format, FORMAT);
+    if (port < 0 || port > PORT_MAX || shards < 1 || shards > LAB_SHARDS_MAX)
+        return err_set(err, ST_INVALID, "a port or a number of shards that cannot be");
+    AUTO(lab_freep) struct lab *lab = lab__new(dir, (size_t)shards);
+    lab->port = port;
+    lab->mariadbd = mem_strdup(mariadbd);
+    enum status status = decode_servers(lab, servers, err);
+    if (!status)
+        *ret = take_pointer(lab);
+    return status;
+}
+
+enum status lab_open(const char *dir, struct lab **ret, struct err *err)
+{
+    if (!lab__exists(dir)) {
+        err_set(err, ST_NOT_FOUND, "there is no lab in %s", dir);
+        return err_hint(err, "holdfast lab up, or say where it is: --dir DIR");
+    }
+    AUTO_FREE char *path = mem_printf("%s/%s", dir, state_name);
+    AUTO(buf_release) struct buf text = {0};
+    enum status status = file_read(path, STATE_MAX_BYTES, &text, err);
+    if (status)
+        return status;
+    AUTO(lab_freep) struct lab *lab = NULL;
+    status = decode(dir, buf_text(&text), &lab, err);
+    if (status) {
+        err_wrap(err, "%s", path);
+        return err_hint(err, "if it was changed by hand, put it back; processes of a lab show in "
+                             "'ps' with their --defaults-file");
+    }
+    /* An interrupted 'up' may not have come to the passwords: enough for 'down'. */
+    status_ignore(lab__passwords_load(lab, NULL), "missing passwords show when they are used");
+    *ret = take_pointer(lab);
+    return ST_OK;
+}
+
+enum status lab__lock(const char *dir, int *ret_fd, struct err *err)
+{
+    AUTO_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(err, errno, "open", dir);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        *ret_fd = take_fd(&fd);
+        return ST_OK;
+    }
+    if (errno != EWOULDBLOCK)
+        return err_set_errno(err, errno, "lock", dir);
+    err_set(err, ST_BUSY, "another command is changing the lab in %s", dir);
+    return err_hint(err, "try again when it has ended");
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The parts of a lab that need no server: names, folders, its file, ports, configuration. */
+#include "base/mem.h"
+#include "base/scope.h"
+#include "lab/internal.h"
+#include "os/file.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+static char folder[] = "/tmp/holdfast-lab-test-XXXXXX";
+
+static int make_folder(void **state UNUSED)
+{
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state UNUSED)
+{
+    return folder_remove(folder, NULL) == ST_OK ? 0 : -1;
+}
+
+static void a_word_means_a_server_a_host_or_a_region(void **state UNUSED)
+{
+    static const struct {
+        const char *word, *first;
+        size_t count;
+    } cases[] = {
+        {"s0-west-1", "s0-west-1", 1}, {"s1-east-3", "s1-east-3", 1}, {"west-1", "s0-west-1", 2},
+        {"east-3", "s0-east-3", 2},    {"east", "s0-east-1", 6},
+    };
+    AUTO(lab_freep) struct lab *lab = lab__new("/lab", 2);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO(lab_choice_release) struct lab_choice choice = {0};
+        assert_int_equal(lab_choose(lab, cases[i].word, &choice, NULL), ST_OK);
+        assert_int_equal(choice.count, cases[i].count);
+        assert_string_equal(choice.servers[0]->name, cases[i].first);
+    }
+}
+
+static void words_that_overlap_choose_a_server_once(void **state UNUSED)
+{
+    AUTO(lab_freep) struct lab *lab = lab__new("/lab", 2);
+    AUTO(lab_choice_release) struct lab_choice choice = {0};
+    assert_int_equal(lab_choose(lab, "s0-west-1", &choice, NULL), ST_OK);
+    assert_int_equal(lab_choose(lab, "west", &choice, NULL), ST_OK);
+    assert_int_equal(choice.count, 6);
+}
+
+static void an_unknown_name_is_refused_with_those_that_exist(void **state UNUSED)
+{
+    static const char *const words[] = {"s2-west-1", "s0-west-4", "north",
+                                        "west-0",    "",          "S0-west-1"};
+    AUTO(lab_freep) struct lab *lab = lab__new("/lab", 2);
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        AUTO(lab_choice_release) struct lab_choice choice = {0};
+        struct err err = ERR_INIT;
+        assert_int_equal(lab_choose(lab, words[i], &choice, &err), ST_INVALID);
+        assert_non_null(strstr(err.text, words[i]));
+        assert_non_null(strstr(err.hint, "s0-west-1 to s1-east-3"));
+    }
+}
+
+static void every_server_has_an_address_and_an_id_of_its_own(void **state UNUSED)
+{
+    AUTO(lab_freep) struct lab *lab = lab__new("/lab", LAB_SHARDS_MAX);
+    for (size_t i = 0; i < lab->server_count; i++)
+        for (size_t j = 0; j < i; j++) {
+            assert_string_not_equal(lab->servers[i].host, lab->servers[j].host);
+            assert_int_not_equal(lab->servers[i].server_id, lab->servers[j].server_id);
+        }
+}
+
+static void the_folder_is_that_of_the_option_else_of_the_environment(void **state UNUSED)
+{
+    static const struct {
+        const char *option, *lab, *state, *home, *expected;
+    } cases[] = {
+        {"/proc/o", "/proc/l", "/proc/s", "/proc/h", "/proc/o"},
+        {"/proc/o/", NULL, NULL, NULL, "/proc/o"},
+        {NULL, "/proc/l", "/proc/s", "/proc/h", "/proc/l"},
+        {NULL, "", "/proc/s", "/proc/h", "/proc/s/holdfast/lab"},
+        {NULL, NULL, "relative", "/proc/h", "/proc/h/.local/state/holdfast/lab"},
+        {NULL, NULL, NULL, "/proc/h", "/proc/h/.local/state/holdfast/lab"},
+        {"/proc/./sys/../x", NULL, NULL, NULL, "/proc/x"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const char *names[] = {"HOLDFAST_LAB", "XDG_STATE_HOME", "HOME"};
+        const char *values[] = {cases[i].lab, cases[i].state, cases[i].home};
+        for (size_t j = 0; j < ARRAY_SIZE(names); j++) {
+            if (values[j])
+                setenv(names[j], values[j], 1);
+            else
+                unsetenv(names[j]);
+        }
+        AUTO_FREE char *dir = NULL;
+        assert_int_equal(lab_folder(cases[i].option, &dir, NULL), ST_OK);
+        assert_string_equal(dir, cases[i].expected);
+    }
+}
+
+static void without_a_home_the_folder_has_to_be_named(void **state UNUSED)
+{
+    struct err err = ERR_INIT;
+    AUTO_FREE char *dir = NULL;
+    unsetenv("HOLDFAST_LAB");
+    unsetenv("XDG_STATE_HOME");
+    unsetenv("HOME");
+    assert_int_equal(lab_folder(NULL, &dir, &err), ST_INVALID);
+    assert_non_null(strstr(err.hint, "--dir"));
+    assert_int_equal(lab_folder("/tmp/a\"b", &dir, &err), ST_INVALID);
+}
+
+static void what_is_stored_is_read_back(void **state UNUSED)
+{
+    AUTO(lab_freep) struct lab *lab = lab__new(folder, 3), *again = NULL;
+    lab->port = 23306;
+    lab->mariadbd = mem_strdup("/usr/sbin/mariadbd");
+    assert_int_equal(process_identify(getpid(), &lab->servers[4].process, NULL), ST_OK);
+    assert_int_equal(lab__store(lab, NULL), ST_OK);
+    assert_int_equal(lab_open(folder, &again, NULL), ST_OK);
+    assert_int_equal(again->server_count, 18);
+    assert_int_equal(again->port, 23306);
+    assert_string_equal(again->mariadbd, "/usr/sbin/mariadbd");
+    assert_true(process_is_alive(&again->servers[4].process));
+    assert_int_equal(again->servers[5].process.pid, 0);
+    assert_int_equal(lab_running(again), 1);
+}
+
+static void a_damaged_file_is_refused_with_its_path(void **state UNUSED)
+{
+    static const char *const texts[] = {
+        "",
+        "{",
+        "{}",
+        "[]",
+        "{\"format\":2,\"port\":1,\"shards\":1,\"mariadbd\":\"\",\"servers\":[]}",
+        "{\"format\":1,\"port\":1,\"shards\":1,\"mariadbd\":\"\",\"servers\":[]}",
+        "{\"format\":1,\"port\":1,\"shards\":100000000,\"mariadbd\":\"\",\"servers\":[]}",
+        "{\"format\":1,\"port\":-1,\"shards\":1,\"mariadbd\":\"\",\"servers\":[]}",
+    };
+    AUTO_FREE char *path = mem_printf("%s/lab.json", folder);
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        AUTO(lab_freep) struct lab *lab = NULL;
+        struct err err = ERR_INIT;
+        assert_int_equal(lab__write_file(path, texts[i], strlen(texts[i]), NULL), ST_OK);
+        assert_int_equal(lab_open(folder, &lab, &err), ST_INVALID);
+        assert_non_null(strstr(err.text, path));
+    }
+    assert_int_equal(folder_remove(path, NULL), ST_OK);
+}
+
+static void two_labs_get_different_ports(void **state UNUSED)
+{
+    AUTO(lab_freep) struct lab *one = lab__new("/one", 1), *two = lab__new("/two", 2);
+    AUTO(lab__ports_release) struct lab_ports first = {0}, second = {0};
+    assert_int_equal(lab__ports_take(one, 27001, &first, NULL), ST_OK);
+    assert_int_equal(lab__ports_take(two, 27001, &second, NULL), ST_OK);
+    assert_int_not_equal(one->port, two->port);
+}
+
+static void a_copy_has_all_files_and_folders(void **state UNUSED)
+{
+    AUTO_FREE char *from = mem_printf("%s/from", folder), *to = mem_printf("%s/to", folder);
+    AUTO_FREE char *inner = mem_printf("%s/a/b", from), *file = mem_printf("%s/c", inner);
+    AUTO_FREE char *copied = mem_printf("%s/a/b/c", to);
+    AUTO(buf_release) struct buf text = {0};
+    assert_int_equal(folder_make(inner, 0700, NULL), ST_OK);
+    assert_int_equal(lab__write_file(file, "hello", 5, NULL), ST_OK);
+    assert_int_equal(lab__copy_folder(from, to, NULL), ST_OK);
+    assert_int_equal(file_read(copied, 100, &text, NULL), ST_OK);
+    assert_string_equal(buf_text(&text), "hello");
+}
+
+static void configuration_is_role_neutral(void **state UNUSED)
+{
+    static const char *const lines[] = {
+        "\nread_only=1\n",
+        "\nskip_slave_start=1\n",
+        "\nrpl_semi_sync_master_enabled=0\n",
+        "\nrpl_semi_sync_slave_enabled=0\n",
+        "\nserver_id=111\n",
+        "\ndatadir=\"/my lab/servers/s0-west-1/data\"\n",
+    };
+    AUTO(lab_freep) struct lab *lab = lab__new("/my lab", 1);
+    AUTO(buf_release) struct buf config = {0};
+    lab__server_options(lab, &lab->servers[0], &config);
+    for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+        assert_non_null(strstr(buf_text(&config), lines[i]));
+}
+
+static void passwords_are_long_different_and_only_for_the_owner(void **state UNUSED)
+{
+    AUTO(lab_freep) struct lab *lab = lab__new(folder, 1), *again = lab__new(folder, 1);
+    assert_int_equal(lab__passwords_make(lab, NULL), ST_OK);
+    assert_int_equal(lab__passwords_load(again, NULL), ST_OK);
+    for (size_t i = 0; i < LAB_ACCOUNTS; i++) {
+        AUTO_FREE char *path = lab__path(lab, lab__password_file((enum lab_account)i));
+        struct stat info;
+        assert_int_equal(stat(path, &info), 0);
+        assert_int_equal(info.st_mode & 0777, 0600);
+        assert_int_equal(strlen(secret_reveal(&lab->passwords[i])), 24);
+        assert_string_equal(secret_reveal(&lab->passwords[i]), secret_reveal(&again->passwords[i]));
+        assert_string_not_equal(secret_reveal(&lab->passwords[i]),
+                                secret_reveal(&lab->passwords[(i + 1) % LAB_ACCOUNTS]));
+    }
+}
+
+static void the_state_is_up_only_when_every_server_answers(void **state UNUSED)
+{
+    struct lab_view views[2] = {{.role = LAB_ROLE_PRIMARY}, {.role = LAB_ROLE_FENCED}};
+    assert_string_equal(lab_state_name(views, 2), "up");
+    views[1].role = LAB_ROLE_FROZEN;
+    assert_string_equal(lab_state_name(views, 2), "partly");
+    views[0].role = LAB_ROLE_DOWN;
+    assert_string_equal(lab_state_name(views, 2), "partly");
+    views[1].role = LAB_ROLE_DOWN;
+    assert_string_equal(lab_state_name(views, 2), "down");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_word_means_a_server_a_host_or_a_region),
+        cmocka_unit_test(words_that_overlap_choose_a_server_once),
+        cmocka_unit_test(an_unknown_name_is_refused_with_those_that_exist),
+        cmocka_unit_test(every_server_has_an_address_and_an_id_of_its_own),
+        cmocka_unit_test(the_folder_is_that_of_the_option_else_of_the_environment),
+        cmocka_unit_test(without_a_home_the_folder_has_to_be_named),
+        cmocka_unit_test(what_is_stored_is_read_back),
+        cmocka_unit_test(a_damaged_file_is_refused_with_its_path),
+        cmocka_unit_test(two_labs_get_different_ports),
+        cmocka_unit_test(a_copy_has_all_files_and_folders),
+        cmocka_unit_test(configuration_is_role_neutral),
+        cmocka_unit_test(passwords_are_long_different_and_only_for_the_owner),
+        cmocka_unit_test(the_state_is_up_only_when_every_server_answers),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
