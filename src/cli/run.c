@@ -18,6 +18,7 @@
 
 #include <jansson.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -236,22 +237,34 @@ static enum status ask_go(const char *region, struct err *err)
     return ST_ABORTED;
 }
 
-static struct run *running; /* for the signal handler: one run a process */
+/* For the signal handler: one run a process. Ctrl-C counts from before the run begins, so that it
+ * never leaves a run behind in the store. */
+static struct run *_Atomic running;
+static volatile sig_atomic_t is_interrupted;
 
 static void on_interrupt(int signal_number)
 {
     (void)signal_number;
-    if (running)
-        run_abort(running);
+    is_interrupted = 1;
+    struct run *run = atomic_load(&running);
+    if (run)
+        run_abort(run);
 }
 
-static void take_signals(struct run *run)
+static void take_signals(void)
 {
-    running = run;
-    struct sigaction action = {.sa_handler = run ? on_interrupt : SIG_DFL};
+    struct sigaction action = {.sa_handler = on_interrupt};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
+}
+
+/* From here on Ctrl-C aborts this run; NULL: there is none any more. */
+static void set_running(struct run *run)
+{
+    atomic_store(&running, run);
+    if (run && is_interrupted)
+        run_abort(run);
 }
 
 /* Beside the embedded store; another store keeps no journal yet. */
@@ -302,13 +315,13 @@ static enum status carry_out(struct scene *scene, struct run *run, bool as_json,
     run->journal = open_journal(scene, run->record.id);
     journal_add(run->journal, NULL, run->is_resumed ? "resume" : "begin", "%s: to %s by %s",
                 run->record.id, run->record.target, run->record.by);
-    take_signals(run);
+    set_running(run);
     struct progress progress = {.out = as_json ? NULL : stderr,
                                 .is_tty = isatty(STDERR_FILENO) == 1};
     struct switchover_report report = {0};
     enum status status =
         switchover_run(run, &scene->readiness.observation, progress_show, &progress, &report, err);
-    take_signals(NULL);
+    set_running(NULL);
     if (status == ST_OK)
         status = say_result(&report, as_json, err);
     else if (status != ST_FENCED) {
@@ -334,6 +347,7 @@ static enum status begin(struct scene *scene, size_t to, bool as_json, struct er
     struct err ignored = ERR_INIT;
     status_ignore(store_maintain(scene->store, clock_deadline(STORE_MS), &ignored),
                   "house-keeping before the run; the next one does it");
+    take_signals();
     enum status status = run_begin(scene->store, scene->fleet, &record, &run, err);
     run_record_release(&record);
     return status ? status : carry_out(scene, run, as_json, err);
@@ -402,6 +416,7 @@ static enum status take_over(const struct cli_args *args, bool abort_only, struc
     if (!status)
         status = choose_run(&scene, args, id, err);
     struct run *run = NULL;
+    take_signals();
     if (!status)
         status = run_take(scene.store, scene.fleet, id, &run, err);
     if (status)
@@ -477,6 +492,25 @@ static enum status run_list(const struct cli_args *args, struct err *err)
     return ST_OK;
 }
 
+/* The record, and where each of its shards is now. */
+static void print_run_json(const struct scene *scene, const struct run_record *record)
+{
+    AUTO_FREE char *text = run_record_encode(record);
+    json_t *object = json_loads(text, 0, NULL), *routes = json_array();
+    for (size_t i = 0; i < record->shard_count; i++) {
+        struct route route;
+        struct err err = ERR_INIT;
+        if (route_load(scene->store, record->shards[i], clock_deadline(STORE_MS), &route, &err))
+            continue;
+        json_array_append_new(
+            routes, json_pack("{s:s, s:s, s:s, s:s, s:I}", "shard", record->shards[i], "state",
+                              shard_state_name(route.state), "home", route.home, "primary",
+                              route.primary, "epoch", (json_int_t)route.epoch));
+    }
+    json_object_set_new(object, "routes", routes);
+    print_json(object);
+}
+
 static void show_shards(const struct scene *scene, const struct run_record *record)
 {
     for (size_t i = 0; i < record->shard_count; i++) {
@@ -517,8 +551,7 @@ static enum status run_show(const struct cli_args *args, struct err *err)
     if (status)
         return status;
     if (cli_flag(args, "--json")) {
-        AUTO_FREE char *text = run_record_encode(&record);
-        printf("%s\n", text);
+        print_run_json(&scene, &record);
     } else {
         printf("run %s: to %s: %s, by %s\n", record.id, record.target, run_state_name(record.state),
                record.by);

@@ -84,6 +84,7 @@ struct move {
     bool has_old_start;   /* the old primary's binlog coordinates before the freeze are known */
     bool is_gate_held, is_deadline_extended;
     struct store_pending *pending;
+    int pending_fault;                 /* enum fault_effect that a test wants of it */
     struct probe_target *probe_target; /* NULL: not measured */
 
     /* What came of it. */

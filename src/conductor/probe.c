@@ -26,7 +26,7 @@ struct lane {
     struct sql_conn *conn;
     struct sql_call call;
     char *sql;
-    bool is_busy;
+    bool is_busy, is_warm; /* warm: connected, and has looked at the table */
 };
 
 struct probe_target {
@@ -94,6 +94,12 @@ static void add_sample(struct probe *probe, struct probe_target *target, nsec at
 static void lane_done(struct probe *probe, struct probe_target *target, struct lane *lane, int end)
 {
     lane->is_busy = false;
+    bool was_warm = lane->is_warm;
+    lane->is_warm = sql_conn_is_open(lane->conn);
+    if (!was_warm) {
+        sql_call_release(&lane->call);
+        return;
+    }
     if (lane->call.status == ST_OK)
         add_sample(probe, target, lane->call.finished);
     else if (target->end == end)
@@ -104,16 +110,29 @@ static void lane_done(struct probe *probe, struct probe_target *target, struct l
 static void lane_write(struct probe *probe, struct probe_target *target, struct lane *lane, int end)
 {
     lane->call = (struct sql_call){
-        .conn = lane->conn, .sql = lane->sql, .deadline = clock_deadline(WRITE_MS)};
+        .conn = lane->conn,
+        .sql = lane->is_warm ? lane->sql : "SELECT n FROM probe LIMIT 1",
+        .deadline = clock_deadline(WRITE_MS),
+    };
     lane->is_busy = true;
     if (sql_call_begin(&lane->call))
         lane_done(probe, target, lane, end);
 }
 
+/* A client's pool is connected to both ends before the move: connecting is no outage. */
+static void warm_up(struct probe *probe, struct probe_target *target)
+{
+    for (int i = 0; i < 2 * LANES; i++) {
+        struct lane *lane = &target->lanes[i / LANES][i % LANES];
+        if (!lane->is_warm && !lane->is_busy)
+            lane_write(probe, target, lane, i / LANES);
+    }
+}
+
 static struct lane *idle_lane(struct probe_target *target, int end)
 {
     for (int i = 0; i < LANES; i++)
-        if (!target->lanes[end][i].is_busy)
+        if (target->lanes[end][i].is_warm && !target->lanes[end][i].is_busy)
             return &target->lanes[end][i];
     return NULL;
 }
@@ -123,6 +142,7 @@ static struct lane *idle_lane(struct probe_target *target, int end)
 static void target_tick(struct probe *probe, struct probe_target *target)
 {
     int end = target->end;
+    warm_up(probe, target);
     struct lane *lane = idle_lane(target, end);
     if (!lane) {
         end = 1 - end;

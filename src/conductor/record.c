@@ -179,6 +179,7 @@ enum status move_record_start(struct move *move, enum shard_state next, nsec dea
     enum fault_effect effect = fault_point(call_of(next), FAULT_BEFORE);
     if (effect != FAULT_NONE && effect != FAULT_UNKNOWN_DONE)
         return fault_status(effect, err);
+    move->pending_fault = (int)effect;
     return store_txn_start(move->run->store, &attempt.txn, deadline, &move->pending, err);
 }
 
@@ -191,6 +192,8 @@ enum status move_record_finish(struct move *move, enum shard_state next, nsec de
     enum status status = store_txn_wait(move->pending, deadline, &result, err);
     store_pending_free(move->pending);
     move->pending = NULL;
+    if (!status && move->pending_fault != FAULT_NONE)
+        status = fault_status((enum fault_effect)move->pending_fault, err);
     status = settle(move, &attempt, status, result.revision, deadline, err);
     fault_point(call_of(next), FAULT_AFTER);
     if (status == ST_BUSY)

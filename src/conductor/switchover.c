@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS_MAX = 64, PROGRESS_MS = 100, STORE_MS = 3000, BASELINE_MS = 250 };
+enum { THREADS_MAX = 64, PROGRESS_MS = 100, STORE_MS = 3000, AFTER_MS = 50 };
 
 struct work {
     struct run *run;
@@ -78,7 +78,8 @@ static void fill_report(struct shard_report *report, struct move *move)
     report->err = move->failure;
     report->epoch = move->route.epoch;
     snprintf(report->primary, sizeof(report->primary), "%s", move->route.primary);
-    report->critical_ms = move->published_at ? clock_ms(move->published_at - move->frozen_at) : -1;
+    bool is_seen_whole = move->frozen_at && move->published_at; /* not by two processes */
+    report->critical_ms = is_seen_whole ? clock_ms(move->published_at - move->frozen_at) : -1;
     report->critical_statements = move->critical_statements;
     for (unsigned i = 0; i < MOVE_PHASES; i++)
         report->phases_ms[i] = clock_ms(move->phase_ns[i]);
@@ -90,7 +91,8 @@ static void fill_report(struct shard_report *report, struct move *move)
     report->notes = notes;
 }
 
-/* The same span of time before and after the freeze, so that the two gaps compare. */
+/* The longest gap from the freeze until a little after the new primary was published (what redirect
+ * does there must not hurt either), and the longest one in as long a time before the freeze. */
 static void measure(struct shard_report *report, struct move *move)
 {
     report->outage_ms = report->baseline_ms = -1;
@@ -99,11 +101,9 @@ static void measure(struct shard_report *report, struct move *move)
     struct probe *probe = move->run->probe;
     if (move->frozen_at) {
         nsec end = move->published_at ? move->published_at : clock_now();
-        nsec span = end - move->frozen_at + BASELINE_MS * NSEC_PER_MS;
-        /* Watch on for as long as before the freeze: a gap must be seen to end. */
-        poll(NULL, 0, clock_ms_left(end + BASELINE_MS * NSEC_PER_MS));
-        report->outage_ms = probe_longest_gap_ms(probe, move->probe_target, move->frozen_at,
-                                                 end + BASELINE_MS * NSEC_PER_MS);
+        nsec until = end + AFTER_MS * NSEC_PER_MS, span = until - move->frozen_at;
+        poll(NULL, 0, clock_ms_left(until)); /* the probe watches on; a gap must be seen to end */
+        report->outage_ms = probe_longest_gap_ms(probe, move->probe_target, move->frozen_at, until);
         report->baseline_ms = probe_longest_gap_ms(probe, move->probe_target,
                                                    move->frozen_at - span, move->frozen_at);
     }

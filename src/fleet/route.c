@@ -76,16 +76,15 @@ enum status route_decode(const char *text, struct route *ret, struct err *err)
     json_int_t epoch = 0;
     int runs_events = 0;
     struct route route = {0};
-    bool is_good =
-        object &&
-        json_unpack(object, "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "state", &state,
-                    "epoch", &epoch, "home", &home, "primary", &primary, "run", &run, "target",
-                    &target, "old_primary", &old_primary, "new_primary", &new_primary,
-                    "runs_events", &runs_events) == 0 &&
-        epoch >= 0 && decode_state(state, &route.state) && copy_text(route.home, home) &&
-        copy_text(route.primary, primary) && copy_text(route.run, run) &&
-        copy_text(route.target, target) && copy_text(route.old_primary, old_primary) &&
-        copy_text(route.new_primary, new_primary);
+    bool is_good = object &&
+                   json_unpack(object, "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "state",
+                               &state, "epoch", &epoch, "home", &home, "primary", &primary, "run",
+                               &run, "target", &target, "old_primary", &old_primary, "new_primary",
+                               &new_primary, "runs_events", &runs_events) == 0 &&
+                   epoch >= 0 && decode_state(state, &route.state) && copy_text(route.home, home) &&
+                   copy_text(route.primary, primary) && copy_text(route.run, run) &&
+                   copy_text(route.target, target) && copy_text(route.old_primary, old_primary) &&
+                   copy_text(route.new_primary, new_primary);
     json_decref(object);
     if (!is_good)
         return err_set(err, ST_INVALID, "the store holds a route that does not read: %.200s", text);

@@ -28,7 +28,7 @@ enum shard_state {
 #define X(name, text, writable) name,
     SHARD_STATE_TABLE(X)
 #undef X
-    SHARD_STATES
+        SHARD_STATES
 };
 
 const char *shard_state_name(enum shard_state state);
@@ -45,8 +45,8 @@ struct route {
     char target[ROUTE_NAME_MAX];      /* region it moves to; "" while serving */
     char old_primary[ROUTE_NAME_MAX]; /* both ends of the move; "" while serving */
     char new_primary[ROUTE_NAME_MAX];
-    bool runs_events;                 /* the old primary's event scheduler was on: the new one's shall be */
-    uint64_t revision;                /* of the record; 0: not in the store yet */
+    bool runs_events;  /* the old primary's event scheduler was on: the new one's shall be */
+    uint64_t revision; /* of the record; 0: not in the store yet */
 };
 
 /* Read a shard's route. ST_NOT_FOUND when Holdfast never moved it. */
