@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Writing a shard's state to a real store that fails in every way it can. */
+#include "base/mem.h"
+#include "base/scope.h"
+#include "conductor/internal.h"
+#include "conductor/journal.h"
+#include "conductor/run.h"
+#include "os/file.h"
+#include "store/store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+enum { STORE_MS = 5000 };
+
+struct scene {
+    char folder[64];
+    struct store *store;
+    struct inventory *fleet;
+    struct run run;
+    struct move move;
+    enum store_fault next_fault; /* of the next transaction, once */
+};
+
+static enum store_fault inject(void *context, enum store_fault_point point, const char *operation)
+{
+    struct scene *scene = context;
+    if (point != STORE_BEFORE || strcmp(operation, "txn") != 0)
+        return STORE_FAULT_NONE;
+    enum store_fault fault = scene->next_fault;
+    scene->next_fault = STORE_FAULT_NONE;
+    return fault;
+}
+
+static int64_t put_lock(struct store *store)
+{
+    struct store_op op = {STORE_PUT, RUN_LOCK_KEY, "run-1", 0};
+    struct store_txn txn = {NULL, 0, &op, 1};
+    struct store_txn_result result;
+    assert_int_equal(store_txn(store, &txn, clock_deadline(STORE_MS), &result, NULL), ST_OK);
+    return result.revision;
+}
+
+static void make_fleet(struct scene *scene)
+{
+    scene->fleet = inventory_new();
+    scene->fleet->regions[0] = mem_strdup("west");
+    scene->fleet->regions[1] = mem_strdup("east");
+    scene->fleet->region_count = 2;
+    struct inventory_shard *shard = inventory_add_shard(scene->fleet, "lab", "s0");
+    assert_int_equal(inventory_add_server(shard, 0, "10.0.1.1:3306", NULL), ST_OK);
+    assert_int_equal(inventory_add_server(shard, 1, "10.0.2.1:3306", NULL), ST_OK);
+}
+
+static int set_up(void **state)
+{
+    struct scene *scene = mem_zalloc(sizeof(*scene));
+    snprintf(scene->folder, sizeof(scene->folder), "/tmp/holdfast-record.XXXXXX");
+    assert_non_null(mkdtemp(scene->folder));
+    AUTO_FREE char *url = mem_printf("file://%s/store", scene->folder);
+    struct store *store = NULL;
+    assert_int_equal(store_open(url, clock_deadline(STORE_MS), &store, NULL), ST_OK);
+    scene->store = store_wrap_faults(store, inject, scene);
+    make_fleet(scene);
+    scene->run.fleet = scene->fleet;
+    scene->run.store = scene->store;
+    scene->run.to_region = 1;
+    scene->run.token = put_lock(scene->store);
+    scene->run.journal = journal_open(NULL, "run-1");
+    scene->run.shard_states = mem_zalloc(sizeof(*scene->run.shard_states));
+    snprintf(scene->run.record.id, sizeof(scene->run.record.id), "run-1");
+    struct route route = {.state = SHARD_SERVING, .epoch = 7};
+    snprintf(route.home, sizeof(route.home), "west");
+    snprintf(route.primary, sizeof(route.primary), "10.0.1.1:3306");
+    const struct inventory_shard *shard = &scene->fleet->shards[0];
+    move_init(&scene->move, &scene->run, shard, &route);
+    move_set_ends(&scene->move, &shard->servers[0], &shard->servers[1]);
+    *state = scene;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct scene *scene = *state;
+    move_release(&scene->move);
+    journal_close(scene->run.journal);
+    free(scene->run.shard_states);
+    inventory_free(scene->fleet);
+    store_close(scene->store);
+    status_ignore(folder_remove(scene->folder, NULL), "the next run uses another one");
+    free(scene);
+    return 0;
+}
+
+static enum status record(struct scene *scene, enum shard_state next)
+{
+    struct err err = ERR_INIT;
+    return move_record(&scene->move, next, clock_deadline(STORE_MS), &err);
+}
+
+static struct route stored(struct scene *scene)
+{
+    struct route route = {0};
+    assert_int_equal(route_load(scene->store, "s0", clock_deadline(STORE_MS), &route, NULL), ST_OK);
+    return route;
+}
+
+static void a_move_is_recorded_from_preparing_to_serving_at_the_new_home(void **state)
+{
+    struct scene *scene = *state;
+    static const enum shard_state path[] = {SHARD_PREPARING, SHARD_FROZEN, SHARD_PROMOTING,
+                                            SHARD_REDIRECTING, SHARD_SERVING};
+    for (size_t i = 0; i < ARRAY_SIZE(path); i++) {
+        assert_int_equal(record(scene, path[i]), ST_OK);
+        assert_int_equal(stored(scene).state, path[i]);
+        assert_int_equal(stored(scene).epoch, path[i] >= SHARD_REDIRECTING || i == 4 ? 8 : 7);
+    }
+    struct route route = stored(scene);
+    assert_string_equal(route.home, "east");
+    assert_string_equal(route.primary, "10.0.2.1:3306");
+    assert_string_equal(route.run, "");
+}
+
+static void an_undone_move_keeps_home_and_epoch(void **state)
+{
+    struct scene *scene = *state;
+    assert_int_equal(record(scene, SHARD_PREPARING), ST_OK);
+    assert_string_equal(stored(scene).new_primary, "10.0.2.1:3306");
+    assert_int_equal(record(scene, SHARD_UNDOING), ST_OK);
+    assert_int_equal(record(scene, SHARD_SERVING), ST_OK);
+    assert_string_equal(stored(scene).home, "west");
+    assert_int_equal(stored(scene).epoch, 7);
+}
+
+static void another_token_fences_every_write(void **state)
+{
+    struct scene *scene = *state;
+    assert_int_equal(record(scene, SHARD_PREPARING), ST_OK);
+    struct store_op gone = {STORE_DELETE, RUN_LOCK_KEY, NULL, 0};
+    struct store_txn txn = {NULL, 0, &gone, 1};
+    struct store_txn_result result;
+    assert_int_equal(store_txn(scene->store, &txn, clock_deadline(STORE_MS), &result, NULL), ST_OK);
+    put_lock(scene->store); /* a successor's lock: another creation revision */
+    assert_int_equal(record(scene, SHARD_FROZEN), ST_FENCED);
+    assert_int_equal(stored(scene).state, SHARD_PREPARING);
+}
+
+static void an_unknown_outcome_is_decided_by_reading_back(void **state)
+{
+    struct scene *scene = *state;
+    scene->next_fault = STORE_FAULT_UNKNOWN_DONE;
+    assert_int_equal(record(scene, SHARD_PREPARING), ST_OK);
+    assert_int_equal(stored(scene).state, SHARD_PREPARING);
+    scene->next_fault = STORE_FAULT_UNKNOWN_NOT_DONE;
+    assert_int_equal(record(scene, SHARD_FROZEN), ST_OK);
+    assert_int_equal(stored(scene).state, SHARD_FROZEN);
+}
+
+static void a_busy_store_is_tried_again(void **state)
+{
+    struct scene *scene = *state;
+    scene->next_fault = STORE_FAULT_BUSY;
+    assert_int_equal(record(scene, SHARD_PREPARING), ST_OK);
+}
+
+static void a_full_store_says_so_and_nothing_is_recorded(void **state)
+{
+    struct scene *scene = *state;
+    assert_int_equal(record(scene, SHARD_PREPARING), ST_OK);
+    scene->next_fault = STORE_FAULT_FULL;
+    assert_int_equal(record(scene, SHARD_FROZEN), ST_FULL);
+    assert_int_equal(stored(scene).state, SHARD_PREPARING);
+    assert_int_equal(scene->move.view.state, SHARD_PREPARING);
+    assert_int_equal(record(scene, SHARD_FROZEN), ST_OK);
+}
+
+static void the_two_halves_record_beside_other_work(void **state)
+{
+    static const enum store_fault faults[] = {STORE_FAULT_NONE, STORE_FAULT_UNKNOWN_DONE,
+                                              STORE_FAULT_UNKNOWN_NOT_DONE, STORE_FAULT_BUSY};
+    struct scene *scene = *state;
+    for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+        enum shard_state next = i % 2 ? SHARD_FROZEN : SHARD_PROMOTING;
+        struct err err = ERR_INIT;
+        nsec deadline = clock_deadline(STORE_MS);
+        scene->next_fault = faults[i];
+        assert_int_equal(move_record_start(&scene->move, next, deadline, &err), ST_OK);
+        assert_int_equal(move_record_finish(&scene->move, next, deadline, &err), ST_OK);
+        assert_int_equal(stored(scene).state, next);
+    }
+}
+
+int main(void)
+{
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_move_is_recorded_from_preparing_to_serving_at_the_new_home),
+        TEST(an_undone_move_keeps_home_and_epoch),
+        TEST(another_token_fences_every_write),
+        TEST(an_unknown_outcome_is_decided_by_reading_back),
+        TEST(a_busy_store_is_tried_again),
+        TEST(a_full_store_says_so_and_nothing_is_recorded),
+        TEST(the_two_halves_record_beside_other_work),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Calls under deadlines, against sockets that behave badly. Real servers are in the system tests.
+ */
+#include "base/buf.h"
+#include "base/scope.h"
+#include "sql/conn.h"
+
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { SILENT_SERVERS = 20, DEADLINE_MS = 200, GENEROUS_MS = 5 * DEADLINE_MS };
+
+/* A socket that accepts connections into its backlog and never says a word. */
+static int silent_server(int *ret_port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(at);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, length), 0);
+    assert_int_equal(listen(fd, 4), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &length), 0);
+    *ret_port = ntohs(at.sin_port);
+    return fd;
+}
+
+static struct sql_conn *connection_to(int port)
+{
+    struct sql_endpoint endpoint = {.host = "127.0.0.1", .port = port, .user = "nobody"};
+    return sql_conn_new(&endpoint);
+}
+
+static void a_silent_server_costs_its_deadline_and_says_what_it_did_not_answer(void **state UNUSED)
+{
+    int port = 0;
+    AUTO_CLOSE int fd = silent_server(&port);
+    struct sql_conn *conn = connection_to(port);
+    struct err err = ERR_INIT;
+    nsec began = clock_now();
+    assert_int_equal(sql_exec(conn, "SELECT 1", clock_deadline(DEADLINE_MS), NULL, &err),
+                     ST_TIMEOUT);
+    assert_true(clock_now() - began >= DEADLINE_MS * NSEC_PER_MS);
+    assert_true(clock_now() - began < GENEROUS_MS * NSEC_PER_MS);
+    assert_non_null(strstr(err.text, "no answer to connect within"));
+    assert_false(sql_conn_is_open(conn));
+    sql_conn_free(conn);
+}
+
+static void many_silent_servers_cost_the_deadline_once(void **state UNUSED)
+{
+    int fds[SILENT_SERVERS];
+    struct sql_call calls[SILENT_SERVERS] = {0};
+    for (int i = 0; i < SILENT_SERVERS; i++) {
+        int port = 0;
+        fds[i] = silent_server(&port);
+        calls[i].conn = connection_to(port);
+    }
+    nsec began = clock_now();
+    sql_run(calls, SILENT_SERVERS, clock_deadline(DEADLINE_MS));
+    assert_true(clock_now() - began < GENEROUS_MS * NSEC_PER_MS);
+    for (int i = 0; i < SILENT_SERVERS; i++) {
+        assert_int_equal(calls[i].status, ST_TIMEOUT);
+        sql_call_release(&calls[i]);
+        sql_conn_free(calls[i].conn);
+        close(fds[i]);
+    }
+}
+
+static void a_refused_port_is_unreachable_at_once(void **state UNUSED)
+{
+    int port = 0;
+    close(silent_server(&port));
+    struct sql_conn *conn = connection_to(port);
+    struct err err = ERR_INIT;
+    nsec began = clock_now();
+    assert_int_equal(sql_exec(conn, "SELECT 1", clock_deadline(60000), NULL, &err), ST_UNREACHABLE);
+    assert_true(clock_now() - began < 5000 * NSEC_PER_MS);
+    sql_conn_free(conn);
+}
+
+static void a_deadline_that_passed_already_is_a_timeout(void **state UNUSED)
+{
+    int port = 0;
+    AUTO_CLOSE int fd = silent_server(&port);
+    struct sql_conn *conn = connection_to(port);
+    assert_int_equal(sql_exec(conn, "SELECT 1", clock_now() - 1, NULL, NULL), ST_TIMEOUT);
+    sql_conn_free(conn);
+}
+
+static void a_broken_connection_can_be_used_again(void **state UNUSED)
+{
+    int port = 0;
+    AUTO_CLOSE int fd = silent_server(&port);
+    struct sql_conn *conn = connection_to(port);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(sql_exec(conn, NULL, clock_deadline(20), NULL, NULL), ST_TIMEOUT);
+    sql_conn_free(conn);
+}
+
+static void quoted_text_cannot_leave_its_quotes(void **state UNUSED)
+{
+    static const struct {
+        const char *text, *wanted;
+    } cases[] = {
+        {"plain", "'plain'"},
+        {"0-1-5,1-2-7", "'0-1-5,1-2-7'"},
+        {"", "''"},
+        {"a'b", "CONVERT(0x612762 USING utf8mb4)"},
+        {"a\\", "CONVERT(0x615c USING utf8mb4)"},
+        {"\xc3\xa9", "CONVERT(0xc3a9 USING utf8mb4)"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO(buf_release) struct buf sql = {0};
+        sql_quote(&sql, cases[i].text);
+        assert_string_equal(buf_text(&sql), cases[i].wanted);
+    }
+}
+
+static void quoted_names_double_their_back_quotes(void **state UNUSED)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    sql_quote_name(&sql, "a`b");
+    assert_string_equal(buf_text(&sql), "`a``b`");
+}
+
+static void numbers_that_are_none_take_the_other_value(void **state UNUSED)
+{
+    assert_int_equal(sql_number("42", -1), 42);
+    assert_int_equal(sql_number("-7", -1), -7);
+    assert_int_equal(sql_number("2.0", -1), 2);
+    assert_int_equal(sql_number("99999999999999999999", -1), -1);
+    assert_int_equal(sql_number("4x", -1), -1);
+    assert_int_equal(sql_number("", -1), -1);
+    assert_int_equal(sql_number(NULL, -1), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_silent_server_costs_its_deadline_and_says_what_it_did_not_answer),
+        cmocka_unit_test(many_silent_servers_cost_the_deadline_once),
+        cmocka_unit_test(a_refused_port_is_unreachable_at_once),
+        cmocka_unit_test(a_deadline_that_passed_already_is_a_timeout),
+        cmocka_unit_test(a_broken_connection_can_be_used_again),
+        cmocka_unit_test(quoted_text_cannot_leave_its_quotes),
+        cmocka_unit_test(quoted_names_double_their_back_quotes),
+        cmocka_unit_test(numbers_that_are_none_take_the_other_value),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
