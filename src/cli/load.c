@@ -19,7 +19,7 @@ enum {
     SECONDS_DEFAULT = 10,
     SECONDS_MAX = 7 * 24 * 3600,
     WRITERS_DEFAULT = 4,
-    RATE_DEFAULT = 50,
+    RATE_DEFAULT = 25,
     VERIFY_S_DEFAULT = 30,
     STORE_MS = 5000,
 };
@@ -192,7 +192,7 @@ static const struct cli_option run_options[] = {
     {.name = "--writers", .kind = OPTION_NUMBER, .value = "N",
      .help = "writers on each shard; 4 if not given", .minimum = 1, .maximum = LOAD_WRITERS_MAX},
     {.name = "--rate", .kind = OPTION_NUMBER, .value = "R",
-     .help = "writes a second of each writer; 50 if not given, 0 for as fast as it can",
+     .help = "writes a second of each writer; 25 if not given, 0 for as fast as it can",
      .minimum = 0, .maximum = LOAD_RATE_MAX},
     ACCOUNT_OPTIONS,
     {.name = "--verify-seconds", .kind = OPTION_NUMBER, .value = "S",
