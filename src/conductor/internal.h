@@ -41,6 +41,8 @@ MUST_CHECK enum status step_undo(struct move *move, struct err *err);
 
 /* Add a line of warning to the shard's report. */
 void move_note(struct move *move, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Until when writes count as touched by the move: a little after publish (or, without one, now). */
+nsec move_probed_until(const struct move *move);
 /* Time since 'since' belongs to this phase. */
 void move_phase_add(struct move *move, enum move_phase phase, nsec since);
 

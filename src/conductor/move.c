@@ -10,6 +10,7 @@
 #include "base/scope.h"
 #include "conductor/internal.h"
 #include "conductor/journal.h"
+#include "conductor/probe.h"
 #include "conductor/run.h"
 #include "store/store.h"
 
@@ -19,7 +20,7 @@
 #include <string.h>
 
 /* An undo does not make clients wait long for a store that is down. */
-enum { RECORD_MS = 2000, RECORD_UNDO_MS = 200, PACE_MS = 50 };
+enum { RECORD_MS = 2000, RECORD_UNDO_MS = 200, PACE_MS = 50, AFTER_MS = 50 };
 
 static const char *const phase_names[] = {
 #define X(name, text) text,
@@ -95,6 +96,18 @@ static void pace(void)
     poll(NULL, 0, PACE_MS);
 }
 
+nsec move_probed_until(const struct move *move)
+{
+    return (move->published_at ? move->published_at : clock_now()) + AFTER_MS * NSEC_PER_MS;
+}
+
+static void set_published(struct move *move)
+{
+    move->published_at = clock_now();
+    if (move->probe_target)
+        probe_rest(move->run->probe, move->probe_target, move_probed_until(move));
+}
+
 /* Write the rule's next state. True when the step may go on. */
 static bool record(struct move *move, const struct shard_rule *rule, struct err *err)
 {
@@ -107,7 +120,7 @@ static bool record(struct move *move, const struct shard_rule *rule, struct err 
     if (rule->next == SHARD_REDIRECTING) {
         move_phase_add(move, PHASE_PUBLISH, began);
         if (!status)
-            move->published_at = clock_now();
+            set_published(move);
     }
     move->view.has_record_failed = status != ST_OK;
     if (!status)

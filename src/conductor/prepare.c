@@ -18,8 +18,8 @@
 enum {
     TRY_FREEZE_MS = 300,
     CALM_NS = 2 * 1000 * 1000, /* a fresh position reached faster than this is a calm moment */
-    CALM_PATIENCE_MS = 700,    /* afterwards one that is as calm as this shard gets will do */
-    CALM_WAIT_MS = 3000,       /* afterwards the freeze starts anyway: it has its own bound */
+    CALM_PATIENCE_MS = 200,    /* afterwards one that is as calm as this shard gets will do */
+    CALM_WAIT_MS = 1000,       /* afterwards the freeze starts anyway: it has its own bound */
     CALM_PAUSE_MS = 1,
     PROBE_MS = 300, /* of ordinary writes are watched before the freeze */
     PROBE_WAIT_MS = 2000,
@@ -199,9 +199,9 @@ enum status step_prepare(struct move *move, struct err *err)
     if (!status)
         status = measure_gap(move, &took, err);
     if (!status)
-        start_probe(move);
-    if (!status)
         status = enter_gate(move, err);
+    if (!status)
+        start_probe(move);
     if (!status)
         status = wait_for_calm(move, err);
     move_phase_add(move, PHASE_PREPARE, began);

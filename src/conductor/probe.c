@@ -32,9 +32,11 @@ struct lane {
 struct probe_target {
     struct lane lanes[2][LANES]; /* [end]: 0 the old primary, 1 the new one */
     int end;                     /* where the next write goes */
+    nsec last_sample;            /* the thread's own */
     nsec *samples;               /* when writes were acknowledged; a ring */
     size_t written;              /* samples ever written */
     bool is_leaving;
+    _Atomic nsec rests_at; /* no write begins after that, once one was acknowledged after it */
     struct probe_target *next;
 };
 
@@ -84,6 +86,7 @@ static void target_free(struct probe_target *target)
 
 static void add_sample(struct probe *probe, struct probe_target *target, nsec at)
 {
+    target->last_sample = at;
     pthread_mutex_lock(&probe->lock);
     target->samples[target->written++ % SAMPLES] = at;
     pthread_cond_broadcast(&probe->changed);
@@ -142,6 +145,8 @@ static struct lane *idle_lane(struct probe_target *target, int end)
 static void target_tick(struct probe *probe, struct probe_target *target)
 {
     int end = target->end;
+    if (target->last_sample > atomic_load(&target->rests_at))
+        return;
     warm_up(probe, target);
     struct lane *lane = idle_lane(target, end);
     if (!lane) {
@@ -272,6 +277,7 @@ struct probe_target *probe_watch(struct probe *probe, const struct inventory_ser
 {
     struct probe_target *target = mem_zalloc(sizeof(*target));
     target->samples = mem_zalloc(SAMPLES * sizeof(*target->samples));
+    atomic_store(&target->rests_at, NSEC_NEVER);
     for (unsigned i = 0; i < LANES; i++) {
         lane_init(probe, &target->lanes[0][i], old_server, i);
         lane_init(probe, &target->lanes[1][i], new_server, LANES + i);
@@ -316,21 +322,39 @@ bool probe_warm_up(struct probe *probe, struct probe_target *target, int warm_ms
     return is_warm;
 }
 
-double probe_longest_gap_ms(struct probe *probe, struct probe_target *target, nsec from, nsec to)
+void probe_rest(struct probe *probe, struct probe_target *target, nsec until)
+{
+    (void)probe;
+    atomic_store(&target->rests_at, until);
+}
+
+/* The longest of the gaps that touch [from, to]; each counted up to 'clip' at most. */
+static double longest_gap_ms(struct probe *probe, const struct probe_target *target, nsec from,
+                             nsec to, nsec clip)
 {
     nsec longest = -1, last = 0;
     pthread_mutex_lock(&probe->lock);
     size_t count = kept(target);
     for (size_t i = 0; i <= count; i++) {
-        bool is_open = i == count;
-        nsec at = is_open ? clock_now() : sample(target, i);
-        bool counts = last && at > from && (at <= to || (is_open && last <= to));
-        if (counts && at - last > longest)
-            longest = at - last;
+        nsec at = i < count ? sample(target, i) : clock_now();
+        nsec end = at < clip ? at : clip;
+        if (last && at > from && last < to && end - last > longest)
+            longest = end - last;
         last = at;
     }
     pthread_mutex_unlock(&probe->lock);
     return longest < 0 ? -1 : clock_ms(longest);
+}
+
+double probe_longest_gap_ms(struct probe *probe, struct probe_target *target, nsec from, nsec to)
+{
+    return longest_gap_ms(probe, target, from, to, NSEC_NEVER);
+}
+
+double probe_longest_gap_within_ms(struct probe *probe, struct probe_target *target, nsec from,
+                                   nsec to)
+{
+    return longest_gap_ms(probe, target, from, to, to);
 }
 
 void probe_unwatch(struct probe *probe, struct probe_target *target)

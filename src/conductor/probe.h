@@ -21,9 +21,14 @@ struct probe_target *probe_watch(struct probe *probe, const struct inventory_ser
                                  const struct inventory_server *new_server);
 /* Wait until it has watched writes succeed for 'warm_ms'. False at the deadline. */
 bool probe_warm_up(struct probe *probe, struct probe_target *target, int warm_ms, nsec deadline);
-/* The longest time between two acknowledged writes of which the second came in (from, to]; a gap
- * that nothing has ended yet counts as ending now. -1 when there was none. */
+/* Write no more after 'until': a probe is a load too. The samples stay. */
+void probe_rest(struct probe *probe, struct probe_target *target, nsec until);
+/* The longest time without an acknowledged write that touches [from, to]; up to now when nothing
+ * has ended it yet. -1 when no write had been acknowledged before. */
 double probe_longest_gap_ms(struct probe *probe, struct probe_target *target, nsec from, nsec to);
+/* The same within [from, to] only: a gap that goes on counts up to 'to'. */
+double probe_longest_gap_within_ms(struct probe *probe, struct probe_target *target, nsec from,
+                                   nsec to);
 void probe_unwatch(struct probe *probe, struct probe_target *target);
 
 #endif

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS_MAX = 64, PROGRESS_MS = 100, STORE_MS = 3000, AFTER_MS = 50 };
+enum { THREADS_MAX = 64, PROGRESS_MS = 100, STORE_MS = 3000 };
 
 struct work {
     struct run *run;
@@ -100,12 +100,11 @@ static void measure(struct shard_report *report, struct move *move)
         return;
     struct probe *probe = move->run->probe;
     if (move->frozen_at) {
-        nsec end = move->published_at ? move->published_at : clock_now();
-        nsec until = end + AFTER_MS * NSEC_PER_MS, span = until - move->frozen_at;
+        nsec from = move->frozen_at, until = move_probed_until(move);
         poll(NULL, 0, clock_ms_left(until)); /* the probe watches on; a gap must be seen to end */
-        report->outage_ms = probe_longest_gap_ms(probe, move->probe_target, move->frozen_at, until);
-        report->baseline_ms = probe_longest_gap_ms(probe, move->probe_target,
-                                                   move->frozen_at - span, move->frozen_at);
+        report->outage_ms = probe_longest_gap_ms(probe, move->probe_target, from, until);
+        report->baseline_ms =
+            probe_longest_gap_within_ms(probe, move->probe_target, from - (until - from), from);
     }
     probe_unwatch(probe, move->probe_target);
     move->probe_target = NULL;
