@@ -2,7 +2,8 @@
  *
  * What the fleet is at this moment: every server asked once, all side by side on one thread; a
  * dead or hanging server costs the deadline once. Homes and roles are derived, never configured.
- * An observation is immutable once made; any thread may read it.
+ * Any thread may read an observation; only the thread that made it may take the second look at lag
+ * or release it, because it holds a connection to each server that answered.
  */
 #ifndef HOLDFAST_FLEET_OBSERVATION_H
 #define HOLDFAST_FLEET_OBSERVATION_H
@@ -10,6 +11,8 @@
 #include "base/clock.h"
 #include "fleet/inventory.h"
 #include "sql/flavour.h"
+
+struct sql_conn;
 
 /* X(id, text) */
 #define SERVER_ROLE_TABLE(X)                                                                       \
@@ -24,7 +27,7 @@ enum server_role {
 #define X(id, text) id,
     SERVER_ROLE_TABLE(X)
 #undef X
-    SERVER_ROLES
+        SERVER_ROLES
 };
 
 const char *server_role_name(enum server_role role);
@@ -38,18 +41,22 @@ struct server_observation {
     enum server_role role;
     const struct server_observation *source; /* in the same shard; NULL: none, or a stranger */
     double answer_ms;
+    double clock_ahead_s; /* its wall clock minus our boot clock: good for comparing two servers */
     /* How long after being asked it had everything that the primary had then; -1 unknown (no
      * primary, not replicating, or not within the deadline). Set by observe_lag(). */
     double lag_ms;
+    struct sql_conn *conn; /* owned; for looking again. NULL or broken: it did not answer */
 };
 
 struct shard_observation {
     const struct inventory_shard *shard;
     struct server_observation *servers; /* as in shard->servers */
-    const struct server_observation *primary; /* the only writable one; NULL: none or several */
+    /* The only writable one, whatever its role; NULL: none or several. */
+    const struct server_observation *primary;
     size_t writable_count;
     /* The server of 'region' that replicates from the primary across regions; NULL: none. */
     const struct server_observation *relays[INVENTORY_REGIONS];
+    char *later_position; /* owned; the primary's, read after all servers had answered */
 };
 
 struct fleet_observation {
@@ -58,10 +65,10 @@ struct fleet_observation {
 };
 
 /* Ask all servers of the shards (NULL: of all shards). Fails only on misuse: what does not answer
- * is part of the observation. Connections are closed afterwards. */
+ * is part of the observation. */
 void fleet_observe(const struct inventory *fleet, const struct inventory_shard *const *shards,
                    size_t count, nsec deadline, struct fleet_observation *ret);
-/* Second look: how far behind is each replica, in milliseconds. */
+/* Second look: how far behind is each replica, in milliseconds. Also reads later_position. */
 void fleet_observe_lag(const struct inventory *fleet, struct fleet_observation *observation,
                        nsec deadline);
 void fleet_observation_release(struct fleet_observation *observation);

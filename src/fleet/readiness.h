@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Readiness: would a switchover work now? One table of checks (X-macro or const table in
- * readiness.c): id, severity, title, function. Each finding names the shard and the server, says
- * what is wrong and what to do about it. Changes nothing anywhere.
+ * Readiness: would a switchover work now? The checks are one table in checkup.h, explained in
+ * docs/readiness.md. Each finding names the shard and the server, says what is wrong and what to do
+ * about it. Changes nothing anywhere.
  */
 #ifndef HOLDFAST_FLEET_READINESS_H
 #define HOLDFAST_FLEET_READINESS_H
@@ -15,11 +15,11 @@ struct store;
 enum severity { SEVERITY_INFO, SEVERITY_WARNING, SEVERITY_NO_GO };
 
 struct finding {
-    const char *check;     /* id: "semi-sync-degraded" */
+    const char *check; /* id: "semi-sync-degraded" */
     enum severity severity;
-    bool is_accepted;      /* a no-go that policy.accept turned into a warning */
-    const char *shard;     /* name; NULL: the whole fleet */
-    const char *server;    /* "host:port"; NULL: the shard as a whole */
+    bool is_accepted;       /* a no-go that policy.accept turned into a warning */
+    const char *shard;      /* name; NULL: the whole fleet */
+    const char *server;     /* "host:port"; NULL: the shard as a whole */
     char *problem, *advice; /* owned; sentences without a full stop */
 };
 
@@ -34,18 +34,22 @@ struct readiness_request {
     const struct inventory *fleet;
     const struct inventory_shard *const *shards; /* NULL: all */
     size_t shard_count;
-    struct store *store;  /* for routes and unfinished runs; NULL: not looked at */
-    int to_region;        /* index; -1: the region where a shard's primary is not */
-    const char *resuming; /* id of the run that is being resumed: its traces are no findings */
+    struct store *store;       /* for routes and unfinished runs; NULL: not looked at */
+    const char *store_problem; /* why it could not be opened; NULL: nothing is wrong with it */
+    int to_region;             /* index; -1: the region where a shard's primary is not */
+    const char *resuming;      /* id of the run that is being resumed: its traces are no findings */
 };
 
 /* Observes, inspects and checks, under one deadline. */
-void readiness_check(const struct readiness_request *request, nsec deadline,
-                     struct readiness *ret);
+void readiness_check(const struct readiness_request *request, nsec deadline, struct readiness *ret);
 void readiness_release(struct readiness *readiness);
 
 const char *severity_name(enum severity severity); /* "info", "warning", "no-go" */
 /* Is there a check of that id? For policy.accept. */
 bool readiness_has_check(const char *id);
+/* What the check means, in a line; the id must be of a finding. */
+const char *readiness_check_title(const char *id);
+/* The ids, ended by NULL. */
+const char *const *readiness_check_ids(void);
 
 #endif

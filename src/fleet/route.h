@@ -46,6 +46,8 @@ struct route {
     char old_primary[ROUTE_NAME_MAX]; /* both ends of the move; "" while serving */
     char new_primary[ROUTE_NAME_MAX];
     bool runs_events;  /* the old primary's event scheduler was on: the new one's shall be */
+    bool is_strict;    /* the servers run with a strict order of GTIDs, and shall again */
+    char log_end[ROUTE_NAME_MAX]; /* "FILE:POSITION" in the old primary's log before the freeze */
     uint64_t revision; /* of the record; 0: not in the store yet */
 };
 

@@ -33,7 +33,7 @@ struct sql_server_state {
     double clock_s; /* its wall clock, seconds since 1970 */
 
     size_t channels; /* replication sources configured */
-    const char *source_host;
+    const char *source_host, *source_user;
     int64_t source_port, source_id; /* its server_id, when it was last connected */
     int64_t delay_s;                /* deliberate */
     bool is_io_running, is_sql_running;
@@ -87,6 +87,15 @@ struct sql_source {
     int64_t port;
     const char *user;
     const struct secret *password;
+    const char *position;  /* where to begin; NULL: the replica knows by itself */
+    bool is_order_relaxed; /* let GTIDs come out of order, whatever the server was set to */
+};
+
+/* An entry of a server's own log: the begin of a transaction (with its position), or a part. */
+struct sql_log_row {
+    const char *begins; /* position of the transaction that begins here; NULL: a part of it */
+    const char *text;
+    bool is_change; /* of data or definitions; else maintenance such as FLUSH TABLES */
 };
 
 struct sql_promotion {
@@ -108,7 +117,8 @@ struct sql_flavour {
     MUST_CHECK enum status (*read_inspection)(struct sql_result *take, struct sql_inspection *ret,
                                               struct err *err);
 
-    /* Rows of the replicas that are connected: columns host, port; host may be "". */
+    /* Two sets of the replicas that are connected: (server_id, host, port) as they report it, host
+     * may be ""; (host) as their connections show it. */
     void (*list_replicas)(struct buf *sql);
     /* One row, one column: the number 0 when 'position' is applied, else not within wait_ms. */
     void (*wait_for)(struct buf *sql, const char *position, int wait_ms);
@@ -122,12 +132,23 @@ struct sql_flavour {
     /* Open (again) as a primary: semi-sync on first. Valid only without a freeze in the session. */
     void (*open)(struct buf *sql);
     /* Make sure that a server that must not write cannot, and waits for no acker. */
-    void (*close)(struct buf *sql);
-    void (*forget_source)(struct buf *sql);
+    void (*close)(struct buf *sql, bool is_strict);
+    /* Stop to be a replica; the last row: up to where the source's transactions were applied. */
+    void (*forget_source)(struct buf *sql, bool is_strict);
+    /* Whether GTIDs must be in order; and begin to replicate again where that stopped it. */
+    void (*set_strict)(struct buf *sql, bool is_strict);
     /* Let go of what freeze holds besides read-only. First end those whom it holds up: the rows
      * of list_held are connection ids; none of them can be waiting for an acknowledgement. */
     void (*list_held)(struct buf *sql);
     void (*end_freeze)(struct buf *sql); /* the last row: the position right after */
+    /* For a former primary that is to follow: be read-only, stop replication; one row: the position
+     * applied from a source, the position in its own log. */
+    void (*look_before_follow)(struct buf *sql);
+    /* One row: file and offset of the end of its own log; and what stands there from then on: rows
+     * as read_log_row() understands them. */
+    void (*read_log_end)(struct buf *sql);
+    void (*list_log)(struct buf *sql, const char *log_end);
+    void (*read_log_row)(const struct sql_result *result, size_t row, struct sql_log_row *ret);
     /* Everything that makes a former primary the relay of the new one. Idempotent. */
     void (*follow)(struct buf *sql, const struct sql_source *source);
     /* Events that run where writes go: rows (database, name, definer) of those to be moved, given

@@ -125,6 +125,7 @@ static void read_replication(struct sql_server_state *state)
 {
     state->channels = sql_rows(&state->raw, SET_REPLICATION);
     state->source_host = replication(state, "Master_Host");
+    state->source_user = replication(state, "Master_User");
     state->source_port = sql_number(replication(state, "Master_Port"), 0);
     state->source_id = sql_number(replication(state, "Master_Server_Id"), 0);
     state->delay_s = sql_number(replication(state, "SQL_Delay"), 0);
@@ -172,6 +173,11 @@ const struct sql_flavour sql_mariadb = {
     .switch_event = mariadb_switch_event,
     .switch_scheduler = mariadb_switch_scheduler,
     .forget_source = mariadb_forget_source,
+    .set_strict = mariadb_set_strict,
+    .look_before_follow = mariadb_look_before_follow,
+    .read_log_end = mariadb_read_log_end,
+    .list_log = mariadb_list_log,
+    .read_log_row = mariadb_read_log_row,
     .end_freeze = mariadb_end_freeze,
     .list_held = mariadb_list_held,
     .follow = mariadb_follow,

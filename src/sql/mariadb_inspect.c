@@ -29,7 +29,9 @@ void mariadb_list_grants(struct buf *sql)
 
 void mariadb_list_replicas(struct buf *sql)
 {
-    buf_add(sql, "SHOW SLAVE HOSTS");
+    buf_add(sql, "SHOW SLAVE HOSTS;"
+                 "SELECT DISTINCT LEFT(HOST, LENGTH(HOST) - LOCATE(':', REVERSE(HOST))) AS host"
+                 " FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'");
 }
 
 /* What only reads holds no freeze up. InnoDB knows the start of a transaction in whole seconds of

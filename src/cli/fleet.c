@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * 'holdfast fleet check' and 'fleet grants', and the table of all commands that look at a fleet
+ * without changing it. The others are in status.c, readiness.c and discover.c. */
+#include "cli/fleet.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "cli/internal.h"
+#include "fleet/grants.h"
+#include "fleet/observation.h"
+#include "fleet/readiness.h"
+#include "os/file.h"
+#include "store/store.h"
+
+#include <jansson.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { STORE_MS = 2000, LOOK_MS = 1000, GRANT_HOST_MAX = 255 };
+
+/* --- What these commands share ---------------------------------------------------------------- */
+
+static enum status choose_shards(struct fleet_scene *scene, const struct cli_args *args,
+                                 bool has_shard_option, struct err *err)
+{
+    size_t named = has_shard_option ? cli_text_count(args, "--shard") : 0;
+    scene->shards = mem_zalloc((scene->fleet->shard_count + named) * sizeof(*scene->shards));
+    for (size_t i = 0; i < scene->fleet->shard_count && named == 0; i++)
+        scene->shards[scene->shard_count++] = &scene->fleet->shards[i];
+    for (size_t i = 0; i < named; i++) {
+        const char *name = cli_text_at(args, "--shard", i);
+        const struct inventory_shard *shard = inventory_find_shard(scene->fleet, name);
+        if (!shard) {
+            err_set(err, ST_INVALID, "there is no shard '%s' in %s", name, scene->path);
+            return err_hint(err, "holdfast status lists the shards");
+        }
+        bool is_new = true;
+        for (size_t j = 0; j < scene->shard_count; j++)
+            is_new = is_new && scene->shards[j] != shard;
+        if (is_new)
+            scene->shards[scene->shard_count++] = shard;
+    }
+    return ST_OK;
+}
+
+/* Looking must not make a store where there is none. */
+static bool has_store(const char *url)
+{
+    static const char scheme[] = "file://";
+    if (strncmp(url, scheme, sizeof(scheme) - 1) != 0)
+        return true;
+    AUTO_FREE char *file = mem_printf("%s/store.db", url + sizeof(scheme) - 1);
+    return access(file, F_OK) == 0;
+}
+
+enum status fleet_scene_open(struct fleet_scene *scene, const struct cli_args *args,
+                             bool has_shard_option, struct err *err)
+{
+    scene->path = inventory_path(cli_text(args, "--fleet"));
+    enum status status = inventory_load(scene->path, &scene->fleet, err);
+    if (!status)
+        status = choose_shards(scene, args, has_shard_option, err);
+    if (!status && has_store(scene->fleet->store_url))
+        status_ignore(store_open(scene->fleet->store_url, clock_deadline(STORE_MS), &scene->store,
+                                 &scene->store_err),
+                      "the servers can be looked at all the same; the command says it");
+    return status;
+}
+
+void fleet_scene_release(struct fleet_scene *scene)
+{
+    store_close(scene->store);
+    free(scene->shards);
+    inventory_free(scene->fleet);
+}
+
+/* --- fleet check ------------------------------------------------------------------------------ */
+
+/* The line of the fleet file that has this word after 'accept'; 0 when it is not found. */
+static int find_line(const char *text, const char *word)
+{
+    const char *at = strstr(text, "accept");
+    at = at ? strstr(at, word) : NULL;
+    int line = at ? 1 : 0;
+    for (; at && at > text; at--)
+        line += at[-1] == '\n';
+    return line;
+}
+
+/* A word that no check has would silently accept nothing. */
+static enum status check_accepted(const struct fleet_scene *scene, struct err *err)
+{
+    const struct inventory_policy *policy = &scene->fleet->policy;
+    for (size_t i = 0; i < policy->accept_count; i++) {
+        const char *id = policy->accept[i];
+        if (readiness_has_check(id))
+            continue;
+        AUTO(buf_release) struct buf text = {0};
+        struct err ignored = ERR_INIT;
+        status_ignore(file_read(scene->path, INVENTORY_FILE_MAX, &text, &ignored),
+                      "without it there is no line number");
+        const char *nearest = cli_nearest(id, readiness_check_ids());
+        err_set(err, ST_INVALID, "%s:%d: policy.accept: there is no readiness check '%s'%s%s%s",
+                scene->path, find_line(buf_text(&text), id), id, nearest ? "; did you mean '" : "",
+                nearest ? nearest : "", nearest ? "'?" : "");
+        return err_hint(err, "docs/readiness.md lists the checks");
+    }
+    return ST_OK;
+}
+
+struct tally {
+    size_t servers, bad;
+};
+
+static struct tally show_servers(const struct fleet_observation *seen, json_t *servers)
+{
+    struct tally tally = {0};
+    for (size_t i = 0; i < seen->count; i++) {
+        const struct shard_observation *shard = &seen->shards[i];
+        for (size_t j = 0; j < shard->shard->server_count; j++) {
+            const struct server_observation *at = &shard->servers[j];
+            tally.servers++;
+            tally.bad += at->status != ST_OK;
+            if (servers)
+                json_array_append_new(
+                    servers,
+                    json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:f}", "shard", shard->shard->name,
+                              "server", at->server->name, "status",
+                              at->status ? status_name(at->status) : "OK", "error",
+                              at->status ? at->err.text : NULL, "version",
+                              at->status ? NULL : at->state.version, "answer_ms", at->answer_ms));
+            else if (at->status)
+                printf("%-12s %-22s %s\n", shard->shard->name, at->server->name, at->err.text);
+        }
+    }
+    return tally;
+}
+
+static void print_warnings(const struct inventory *fleet, json_t *warnings)
+{
+    size_t count = 0;
+    const char *const *list = inventory_warnings(fleet, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (warnings)
+            json_array_append_new(warnings, json_string(list[i]));
+        else
+            printf("warning: %s\n", list[i]);
+    }
+}
+
+static enum status run_check(const struct cli_args *args, struct err *err)
+{
+    AUTO(fleet_scene_release) struct fleet_scene scene = {0};
+    AUTO(fleet_observation_release) struct fleet_observation seen = {0};
+    enum status status = fleet_scene_open(&scene, args, false, err);
+    status = status ? status : check_accepted(&scene, err);
+    if (status)
+        return status;
+    json_t *json = NULL, *servers = NULL, *warnings = NULL;
+    if (cli_flag(args, "--json")) {
+        json = json_pack("{s:s, s:o, s:o}", "file", scene.path, "warnings", warnings = json_array(),
+                         "servers", servers = json_array());
+    }
+    print_warnings(scene.fleet, warnings);
+    fleet_observe(scene.fleet, scene.shards, scene.shard_count, clock_deadline(LOOK_MS), &seen);
+    struct tally tally = show_servers(&seen, servers);
+    bool is_good = tally.bad == 0 && scene.store_err.status == ST_OK;
+    if (json) {
+        json_object_set_new(json, "ok", json_boolean(is_good));
+        json_dumpf(json, stdout, JSON_INDENT(2));
+        puts("");
+        json_decref(json);
+    } else if (is_good) {
+        printf("%s: %zu shards, %zu servers: all answer\n", scene.path, scene.shard_count,
+               tally.servers);
+    }
+    if (scene.store_err.status) {
+        *err = scene.store_err;
+        return err->status;
+    }
+    if (is_good)
+        return ST_OK;
+    err_set(err, ST_UNREACHABLE, "%s: %zu of %zu servers do not answer as they should", scene.path,
+            tally.bad, tally.servers);
+    return err_hint(err, "accounts: holdfast fleet grants; everything else: holdfast readiness");
+}
+
+/* --- fleet grants ----------------------------------------------------------------------------- */
+
+static json_t *grants_json(const struct inventory *fleet, const char *sql)
+{
+    static const char *const kinds[ACCOUNT_KINDS] = {"control", "replication", "probe"};
+    json_t *list = json_array();
+    for (size_t i = 0; i < grant_count; i++)
+        json_array_append_new(
+            list, json_pack("{s:s, s:s?, s:s, s:s, s:b, s:s}", "account", kinds[grants[i].account],
+                            "user", grants_account(fleet, grants[i].account)->user, "privilege",
+                            grants[i].privilege, "on", grants[i].scope, "optional",
+                            (int)grants[i].is_optional, "why", grants[i].why));
+    return json_pack("{s:s, s:o}", "sql", sql, "grants", list);
+}
+
+/* Without a fleet file, and without one being asked for, with the usual names. */
+static enum status run_grants(const struct cli_args *args, struct err *err)
+{
+    AUTO(inventory_freep) struct inventory *fleet = NULL;
+    AUTO(buf_release) struct buf sql = {0};
+    bool with_passwords = cli_flag(args, "--with-passwords");
+    const char *path = inventory_path(cli_text(args, "--fleet"));
+    const char *host = cli_text(args, "--host");
+    if (host && strlen(host) > GRANT_HOST_MAX)
+        return err_set(err, ST_INVALID, "--host is longer than %d characters", GRANT_HOST_MAX);
+    enum status status = inventory_load(path, &fleet, err);
+    if (status == ST_NOT_FOUND && !cli_text(args, "--fleet") && !with_passwords) {
+        *err = (struct err)ERR_INIT;
+        fleet = inventory_new();
+    } else if (status) {
+        return status;
+    }
+    grants_write_sql(fleet, host ? host : "%", with_passwords, &sql);
+    if (cli_flag(args, "--json")) {
+        json_t *json = grants_json(fleet, buf_text(&sql));
+        json_dumpf(json, stdout, JSON_INDENT(2));
+        puts("");
+        json_decref(json);
+    } else {
+        fputs(buf_text(&sql), stdout);
+    }
+    return ST_OK;
+}
+
+/* --- The table -------------------------------------------------------------------------------- */
+
+#define FLEET_OPTION                                                                               \
+    {                                                                                              \
+        .name = "--fleet", .kind = OPTION_TEXT, .value = "FILE",                                   \
+        .help = "the fleet file; else $HOLDFAST_FLEET, else holdfast.yaml"                         \
+    }
+#define JSON_OPTION                                                                                \
+    {                                                                                              \
+        .name = "--json", .kind = OPTION_FLAG, .help = "print JSON"                                \
+    }
+#define SHARD_OPTION                                                                               \
+    {                                                                                              \
+        .name = "--shard", .kind = OPTION_TEXT, .value = "NAME",                                   \
+        .help = "only this shard; may be repeated", .is_repeated = true                            \
+    }
+
+static const struct cli_option check_options[] = {FLEET_OPTION, JSON_OPTION, {0}};
+static const struct cli_option status_options[] = {FLEET_OPTION, SHARD_OPTION, JSON_OPTION, {0}};
+
+static const struct cli_option grants_options[] = {
+    FLEET_OPTION,
+    {.name = "--host",
+     .kind = OPTION_TEXT,
+     .value = "HOST",
+     .help = "where the accounts may log in from, as in CREATE USER; % if not given"},
+    {.name = "--with-passwords",
+     .kind = OPTION_FLAG,
+     .help = "print the passwords that the fleet file points to; without, a placeholder"},
+    JSON_OPTION,
+    {0},
+};
+
+static const struct cli_option readiness_options[] = {
+    FLEET_OPTION,
+    {.name = "--to",
+     .kind = OPTION_TEXT,
+     .value = "REGION",
+     .help = "as a move to this region needs it; else to where each shard's primary is not"},
+    SHARD_OPTION,
+    JSON_OPTION,
+    {0},
+};
+
+static const struct cli_option discover_options[] = {
+    {.name = "--user",
+     .kind = OPTION_TEXT,
+     .value = "USER",
+     .help = "Holdfast's account at all servers; holdfast if not given"},
+    {.name = "--password-file",
+     .kind = OPTION_TEXT,
+     .value = "FILE",
+     .help = "holds its password; holdfast.password if not given"},
+    {.name = "--password-env",
+     .kind = OPTION_TEXT,
+     .value = "NAME",
+     .help = "the environment variable with its password, instead of a file"},
+    {.name = "--regions",
+     .kind = OPTION_TEXT,
+     .value = "HOME,OTHER",
+     .help = "names for the two regions; west,east if not given"},
+    {.name = "--store",
+     .kind = OPTION_TEXT,
+     .value = "URL",
+     .help = "the coordination store; file:///var/lib/holdfast if not given"},
+    {.name = "--fleet",
+     .kind = OPTION_TEXT,
+     .value = "FILE",
+     .help = "write this file, which must not exist, instead of standard output"},
+    JSON_OPTION,
+    {0},
+};
+
+const struct cli_command fleet_commands[] = {
+    {.path = "status",
+     .operands = "",
+     .summary = "Show each shard: home, primary, lag, semi-sync, state",
+     .details =
+         "One line a shard. LAG is how long the relay (the server of the other region that\n"
+         "replicates from the primary) took to have everything the primary had. SEMI-SYNC is how\n"
+         "many replicas acknowledge the primary's writes. STATE is serving unless a run is moving\n"
+         "the shard or left it half-way. Lines with ! say what is not as it should be; whether a\n"
+         "move would work is the business of 'holdfast readiness'.",
+     .options = status_options,
+     .run = fleet_status},
+    {.path = "readiness",
+     .operands = "",
+     .summary = "Tell whether a switchover would work now, and what to mend if not",
+     .details =
+         "Looks at every server and changes nothing. Findings are no-go (a switchover refuses),\n"
+         "warning, or info; each says what to do. docs/readiness.md explains every check;\n"
+         "policy.accept in the fleet file turns no-gos into warnings. The last line is 'go' or\n"
+         "'NO-GO: N findings'. Exit status 0 when it is a go, 3 when not.",
+     .options = readiness_options,
+     .run = fleet_readiness},
+    {.path = "fleet check",
+     .operands = "",
+     .summary = "Check the fleet file, and that every server lets Holdfast in",
+     .options = check_options,
+     .run = run_check},
+    {.path = "fleet discover",
+     .operands = "HOST:PORT",
+     .summary = "Write a first fleet file from a running primary, to standard output",
+     .details =
+         "Finds the replicas of the server, and theirs, by what they report (report_host) and\n"
+         "by their connections. Guesses the regions: the primary's acknowledging replicas are\n"
+         "in its region, the others and all that is behind them in the other one. The comments in\n"
+         "the file say what to check.",
+     .options = discover_options,
+     .run = fleet_discover},
+    {.path = "fleet grants",
+     .operands = "",
+     .summary = "Print the SQL that creates Holdfast's accounts and schema",
+     .details =
+         "The least privileges that Holdfast's account, replication and the probe need. Run it on\n"
+         "each shard's primary:\n"
+         "  holdfast fleet grants --with-passwords | mariadb -h PRIMARY -u root -p",
+     .options = grants_options,
+     .run = run_grants},
+    {0},
+};

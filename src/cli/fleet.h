@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Inside cli/ only: what the commands that look at a fleet share, and their entries. */
+#ifndef HOLDFAST_CLI_FLEET_H
+#define HOLDFAST_CLI_FLEET_H
+
+#include "cli/command.h"
+#include "fleet/inventory.h"
+
+struct store;
+
+/* The fleet file, the shards that were asked for, and the store as far as there is one. */
+struct fleet_scene {
+    const char *path;
+    struct inventory *fleet;
+    const struct inventory_shard **shards;
+    size_t shard_count;
+    struct store *store; /* NULL: nothing was ever moved, or store_err says why */
+    struct err store_err;
+};
+
+/* 'args' has --fleet and, if the command's table does, --shard. */
+MUST_CHECK enum status fleet_scene_open(struct fleet_scene *scene, const struct cli_args *args,
+                                        bool has_shard_option, struct err *err);
+void fleet_scene_release(struct fleet_scene *scene);
+
+enum status fleet_discover(const struct cli_args *args, struct err *err);  /* discover.c */
+enum status fleet_status(const struct cli_args *args, struct err *err);    /* status.c */
+enum status fleet_readiness(const struct cli_args *args, struct err *err); /* readiness.c */
+
+#endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * 'holdfast status': one line a shard, and what is plainly wrong with it. */
+#include "fleet/observation.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "cli/fleet.h"
+#include "fleet/route.h"
+#include "store/store.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { OBSERVE_MS = 1000, LAG_MS = 1000, STORE_MS = 1000 };
+
+/* What is shown of one shard. */
+struct line {
+    const struct shard_observation *seen;
+    const char *home; /* region; NULL: none */
+    const struct server_observation *relay;
+    bool has_route;
+    struct route route;
+    const char *state;
+    const char *semi_sync; /* "on", "degraded", "off"; NULL: no primary */
+    char **troubles;
+    size_t trouble_count, trouble_capacity;
+};
+
+static void lines_free(struct line *lines, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < lines[i].trouble_count; j++)
+            free(lines[i].troubles[j]);
+        free(lines[i].troubles);
+    }
+    free(lines);
+}
+
+static void __attribute__((format(printf, 2, 3)))
+add_trouble(struct line *line, const char *format, ...)
+{
+    struct buf text = {0};
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(&text, format, args);
+    va_end(args);
+    VEC_PUSH(line->troubles, line->trouble_count, line->trouble_capacity, buf_take(&text));
+}
+
+/* --- What is wrong ---------------------------------------------------------------------------- */
+
+static void judge_server(struct line *line, const struct server_observation *server,
+                         int64_t max_lag_ms)
+{
+    const struct sql_server_state *state = &server->state;
+    const char *name = server->server->name;
+    if (server->status) {
+        add_trouble(line, "%s", server->err.text);
+        return;
+    }
+    if (server == line->seen->primary)
+        return;
+    if (!state->is_read_only)
+        add_trouble(line, "%s accepts writes%s", name,
+                    state->channels > 0 ? " although it replicates" : "");
+    else if (state->channels == 0 && line->seen->writable_count > 0)
+        add_trouble(line, "%s replicates from nobody", name);
+    else if (state->channels > 0 && !state->is_io_running)
+        add_trouble(line, "%s does not receive: %s", name,
+                    state->io_error[0] ? state->io_error : "IO thread stopped");
+    else if (state->channels > 0 && !state->is_sql_running)
+        add_trouble(line, "%s does not apply: %s", name,
+                    state->sql_error[0] ? state->sql_error : "SQL thread stopped");
+    else if (line->seen->primary && (server->lag_ms < 0 || server->lag_ms > (double)max_lag_ms))
+        add_trouble(line, "%s lags by more than %lld ms", name,
+                    (long long)(max_lag_ms < LAG_MS ? max_lag_ms : LAG_MS));
+}
+
+static void judge_route(struct line *line)
+{
+    if (!line->has_route)
+        return;
+    const struct server_observation *primary = line->seen->primary;
+    if (line->route.state != SHARD_SERVING)
+        add_trouble(line, "run %s is moving it, or left it: holdfast run show %s", line->route.run,
+                    line->route.run);
+    else if (primary && strcmp(line->route.primary, primary->server->name) != 0)
+        add_trouble(line, "the store says that %s is its primary", line->route.primary);
+}
+
+static void judge(struct line *line, const struct inventory *fleet)
+{
+    const struct shard_observation *seen = line->seen;
+    const struct server_observation *primary = seen->primary;
+    if (seen->writable_count == 0)
+        add_trouble(line, "no server accepts writes");
+    if (primary && primary->role == ROLE_CONFLICT)
+        add_trouble(line, "the primary %s replicates from %s:%lld", primary->server->name,
+                    primary->state.source_host, (long long)primary->state.source_port);
+    if (primary && strcmp(line->semi_sync, "on") != 0)
+        add_trouble(line, "semi-sync is %s: acknowledged writes are on one server only",
+                    line->semi_sync);
+    if (primary && !line->relay)
+        add_trouble(line, "no server of the other region replicates from the primary");
+    for (size_t i = 0; i < seen->shard->server_count; i++)
+        judge_server(line, &seen->servers[i], fleet->policy.max_lag_ms);
+    judge_route(line);
+}
+
+static void read_line(struct line *line, const struct fleet_scene *scene)
+{
+    const struct server_observation *primary = line->seen->primary;
+    struct err err = ERR_INIT;
+    if (scene->store) {
+        enum status status = route_load(scene->store, line->seen->shard->name,
+                                        clock_deadline(STORE_MS), &line->route, &err);
+        line->has_route = status == ST_OK;
+        if (status && status != ST_NOT_FOUND)
+            add_trouble(line, "%s", err.text);
+    }
+    line->state = line->seen->writable_count == 0  ? "no primary"
+                  : line->seen->writable_count > 1 ? "several primaries"
+                                                   : "serving";
+    if (line->has_route && (primary || line->route.state != SHARD_SERVING))
+        line->state = shard_state_name(line->route.state);
+    if (primary) {
+        size_t home = primary->server->region;
+        line->home = scene->fleet->regions[home];
+        line->relay = line->seen->relays[1 - home];
+        line->semi_sync = !primary->state.is_source_semi_sync ? "off"
+                          : primary->state.is_semi_sync_active && primary->state.ackers > 0
+                              ? "on"
+                              : "degraded";
+    }
+    judge(line, scene->fleet);
+}
+
+/* --- Showing it ------------------------------------------------------------------------------- */
+
+static json_t *lag_json(double lag_ms)
+{
+    return lag_ms < 0 ? json_null() : json_real(lag_ms);
+}
+
+static json_t *servers_json(const struct line *line, const struct inventory *fleet)
+{
+    json_t *servers = json_array();
+    for (size_t i = 0; i < line->seen->shard->server_count; i++) {
+        const struct server_observation *at = &line->seen->servers[i];
+        json_array_append_new(
+            servers,
+            json_pack("{s:s, s:s, s:s, s:s?, s:o, s:s?}", "server", at->server->name, "region",
+                      fleet->regions[at->server->region], "role", server_role_name(at->role),
+                      "source", at->source ? at->source->server->name : NULL, "lag_ms",
+                      lag_json(at->lag_ms), "error", at->status ? at->err.text : NULL));
+    }
+    return servers;
+}
+
+static json_t *line_json(const struct line *line, const struct inventory *fleet)
+{
+    const struct server_observation *primary = line->seen->primary;
+    json_t *troubles = json_array();
+    for (size_t i = 0; i < line->trouble_count; i++)
+        json_array_append_new(troubles, json_string(line->troubles[i]));
+    json_t *json = json_pack(
+        "{s:s, s:s, s:s?, s:s?, s:o, s:s?, s:I, s:s, s:I, s:o, s:o}", "name",
+        line->seen->shard->name, "deployment", line->seen->shard->deployment, "home", line->home,
+        "primary", primary ? primary->server->name : NULL, "lag_ms",
+        lag_json(line->relay ? line->relay->lag_ms : -1), "semi_sync", line->semi_sync, "ackers",
+        (json_int_t)(primary ? primary->state.ackers : 0), "state", line->state, "epoch",
+        (json_int_t)line->route.epoch, "problems", troubles, "servers", servers_json(line, fleet));
+    return json;
+}
+
+static void print_json(const struct line *lines, size_t count, const struct inventory *fleet)
+{
+    json_t *shards = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(shards, line_json(&lines[i], fleet));
+    json_t *json = json_pack("{s:o}", "shards", shards);
+    json_dumpf(json, stdout, JSON_INDENT(2));
+    puts("");
+    json_decref(json);
+}
+
+struct widths {
+    int name, home, primary;
+};
+
+static int widest(int width, const char *text)
+{
+    int length = text ? (int)strlen(text) : 0;
+    return length > width ? length : width;
+}
+
+static void print_line(const struct line *line, const struct widths *widths)
+{
+    const struct server_observation *primary = line->seen->primary;
+    AUTO_FREE char *lag = line->relay && line->relay->lag_ms >= 0
+                              ? mem_printf("%.1f ms", line->relay->lag_ms)
+                              : mem_strdup("-");
+    AUTO_FREE char *semi_sync = line->semi_sync && strcmp(line->semi_sync, "on") == 0
+                                    ? mem_printf("%lld acker%s", (long long)primary->state.ackers,
+                                                 primary->state.ackers == 1 ? "" : "s")
+                                    : mem_strdup(line->semi_sync ? line->semi_sync : "-");
+    printf("%c %-*s  %-*s  %-*s  %10s  %-9s  %s\n", line->trouble_count ? '!' : ' ', widths->name,
+           line->seen->shard->name, widths->home, line->home ? line->home : "-", widths->primary,
+           primary ? primary->server->name : "-", lag, semi_sync, line->state);
+    for (size_t i = 0; i < line->trouble_count; i++)
+        printf("!   %s\n", line->troubles[i]);
+}
+
+static void print_lines(const struct line *lines, size_t count)
+{
+    struct widths widths = {widest(0, "SHARD"), widest(0, "HOME"), widest(0, "PRIMARY")};
+    size_t bad = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct server_observation *primary = lines[i].seen->primary;
+        widths.name = widest(widths.name, lines[i].seen->shard->name);
+        widths.home = widest(widths.home, lines[i].home);
+        widths.primary = widest(widths.primary, primary ? primary->server->name : NULL);
+        bad += lines[i].trouble_count > 0;
+    }
+    printf("  %-*s  %-*s  %-*s  %10s  %-9s  %s\n", widths.name, "SHARD", widths.home, "HOME",
+           widths.primary, "PRIMARY", "LAG", "SEMI-SYNC", "STATE");
+    for (size_t i = 0; i < count; i++)
+        print_line(&lines[i], &widths);
+    if (bad)
+        printf("%zu of %zu shards need attention: holdfast readiness says what to do\n", bad,
+               count);
+}
+
+enum status fleet_status(const struct cli_args *args, struct err *err)
+{
+    AUTO(fleet_scene_release) struct fleet_scene scene = {0};
+    AUTO(fleet_observation_release) struct fleet_observation seen = {0};
+    enum status status = fleet_scene_open(&scene, args, true, err);
+    if (status)
+        return status;
+    fleet_observe(scene.fleet, scene.shards, scene.shard_count, clock_deadline(OBSERVE_MS), &seen);
+    fleet_observe_lag(scene.fleet, &seen, clock_deadline(LAG_MS));
+    struct line *lines = mem_zalloc((seen.count + 1) * sizeof(*lines));
+    for (size_t i = 0; i < seen.count; i++) {
+        lines[i].seen = &seen.shards[i];
+        read_line(&lines[i], &scene);
+    }
+    if (scene.store_err.status)
+        fprintf(stderr, "holdfast: the store cannot be read: %s\n", scene.store_err.text);
+    if (cli_flag(args, "--json"))
+        print_json(lines, seen.count, scene.fleet);
+    else
+        print_lines(lines, seen.count);
+    lines_free(lines, seen.count);
+    return ST_OK;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Readiness: may Holdfast, replication and the probe do what they must, and who may do too much? */
+#include "fleet/checkup.h"
+
+#include "base/buf.h"
+#include "base/scope.h"
+#include "fleet/schema.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct grant super_grant = {.scope = "*.*", .privilege = "SUPER"};
+static const struct grant mysql_grant = {.scope = "mysql.*", .privilege = "SELECT"};
+static const struct grant replicate_grant = {
+    .scope = "*.*", .privilege = "REPLICATION SLAVE", .alias = "REPLICATION REPLICA"};
+
+/* "'repl'@'10.%'" is an account of 'repl'. */
+static bool is_account_of(const char *account, const char *user)
+{
+    size_t length = strlen(user);
+    return user[0] && account[0] == '\'' && strncmp(account + 1, user, length) == 0 &&
+           strncmp(account + 1 + length, "'@", 2) == 0;
+}
+
+static void check_control(struct checkup *checkup, size_t index)
+{
+    const struct server_observation *server = &checkup->shard->servers[index];
+    const struct login *own = &checkup->looks[index].logins[ACCOUNT_CONTROL];
+    if (!own->was_tried || own->status)
+        return;
+    struct grant_lines lines = login_lines(own);
+    AUTO(buf_release) struct buf missing = {0};
+    if (grants_describe_missing(&lines, ACCOUNT_CONTROL, &missing)) {
+        checkup_add(checkup, CHECK_GRANTS_MISSING, server, "the account '%s' lacks %s",
+                    checkup->fleet->credentials.user, buf_text(&missing));
+        return;
+    }
+    if (server == checkup->old_primary && server->state.is_event_scheduler_on &&
+        checkup->looks[index].inspection.event_count > 0 && !grant_is_held(&lines, &super_grant))
+        checkup_add(checkup, CHECK_SCHEDULER_GRANT, server,
+                    "its event scheduler is on, with %zu enabled events, and '%s' lacks SUPER",
+                    checkup->looks[index].inspection.event_count, checkup->fleet->credentials.user);
+}
+
+/* Accounts replicate: the primary's are the shard's. Since 10.11 SUPER alone no longer passes
+ * read_only, but it may give itself the privilege. */
+static void check_privileged(struct checkup *checkup, size_t index)
+{
+    const struct server_look *look = &checkup->looks[index];
+    const struct sql_inspection *seen = &look->inspection;
+    struct grant_lines lines = login_lines(&look->logins[ACCOUNT_CONTROL]);
+    if (!grant_is_held(&lines, &mysql_grant)) {
+        checkup_add(checkup, CHECK_ACCOUNTS_HIDDEN, checkup->old_primary,
+                    "'%s' may not read the list of accounts", checkup->fleet->credentials.user);
+        return;
+    }
+    AUTO(buf_release) struct buf names = {0};
+    const char *last = "";
+    for (size_t i = 0; i < seen->right_count; i++) {
+        const struct sql_right *right = &seen->rights[i];
+        if (strcmp(right->privilege, "REPLICATION SLAVE") == 0 ||
+            strcmp(right->account, last) == 0 || is_account_of(right->account, "mariadb.sys") ||
+            is_account_of(right->account, checkup->fleet->credentials.user))
+            continue;
+        buf_printf(&names, "%s%s", names.length ? ", " : "", right->account);
+        last = right->account;
+    }
+    if (names.length)
+        checkup_add(checkup, CHECK_PRIVILEGED_ACCOUNTS, checkup->old_primary,
+                    "may write on a read-only server: %s", buf_text(&names));
+}
+
+/* Refused from here, but perhaps let in from the servers, where it is used. */
+static bool has_other_host(const struct sql_inspection *seen, const char *user)
+{
+    for (size_t i = 0; i < seen->right_count; i++) {
+        const char *account = seen->rights[i].account;
+        if (strcmp(seen->rights[i].privilege, "REPLICATION SLAVE") == 0 &&
+            is_account_of(account, user) && !strstr(account, "'@'%'"))
+            return true;
+    }
+    return false;
+}
+
+static void check_replication_account(struct checkup *checkup, size_t index)
+{
+    const struct server_observation *server = &checkup->shard->servers[index];
+    const struct login *login = &checkup->looks[index].logins[ACCOUNT_REPLICATION];
+    const char *user = checkup->fleet->replication.user;
+    if (!login->was_tried || !checkup_is_end(checkup, server))
+        return;
+    struct grant_lines lines = login_lines(login);
+    if (login->status == ST_DENIED && has_other_host(&checkup->looks[index].inspection, user))
+        checkup_add(checkup, CHECK_REPLICATION_UNSEEN, server,
+                    "'%s' may not log in from this machine", user);
+    else if (login->status)
+        checkup_add(checkup, CHECK_REPLICATION_LOGIN, server, "'%s' cannot log in: %s", user,
+                    login->err.text);
+    else if (!grant_is_held(&lines, &replicate_grant))
+        checkup_add(checkup, CHECK_REPLICATION_GRANT, server, "'%s' lacks REPLICATION SLAVE", user);
+}
+
+static void check_probe(struct checkup *checkup, size_t index)
+{
+    const struct server_observation *server = &checkup->shard->servers[index];
+    const struct login *login = &checkup->looks[index].logins[ACCOUNT_PROBE];
+    const char *user = checkup->fleet->probe.user;
+    if (!login->was_tried || !checkup_is_end(checkup, server))
+        return;
+    struct grant_lines lines = login_lines(login);
+    AUTO(buf_release) struct buf missing = {0};
+    if (login->status)
+        checkup_add(checkup, CHECK_PROBE_LOGIN, server, "'%s' cannot log in: %s", user,
+                    login->err.text);
+    else if (grants_write_past_read_only(&lines))
+        checkup_add(checkup, CHECK_PROBE_PRIVILEGED, server, "'%s' may write on a read-only server",
+                    user);
+    else if (grants_describe_missing(&lines, ACCOUNT_PROBE, &missing))
+        checkup_add(checkup, CHECK_PROBE_GRANTS, server, "'%s' lacks %s", user, buf_text(&missing));
+}
+
+static bool has_table(const struct sql_inspection *seen, const char *name)
+{
+    for (size_t i = 0; i < seen->table_count; i++)
+        if (strcmp(seen->tables[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void check_schema(struct checkup *checkup, size_t index)
+{
+    AUTO(buf_release) struct buf names = {0};
+    for (size_t i = 0; i < schema_table_count; i++)
+        if (!has_table(&checkup->looks[index].inspection, schema_tables[i].name))
+            buf_printf(&names, "%s" SCHEMA_NAME ".%s", names.length ? ", " : "",
+                       schema_tables[i].name);
+    if (names.length)
+        checkup_add(checkup, CHECK_SCHEMA_MISSING, checkup->old_primary, "it lacks %s",
+                    buf_text(&names));
+}
+
+void check_accounts(struct checkup *checkup)
+{
+    for (size_t i = 0; i < checkup->shard->shard->server_count; i++) {
+        check_control(checkup, i);
+        check_replication_account(checkup, i);
+        check_probe(checkup, i);
+        if (&checkup->shard->servers[i] != checkup->old_primary || !checkup->looks[i].is_inspected)
+            continue;
+        check_privileged(checkup, i);
+        check_schema(checkup, i);
+    }
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Readiness: are all servers there, each in its role, and is every acknowledged write on two of
+ * them, now and after the move? */
+#include "fleet/checkup.h"
+
+#include "base/buf.h"
+#include "base/scope.h"
+
+#include <string.h>
+
+/* --- Roles ------------------------------------------------------------------------------------ */
+
+enum { REGION_SERVERS = 3 };
+
+static void check_answers(struct checkup *checkup)
+{
+    for (size_t i = 0; i < checkup->shard->shard->server_count; i++) {
+        const struct server_observation *at = &checkup->shard->servers[i];
+        const struct login *own = &checkup->looks[i].logins[ACCOUNT_CONTROL];
+        bool was_let_in = own->was_tried && own->status == ST_OK;
+        if (at->status == ST_OK || (at->status == ST_DENIED && was_let_in))
+            continue; /* what a missing privilege hides is a finding of check_accounts() */
+        if (at->status == ST_DENIED)
+            checkup_add(checkup, CHECK_LOGIN_REFUSED, at, "it refuses the account '%s': %s",
+                        checkup->fleet->credentials.user, at->err.text);
+        else if (at->status == ST_INVALID || at->status == ST_SQL)
+            checkup_add(checkup, CHECK_UNSUPPORTED_SERVER, at, "%s", at->err.text);
+        else
+            checkup_add(checkup, CHECK_UNREACHABLE, at, "it does not answer: %s", at->err.text);
+    }
+}
+
+/* In the middle of a move, opening a server by hand could make two primaries. */
+static void check_closed(struct checkup *checkup)
+{
+    const struct route *route = checkup->route;
+    checkup_add(checkup, CHECK_NO_PRIMARY, NULL, "no server of it accepts writes");
+    if (route && route->state != SHARD_SERVING)
+        checkup_advise(checkup, "holdfast run resume %s; do not open a server by hand", route->run);
+}
+
+static void check_writable(struct checkup *checkup)
+{
+    const struct shard_observation *shard = checkup->shard;
+    if (shard->writable_count == 0)
+        check_closed(checkup);
+    for (size_t i = 0; i < shard->shard->server_count && shard->writable_count > 1; i++) {
+        const struct server_observation *at = checkup_answered(checkup, i);
+        if (at && !at->state.is_read_only)
+            checkup_add(checkup, CHECK_SEVERAL_PRIMARIES, at,
+                        "it accepts writes, and so does another of the shard%s",
+                        at->state.channels > 0 ? ", although it replicates" : "");
+    }
+    if (shard->primary && shard->primary->role == ROLE_CONFLICT)
+        checkup_add(checkup, CHECK_PRIMARY_REPLICATES, shard->primary,
+                    "it accepts writes although it replicates from %s:%lld",
+                    shard->primary->state.source_host,
+                    (long long)shard->primary->state.source_port);
+}
+
+/* Whom a server of the region should follow. */
+static const struct server_observation *right_source(const struct checkup *checkup,
+                                                     const struct server_observation *server)
+{
+    bool is_home = server->server->region == checkup->old_primary->server->region;
+    return is_home || server == checkup->new_primary ? checkup->old_primary : checkup->new_primary;
+}
+
+static void check_source(struct checkup *checkup, const struct server_observation *server)
+{
+    const struct sql_server_state *state = &server->state;
+    if (server->role == ROLE_FENCED) {
+        if (checkup->shard->writable_count == 0)
+            return; /* most likely the primary that is missing, which is said already */
+        checkup_add(checkup, CHECK_NOT_REPLICATING, server,
+                    "it is read-only and replicates from nobody");
+        return;
+    }
+    if (server == checkup->old_primary || state->channels == 0)
+        return;
+    if (!server->source) {
+        checkup_add(checkup, CHECK_STRANGER_SOURCE, server,
+                    "it replicates from %s:%lld, which is not a server of this shard",
+                    state->source_host, (long long)state->source_port);
+        return;
+    }
+    if (!checkup->old_primary || !checkup->new_primary)
+        return;
+    const struct server_observation *right = right_source(checkup, server);
+    if (server->source != right)
+        checkup_add(checkup, CHECK_WRONG_SOURCE, server, "it replicates from %s instead of %s",
+                    server->source->server->name, right->server->name);
+}
+
+static void check_relay(struct checkup *checkup)
+{
+    if (checkup->old_primary && !checkup->new_primary)
+        checkup_add(checkup, CHECK_NO_RELAY, NULL, "no server in %s replicates from the primary %s",
+                    checkup->fleet->regions[checkup->new_region],
+                    checkup->old_primary->server->name);
+}
+
+static void check_server_ids(struct checkup *checkup)
+{
+    size_t count = checkup->shard->shard->server_count;
+    for (size_t i = 0; i < count; i++) {
+        const struct server_observation *at = checkup_answered(checkup, i);
+        for (size_t j = 0; j < i && at; j++) {
+            const struct server_observation *other = checkup_answered(checkup, j);
+            if (!other || other->state.server_id != at->state.server_id)
+                continue;
+            checkup_add(checkup, CHECK_DUPLICATE_SERVER_ID, at,
+                        "it has server_id %lld, and so has %s", (long long)at->state.server_id,
+                        other->server->name);
+            break;
+        }
+    }
+}
+
+static void check_shape(struct checkup *checkup)
+{
+    size_t counts[INVENTORY_REGIONS] = {0};
+    for (size_t i = 0; i < checkup->shard->shard->server_count; i++)
+        counts[checkup->shard->shard->servers[i].region]++;
+    AUTO(buf_release) struct buf words = {0};
+    bool is_right = true;
+    for (size_t i = 0; i < checkup->fleet->region_count; i++) {
+        is_right = is_right && counts[i] == REGION_SERVERS;
+        buf_printf(&words, "%s%zu in %s", i ? ", " : "", counts[i], checkup->fleet->regions[i]);
+    }
+    if (!is_right)
+        checkup_add(checkup, CHECK_SHAPE, NULL, "its servers are: %s", buf_text(&words));
+}
+
+static void check_route(struct checkup *checkup)
+{
+    const struct route *route = checkup->route;
+    if (!route || !checkup->old_primary || route->state != SHARD_SERVING)
+        return;
+    if (strcmp(route->primary, checkup->old_primary->server->name) != 0)
+        checkup_add(checkup, CHECK_ROUTE_DIFFERS, checkup->old_primary,
+                    "it is the primary, but the store says %s", route->primary);
+}
+
+void check_roles(struct checkup *checkup)
+{
+    check_answers(checkup);
+    check_writable(checkup);
+    check_relay(checkup);
+    for (size_t i = 0; i < checkup->shard->shard->server_count; i++)
+        if (checkup_answered(checkup, i))
+            check_source(checkup, &checkup->shard->servers[i]);
+    check_server_ids(checkup);
+    check_shape(checkup);
+    check_route(checkup);
+}
+
+/* --- Semi-sync -------------------------------------------------------------------------------- */
+
+enum { DAY_MS = 24 * 3600 * 1000 };
+
+/* Replicas across regions do not count: their acknowledgement takes a WAN round trip. */
+static int64_t near_ackers(const struct checkup *checkup, const struct server_observation *source)
+{
+    int64_t count = source->state.ackers;
+    for (size_t i = 0; i < checkup->shard->shard->server_count; i++) {
+        const struct server_observation *at = checkup_answered(checkup, i);
+        if (at && at->source == source && at->server->region != source->server->region &&
+            at->state.is_replica_semi_sync && at->state.is_io_running)
+            count--;
+    }
+    return count;
+}
+
+static void check_old_primary(struct checkup *checkup)
+{
+    const struct server_observation *primary = checkup->old_primary;
+    const struct sql_server_state *state = &primary->state;
+    if (!state->is_source_semi_sync)
+        checkup_add(checkup, CHECK_SEMI_SYNC_OFF, primary,
+                    "semi-sync is off: writes are acknowledged with no copy of them");
+    else if (near_ackers(checkup, primary) < 1)
+        checkup_add(checkup, CHECK_NO_ACKER, primary,
+                    "no replica of its own region acknowledges its writes");
+    else if (!state->is_semi_sync_active)
+        checkup_add(checkup, CHECK_SEMI_SYNC_DEGRADED, primary,
+                    "semi-sync is on, but has fallen back to asynchronous");
+}
+
+static void check_new_primary(struct checkup *checkup)
+{
+    const struct server_observation *relay = checkup->new_primary;
+    if (near_ackers(checkup, relay) < 1)
+        checkup_add(checkup, CHECK_NO_ACKER_NEW_SIDE, relay,
+                    "no replica of its own region would acknowledge its writes");
+    if (relay->state.is_replica_semi_sync)
+        checkup_add(checkup, CHECK_RELAY_ACKNOWLEDGES, relay,
+                    "it acknowledges the primary's writes across regions");
+}
+
+/* Settings of a primary, now or soon. */
+static void check_waiting(struct checkup *checkup, const struct server_observation *end)
+{
+    const struct sql_server_state *state = &end->state;
+    if (state->semi_sync_timeout_ms < DAY_MS)
+        checkup_add(checkup, CHECK_SEMI_SYNC_TIMEOUT, end,
+                    "semi-sync gives up after %lld ms (rpl_semi_sync_master_timeout)",
+                    (long long)state->semi_sync_timeout_ms);
+    if (!state->waits_after_sync)
+        checkup_add(checkup, CHECK_SEMI_SYNC_WAIT_POINT, end,
+                    "rpl_semi_sync_master_wait_point is AFTER_COMMIT");
+    if (!state->waits_without_ackers)
+        checkup_add(checkup, CHECK_SEMI_SYNC_NO_SLAVE, end,
+                    "rpl_semi_sync_master_wait_no_slave is off");
+}
+
+static void check_flags(struct checkup *checkup, const struct server_observation *server)
+{
+    const struct sql_server_state *state = &server->state;
+    if (server != checkup->old_primary && state->is_source_semi_sync)
+        checkup_add(checkup, CHECK_SEMI_SYNC_FLAG, server,
+                    "rpl_semi_sync_master_enabled is on although it is not the primary");
+    if (server->role == ROLE_REPLICA && server->source && !state->is_replica_semi_sync)
+        checkup_add(checkup, CHECK_REPLICA_NOT_SEMI_SYNC, server,
+                    "rpl_semi_sync_slave_enabled is off: it does not acknowledge");
+}
+
+void check_semi_sync(struct checkup *checkup)
+{
+    if (checkup->old_primary) {
+        check_old_primary(checkup);
+        check_waiting(checkup, checkup->old_primary);
+    }
+    if (checkup->new_primary) {
+        check_new_primary(checkup);
+        check_waiting(checkup, checkup->new_primary);
+    }
+    for (size_t i = 0; i < checkup->shard->shard->server_count; i++)
+        if (checkup_answered(checkup, i))
+            check_flags(checkup, &checkup->shard->servers[i]);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside fleet/ only: the table of readiness checks, and what a check gets to see. The checks
+ * (check_*.c) are pure: everything that they may use was asked before (look.c), so that tests give
+ * them states by hand.
+ */
+#ifndef HOLDFAST_FLEET_CHECKUP_H
+#define HOLDFAST_FLEET_CHECKUP_H
+
+#include "fleet/grants.h"
+#include "fleet/observation.h"
+#include "fleet/readiness.h"
+#include "fleet/route.h"
+
+/* clang-format off */
+/* X(name, "id", severity, "what it means", "what to do") */
+#define CHECK_TABLE(X) \
+    X(STORE_UNAVAILABLE, "store-unavailable", NO_GO, "the coordination store cannot be used", "check 'store' in the fleet file, and the rights and space of that folder") \
+    X(RUN_IN_PROGRESS, "run-in-progress", NO_GO, "another run is moving shards", "wait for it, or abort it") \
+    X(UNFINISHED_RUN, "unfinished-run", NO_GO, "a run was left behind by a process that is gone", "resume it, or abort it") \
+    X(UNREACHABLE, "unreachable", NO_GO, "a server does not answer", "start it, or look at the network; take it out of the fleet file if it is gone for good") \
+    X(LOGIN_REFUSED, "login-refused", NO_GO, "a server refuses Holdfast's account", "check the password file, and create the account: holdfast fleet grants") \
+    X(UNSUPPORTED_SERVER, "unsupported-server", NO_GO, "a server that Holdfast cannot move, or that answers oddly", "Holdfast moves MariaDB 10.6 and later") \
+    X(NO_PRIMARY, "no-primary", NO_GO, "no server of the shard accepts writes", "find out why before anything else; to open a server: SET GLOBAL read_only=0") \
+    X(SEVERAL_PRIMARIES, "several-primaries", NO_GO, "more than one server of the shard accepts writes", "make all but the right one read-only at once: SET GLOBAL read_only=1; then look for writes that only the others have") \
+    X(PRIMARY_REPLICATES, "primary-replicates", NO_GO, "the writable server is itself a replica", "STOP SLAVE and RESET SLAVE ALL there, if it is meant to be the primary; else SET GLOBAL read_only=1") \
+    X(NO_RELAY, "no-relay", NO_GO, "no server of the other region replicates from the primary", "point one of them at the primary; it becomes the new primary") \
+    X(STRANGER_SOURCE, "stranger-source", NO_GO, "a server replicates from one that is not in the fleet file", "add that server to the fleet file, or point the replica at the shard's primary") \
+    X(WRONG_SOURCE, "wrong-source", WARNING, "a replica follows another server than it should", "point it at the primary in the home region, at the relay in the other") \
+    X(NOT_REPLICATING, "not-replicating", NO_GO, "a server is read-only and replicates from nobody", "point it at its source with CHANGE MASTER and START SLAVE, or take it out of the fleet file") \
+    X(ALREADY_THERE, "already-there", INFO, "the shard's primary is in the target region already", "nothing: it will not be moved, and is not checked further") \
+    X(SHAPE, "shape", WARNING, "a shard has another shape than three servers in each region", "with fewer than three, the loss of one server leaves writes without an acknowledging replica") \
+    X(DUPLICATE_SERVER_ID, "duplicate-server-id", NO_GO, "two servers have the same server_id", "give each server its own server_id and restart its replication") \
+    X(ROUTE_DIFFERS, "route-differs", WARNING, "the store says another primary than the servers show", "if the servers are right, nothing: the next move adopts it") \
+    X(REPLICATION_BROKEN, "replication-broken", NO_GO, "a replica does not receive or does not apply", "mend it, then START SLAVE there") \
+    X(NO_GTID, "no-gtid", NO_GO, "a replica does not use GTID", "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE") \
+    X(SEVERAL_SOURCES, "several-sources", NO_GO, "a server replicates from several sources", "a shard's server has one source: RESET SLAVE 'name' ALL for the others") \
+    X(DELAYED_RELAY, "delayed-relay", NO_GO, "the relay is delayed on purpose", "STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=0; START SLAVE") \
+    X(DOMAIN_DIFFERS, "domain-differs", NO_GO, "the servers of a shard have different GTID domains", "SET GLOBAL gtid_domain_id to the primary's, there and in its configuration") \
+    X(UNKNOWN_DOMAIN, "unknown-domain", NO_GO, "the relay does not know a GTID domain of the primary; waiting for its position would never end", "write a row in that domain on the primary, or remove the domain there: FLUSH BINARY LOGS DELETE_DOMAIN_ID") \
+    X(ERRANT_TRANSACTIONS, "errant-transactions", NO_GO, "a replica has transactions that the primary never had", "find out what they changed (mariadb-binlog), then rebuild the replica") \
+    X(LAG, "lag", NO_GO, "the relay is further behind than policy.max_lag", "wait until it has caught up, or raise policy.max_lag") \
+    X(REPLICA_LAG, "replica-lag", WARNING, "a replica is further behind than policy.max_lag", "wait until it has caught up") \
+    X(APPLY_BACKLOG, "apply-backlog", WARNING, "a replica has received much that it has not applied", "wait, or give it more slave_parallel_threads") \
+    X(REPLICATION_FILTER, "replication-filter", NO_GO, "a replica leaves out part of what it receives", "remove the filter, and rebuild the replica if it already left something out") \
+    X(BINLOG_FILTER, "binlog-filter", NO_GO, "a server leaves part of its writes out of the binlog", "remove binlog_do_db and binlog_ignore_db") \
+    X(BINLOG_OFF, "binlog-off", NO_GO, "an end of the move has no binlog, or not with what it replicates", "set log_bin and log_slave_updates, and restart it") \
+    X(REPLICA_WITHOUT_BINLOG, "replica-without-binlog", WARNING, "a replica could never become primary, for lack of a binlog", "set log_bin and log_slave_updates, and restart it") \
+    X(GTID_STRICT_OFF, "gtid-strict-off", INFO, "gtid_strict_mode is off: a replica would not notice that it diverged", "SET GLOBAL gtid_strict_mode=1 on all servers, and in their configuration") \
+    X(GTID_STRICT_DIFFERS, "gtid-strict-differs", WARNING, "gtid_strict_mode is on at some servers only", "set it alike on all servers") \
+    X(BINLOG_FORMAT, "binlog-format", WARNING, "the binlog holds statements", "SET GLOBAL binlog_format=ROW, and in the configuration") \
+    X(BINLOG_RETENTION, "binlog-retention", WARNING, "binlogs are kept for less than a day: a server that returns late cannot catch up", "raise binlog_expire_logs_seconds") \
+    X(SEMI_SYNC_OFF, "semi-sync-off", NO_GO, "the primary waits for no acknowledgement", "SET GLOBAL rpl_semi_sync_master_enabled=1") \
+    X(SEMI_SYNC_DEGRADED, "semi-sync-degraded", NO_GO, "the primary fell back to asynchronous replication", "bring an acknowledging replica back; the primary returns by itself") \
+    X(NO_ACKER, "no-acker", NO_GO, "no replica in the primary's region acknowledges its writes", "on its replicas: SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
+    X(NO_ACKER_NEW_SIDE, "no-acker-new-side", NO_GO, "no replica behind the relay would acknowledge its writes", "on its replicas: SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
+    X(SEMI_SYNC_TIMEOUT, "semi-sync-timeout", NO_GO, "semi-sync gives up within a day", "SET GLOBAL rpl_semi_sync_master_timeout=18446744073709551615, and in the configuration") \
+    X(SEMI_SYNC_WAIT_POINT, "semi-sync-wait-point", NO_GO, "semi-sync waits after the commit: others see what may yet be lost", "SET GLOBAL rpl_semi_sync_master_wait_point=AFTER_SYNC, and in the configuration") \
+    X(SEMI_SYNC_NO_SLAVE, "semi-sync-no-slave", NO_GO, "semi-sync stops waiting when no replica is connected", "SET GLOBAL rpl_semi_sync_master_wait_no_slave=1, and in the configuration") \
+    X(REPLICA_NOT_SEMI_SYNC, "replica-not-semi-sync", WARNING, "a replica does not acknowledge", "SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
+    X(RELAY_ACKNOWLEDGES, "relay-acknowledges", WARNING, "the relay acknowledges writes across regions", "SET GLOBAL rpl_semi_sync_slave_enabled=0; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
+    X(SEMI_SYNC_FLAG, "semi-sync-flag", WARNING, "a replica has the semi-sync flag of a primary: it stops applying when its own replicas vanish", "SET GLOBAL rpl_semi_sync_master_enabled=0") \
+    X(DURABILITY, "durability", WARNING, "a server does not flush every commit: a crash loses the last ones", "SET GLOBAL sync_binlog=1, innodb_flush_log_at_trx_commit=1, and in the configuration") \
+    X(ISOLATION, "isolation", WARNING, "the default isolation is not READ-COMMITTED", "transaction_isolation=READ-COMMITTED locks less") \
+    X(CONFIG_READ_ONLY, "config-read-only", NO_GO, "a server was started with read_only=0: it would be writable after a restart", "write read_only=1 into its configuration; Holdfast opens the primary") \
+    X(DEFAULT_READ_ONLY, "default-read-only", WARNING, "the primary's configuration does not say read_only: it would be writable after a restart, also as a replica", "write read_only=1 into its configuration; Holdfast opens the primary") \
+    X(VERSION_OLDER, "version-older", NO_GO, "the new primary's version is older than the old one's", "upgrade the new side first") \
+    X(VERSION_DIFFERS, "version-differs", WARNING, "the servers have different versions", "finish the upgrade") \
+    X(SETTINGS_DIFFER, "settings-differ", WARNING, "a setting that clients notice differs between the two primaries", "set it alike on both, and in their configurations") \
+    X(CLOCK_DIFFERS, "clock-differs", WARNING, "the clock of a server is off", "start time synchronisation there") \
+    X(LONG_STATEMENT, "long-statement", NO_GO, "a writing statement has been running for long: a freeze would wait for it", "wait for it, or end it: KILL QUERY") \
+    X(OPEN_TRANSACTION, "open-transaction", WARNING, "a transaction with changes is open and idle: its COMMIT will be refused after the freeze", "wait for it, or find out why it is left open") \
+    X(TABLE_LOCK, "table-lock", NO_GO, "sessions wait for a table lock", "find the session that holds it, and end it") \
+    X(FREEZE_LOCK, "freeze-lock", NO_GO, "a backup or LOCK TABLES holds what a freeze needs", "wait for the backup, or end the session that locks tables") \
+    X(PREPARED_XA, "prepared-xa", NO_GO, "there are prepared XA transactions: their locks would block replication on the demoted server", "XA RECOVER lists them; commit or roll them back") \
+    X(RUNNING_DDL, "running-ddl", NO_GO, "DDL is running", "wait for it") \
+    X(EVENTS_ON_REPLICA, "events-on-replica", WARNING, "events are enabled on a replica", "ALTER EVENT ... DISABLE ON SLAVE there, with sql_log_bin=0") \
+    X(GRANTS_MISSING, "grants-missing", NO_GO, "Holdfast's account lacks privileges", "holdfast fleet grants prints them all") \
+    X(SCHEDULER_GRANT, "scheduler-grant", WARNING, "the event scheduler is on, and Holdfast lacks SUPER to move it", "GRANT SUPER to Holdfast's account, or switch the scheduler yourself after the move") \
+    X(ACCOUNTS_HIDDEN, "accounts-hidden", INFO, "Holdfast may not see which accounts can write on a read-only server", "GRANT SELECT ON mysql.* to Holdfast's account") \
+    X(PRIVILEGED_ACCOUNTS, "privileged-accounts", WARNING, "accounts besides Holdfast's may write on a read-only server", "let applications and scripts use accounts without SUPER and READ_ONLY ADMIN") \
+    X(REPLICATION_LOGIN, "replication-login", NO_GO, "the replication account is refused: the old primary could not follow the new one", "check 'replication' in the fleet file, and the account: holdfast fleet grants") \
+    X(REPLICATION_UNSEEN, "replication-unseen", WARNING, "the replication account may not log in from here, so that its password cannot be checked", "make sure that the servers themselves can use it") \
+    X(REPLICATION_GRANT, "replication-grant", NO_GO, "the replication account lacks REPLICATION SLAVE", "GRANT REPLICATION SLAVE ON *.* to it") \
+    X(NO_PROBE, "no-probe", INFO, "no probe account: the outage of a move is not measured", "add 'probe' to the fleet file; holdfast fleet grants prints the account") \
+    X(PROBE_LOGIN, "probe-login", WARNING, "the probe account is refused: the outage of a move is not measured", "check 'probe' in the fleet file, and the account: holdfast fleet grants") \
+    X(PROBE_GRANTS, "probe-grants", WARNING, "the probe account lacks privileges: the outage of a move is not measured", "holdfast fleet grants prints them all") \
+    X(PROBE_PRIVILEGED, "probe-privileged", WARNING, "the probe account may write on a read-only server: it would not see the outage", "give it no more than: holdfast fleet grants") \
+    X(SCHEMA_MISSING, "schema-missing", INFO, "tables of the schema holdfast are missing", "nothing: the first move creates them; or create them with holdfast fleet grants")
+/* clang-format on */
+
+enum check_id {
+#define X(name, id, severity, title, advice) CHECK_##name,
+    CHECK_TABLE(X)
+#undef X
+        CHECKS
+};
+
+/* One account's log-in at one server. */
+struct login {
+    bool was_tried;
+    enum status status;
+    struct err err;
+    struct sql_result raw;
+    const char **lines; /* what SHOW GRANTS printed, when it was let in */
+    size_t line_count;
+};
+
+/* What was asked of a server beyond its observation. */
+struct server_look {
+    struct login logins[ACCOUNT_KINDS];
+    bool is_inspected;
+    struct sql_inspection inspection;
+    bool is_freeze_held_up; /* somebody holds what a freeze needs */
+};
+
+struct checkup {
+    const struct inventory *fleet;
+    struct readiness *ret;
+    const struct shard_observation *shard;                      /* NULL: the fleet as a whole */
+    const struct server_look *looks;                            /* as shard->servers */
+    const struct server_observation *old_primary, *new_primary; /* NULL: there is none */
+    size_t new_region;
+    const struct route *route; /* NULL: Holdfast never moved it, or there is no store */
+};
+
+/* A finding about 'server' (NULL: the shard). The advice is the table's, unless... */
+void checkup_add(struct checkup *checkup, enum check_id check,
+                 const struct server_observation *server, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* ... this gives the last finding a better one. */
+void checkup_advise(struct checkup *checkup, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+typedef void check_fn(struct checkup *checkup);
+check_fn check_roles, check_replication, check_positions, check_semi_sync, check_settings,
+    check_activity, check_accounts;
+
+/* All checks of one shard; 'to_region' as in the request. */
+void checkup_run(struct checkup *checkup, int to_region);
+
+/* Iteration: i-th server of the shard that answered, else NULL. */
+static inline const struct server_observation *checkup_answered(const struct checkup *checkup,
+                                                                size_t index)
+{
+    const struct server_observation *server = &checkup->shard->servers[index];
+    return server->status == ST_OK ? server : NULL;
+}
+
+static inline bool checkup_is_end(const struct checkup *checkup,
+                                  const struct server_observation *server)
+{
+    return server == checkup->old_primary || server == checkup->new_primary;
+}
+
+static inline struct grant_lines login_lines(const struct login *login)
+{
+    return (struct grant_lines){login->lines, login->line_count};
+}
+
+/* ---- look.c: asks what the checks need; the looks are in the order of the shards' servers ---- */
+struct fleet_look {
+    struct server_look **shards; /* as in the observation */
+    size_t *server_counts, count;
+};
+
+void fleet_look(const struct inventory *fleet, struct fleet_observation *observation, bool try_lock,
+                nsec deadline, struct fleet_look *ret);
+void fleet_look_release(struct fleet_look *look);
+
+#endif

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Asking the servers, and what follows from their answers; see observation.h. What is wrong with
+ * it all is readiness's business. */
+#include "fleet/observation.h"
+
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "fleet/internal.h"
+#include "sql/conn.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+/* A replica is asked to answer this much before the deadline, so that "not yet" is an answer. */
+enum { LAG_MARGIN_MS = 50 };
+
+static const char *const role_names[] = {
+#define X(id, text) text,
+    SERVER_ROLE_TABLE(X)
+#undef X
+};
+
+const char *server_role_name(enum server_role role)
+{
+    INVARIANT((unsigned)role < SERVER_ROLES);
+    return role_names[role];
+}
+
+/* --- What follows from the states ------------------------------------------------------------- */
+
+static bool has_answered(const struct server_observation *server)
+{
+    return server->status == ST_OK;
+}
+
+/* By its address as in the fleet file, else (another name of the same host) by its server id. */
+static const struct server_observation *find_source(const struct shard_observation *shard,
+                                                    const struct sql_server_state *state)
+{
+    for (size_t i = 0; i < shard->shard->server_count; i++) {
+        const struct inventory_server *at = &shard->shard->servers[i];
+        if (at->port == state->source_port && strcasecmp(at->host, state->source_host) == 0)
+            return &shard->servers[i];
+    }
+    const struct server_observation *found = NULL;
+    for (size_t i = 0; i < shard->shard->server_count && state->source_id > 0; i++) {
+        const struct server_observation *at = &shard->servers[i];
+        if (!has_answered(at) || at->state.server_id != state->source_id)
+            continue;
+        if (found)
+            return NULL;
+        found = at;
+    }
+    return found;
+}
+
+static enum server_role derive_role(const struct server_observation *server)
+{
+    const struct sql_server_state *state = &server->state;
+    if (!has_answered(server))
+        return ROLE_UNKNOWN;
+    if (state->channels == 0)
+        return state->is_read_only ? ROLE_FENCED : ROLE_PRIMARY;
+    if (!state->is_read_only)
+        return ROLE_CONFLICT;
+    bool crosses = server->source && server->source->server->region != server->server->region;
+    return crosses ? ROLE_RELAY : ROLE_REPLICA;
+}
+
+static size_t count_followers(const struct shard_observation *shard,
+                              const struct server_observation *source)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < shard->shard->server_count; i++)
+        count += has_answered(&shard->servers[i]) && shard->servers[i].source == source;
+    return count;
+}
+
+/* Where several replicate across, the relay is the one that most follow. */
+static const struct server_observation *find_relay(const struct shard_observation *shard,
+                                                   size_t region)
+{
+    const struct server_observation *best = NULL;
+    size_t best_followers = 0;
+    for (size_t i = 0; i < shard->shard->server_count; i++) {
+        const struct server_observation *at = &shard->servers[i];
+        if (at->role != ROLE_RELAY || at->server->region != region || at->source != shard->primary)
+            continue;
+        size_t followers = count_followers(shard, at);
+        if (best && followers <= best_followers)
+            continue;
+        best = at;
+        best_followers = followers;
+    }
+    return best;
+}
+
+void shard_observation__derive(struct shard_observation *shard)
+{
+    shard->primary = NULL;
+    shard->writable_count = 0;
+    for (size_t i = 0; i < shard->shard->server_count; i++) {
+        struct server_observation *at = &shard->servers[i];
+        bool replicates = has_answered(at) && at->state.channels > 0;
+        at->source = replicates ? find_source(shard, &at->state) : NULL;
+        at->role = derive_role(at);
+        if (!has_answered(at) || at->state.is_read_only)
+            continue;
+        shard->writable_count++;
+        shard->primary = at;
+    }
+    if (shard->writable_count != 1)
+        shard->primary = NULL;
+    for (size_t region = 0; region < INVENTORY_REGIONS; region++)
+        shard->relays[region] = shard->primary ? find_relay(shard, region) : NULL;
+}
+
+/* --- Asking ----------------------------------------------------------------------------------- */
+
+static struct sql_conn *new_conn(const struct inventory *fleet,
+                                 const struct inventory_server *server)
+{
+    struct sql_endpoint endpoint = {
+        .host = server->host,
+        .port = server->port,
+        .user = fleet->credentials.user,
+        .password = &fleet->credentials.password,
+    };
+    return sql_conn_new(&endpoint);
+}
+
+static void read_answer(struct server_observation *server, struct sql_call *call)
+{
+    server->status = call->status;
+    server->err = call->err;
+    server->answer_ms = clock_ms(call->finished - call->started);
+    if (sql_conn_is_open(server->conn)) {
+        const char *version = sql_conn_server_version(server->conn);
+        enum status status = sql_flavour_find(version, &server->flavour, &server->err);
+        if (status) {
+            server->status = status;
+            err_wrap(&server->err, "%s", server->server->name);
+        }
+    }
+    if (server->status)
+        return;
+    server->status = server->flavour->read_observation(&call->result, &server->state, &server->err);
+    /* The answer was made between the two; most of that time is usually connecting. */
+    nsec middle = call->finished - (call->finished - call->started) / 4;
+    server->clock_ahead_s = server->state.clock_s - clock_ms(middle) / 1000;
+}
+
+static size_t prepare(const struct inventory *fleet, const struct inventory_shard *const *shards,
+                      struct fleet_observation *ret)
+{
+    size_t servers = 0;
+    ret->shards = mem_zalloc((ret->count + 1) * sizeof(*ret->shards));
+    for (size_t i = 0; i < ret->count; i++) {
+        struct shard_observation *shard = &ret->shards[i];
+        shard->shard = shards ? shards[i] : &fleet->shards[i];
+        shard->servers = mem_zalloc(shard->shard->server_count * sizeof(*shard->servers));
+        for (size_t j = 0; j < shard->shard->server_count; j++) {
+            shard->servers[j].server = &shard->shard->servers[j];
+            shard->servers[j].lag_ms = -1;
+            shard->servers[j].conn = new_conn(fleet, shard->servers[j].server);
+        }
+        servers += shard->shard->server_count;
+    }
+    return servers;
+}
+
+/* All are asked as a MariaDB, before it is known what they are: a round trip less, and what is
+ * something else still says so in its handshake. */
+void fleet_observe(const struct inventory *fleet, const struct inventory_shard *const *shards,
+                   size_t count, nsec deadline, struct fleet_observation *ret)
+{
+    *ret = (struct fleet_observation){.count = shards ? count : fleet->shard_count};
+    size_t servers = prepare(fleet, shards, ret);
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO_FREE struct sql_call *calls = mem_zalloc((servers + 1) * sizeof(*calls));
+    sql_mariadb.observe(&sql);
+    size_t next = 0;
+    for (size_t i = 0; i < ret->count; i++)
+        for (size_t j = 0; j < ret->shards[i].shard->server_count; j++)
+            calls[next++] =
+                (struct sql_call){.conn = ret->shards[i].servers[j].conn, .sql = buf_text(&sql)};
+    sql_run(calls, servers, deadline);
+    next = 0;
+    for (size_t i = 0; i < ret->count; i++) {
+        for (size_t j = 0; j < ret->shards[i].shard->server_count; j++) {
+            read_answer(&ret->shards[i].servers[j], &calls[next]);
+            sql_call_release(&calls[next++]);
+        }
+        shard_observation__derive(&ret->shards[i]);
+    }
+}
+
+/* --- Lag -------------------------------------------------------------------------------------- */
+
+static void read_positions(struct fleet_observation *observation, nsec deadline)
+{
+    AUTO_FREE struct buf *packets = mem_zalloc((observation->count + 1) * sizeof(*packets));
+    AUTO_FREE struct sql_call *calls = mem_zalloc((observation->count + 1) * sizeof(*calls));
+    AUTO_FREE struct shard_observation **of =
+        mem_zalloc((observation->count + 1) * sizeof(struct shard_observation *));
+    size_t count = 0;
+    for (size_t i = 0; i < observation->count; i++) {
+        const struct server_observation *primary = observation->shards[i].primary;
+        if (!primary || !sql_conn_is_open(primary->conn))
+            continue;
+        of[count] = &observation->shards[i];
+        primary->flavour->read_position(&packets[count]);
+        calls[count] = (struct sql_call){.conn = primary->conn, .sql = buf_text(&packets[count])};
+        count++;
+    }
+    sql_run(calls, count, deadline);
+    for (size_t i = 0; i < count; i++) {
+        free(of[i]->later_position);
+        of[i]->later_position = mem_strdup(sql_value(&calls[i].result, 0, 0, 0));
+        sql_call_release(&calls[i]);
+        buf_release(&packets[i]);
+    }
+}
+
+static bool can_wait(const struct shard_observation *shard, const struct server_observation *server)
+{
+    return shard->later_position && server != shard->primary && server->status == ST_OK &&
+           server->state.channels > 0 && sql_conn_is_open(server->conn);
+}
+
+/* One for each replica that can wait: at most 'count' servers. */
+static size_t wait_everywhere(struct fleet_observation *observation, nsec deadline,
+                              struct server_observation **waiting, struct sql_call *calls)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < observation->count; i++) {
+        const struct shard_observation *shard = &observation->shards[i];
+        for (size_t j = 0; j < shard->shard->server_count; j++) {
+            struct server_observation *server = &shard->servers[j];
+            if (!can_wait(shard, server))
+                continue;
+            AUTO(buf_release) struct buf sql = {0};
+            int wait_ms = clock_ms_left(deadline) - LAG_MARGIN_MS;
+            server->flavour->wait_for(&sql, shard->later_position, wait_ms > 0 ? wait_ms : 0);
+            waiting[count] = server;
+            calls[count++] = (struct sql_call){.conn = server->conn, .sql = buf_take(&sql)};
+        }
+    }
+    sql_run(calls, count, deadline);
+    return count;
+}
+
+void fleet_observe_lag(const struct inventory *fleet UNUSED, struct fleet_observation *observation,
+                       nsec deadline)
+{
+    size_t servers = 0;
+    for (size_t i = 0; i < observation->count; i++)
+        servers += observation->shards[i].shard->server_count;
+    nsec now = clock_now();
+    read_positions(observation, now + (deadline - now) / 2);
+    AUTO_FREE struct server_observation **waiting = mem_zalloc((servers + 1) * sizeof(*waiting));
+    AUTO_FREE struct sql_call *calls = mem_zalloc((servers + 1) * sizeof(*calls));
+    size_t count = wait_everywhere(observation, deadline, waiting, calls);
+    for (size_t i = 0; i < count; i++) {
+        bool arrived =
+            calls[i].status == ST_OK && sql_number(sql_value(&calls[i].result, 0, 0, 0), -1) == 0;
+        waiting[i]->lag_ms = arrived ? clock_ms(calls[i].finished - calls[i].started) : -1;
+        free((char *)calls[i].sql);
+        sql_call_release(&calls[i]);
+    }
+}
+
+void fleet_observation_release(struct fleet_observation *observation)
+{
+    for (size_t i = 0; i < observation->count; i++) {
+        struct shard_observation *shard = &observation->shards[i];
+        for (size_t j = 0; j < shard->shard->server_count; j++) {
+            sql_server_state_release(&shard->servers[j].state);
+            sql_conn_free(shard->servers[j].conn);
+        }
+        free(shard->servers);
+        free(shard->later_position);
+    }
+    free(observation->shards);
+    *observation = (struct fleet_observation){0};
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Readiness as a whole: asks everything once, runs the table of checks shard by shard, adds what
+ * the store says, and sorts what was found; see readiness.h. */
+#include "fleet/readiness.h"
+
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "fleet/checkup.h"
+#include "store/store.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OBSERVE_MS = 1000, STORE_MS = 2000 };
+
+static const struct {
+    const char *id;
+    enum severity severity;
+    const char *title, *advice;
+} table[] = {
+#define X(name, id, severity, title, advice) {id, SEVERITY_##severity, title, advice},
+    CHECK_TABLE(X)
+#undef X
+};
+
+static const char *const ids[] = {
+#define X(name, id, severity, title, advice) id,
+    CHECK_TABLE(X)
+#undef X
+        NULL,
+};
+
+const char *severity_name(enum severity severity)
+{
+    static const char *const names[] = {"info", "warning", "no-go"};
+    INVARIANT((unsigned)severity < ARRAY_SIZE(names));
+    return names[severity];
+}
+
+const char *const *readiness_check_ids(void)
+{
+    return ids;
+}
+
+static int find_check(const char *id)
+{
+    for (int i = 0; i < CHECKS; i++)
+        if (strcmp(table[i].id, id) == 0)
+            return i;
+    return -1;
+}
+
+bool readiness_has_check(const char *id)
+{
+    return find_check(id) >= 0;
+}
+
+const char *readiness_check_title(const char *id)
+{
+    int check = find_check(id);
+    INVARIANT(check >= 0);
+    return table[check].title;
+}
+
+/* --- Findings --------------------------------------------------------------------------------- */
+
+static bool is_accepted(const struct inventory_policy *policy, const char *id)
+{
+    for (size_t i = 0; i < policy->accept_count; i++)
+        if (strcmp(policy->accept[i], id) == 0)
+            return true;
+    return false;
+}
+
+void checkup_add(struct checkup *checkup, enum check_id check,
+                 const struct server_observation *server, const char *format, ...)
+{
+    struct finding finding = {
+        .check = table[check].id,
+        .severity = table[check].severity,
+        .shard = checkup->shard ? checkup->shard->shard->name : NULL,
+        .server = server ? server->server->name : NULL,
+        .advice = mem_strdup(table[check].advice),
+    };
+    if (finding.severity == SEVERITY_NO_GO &&
+        is_accepted(&checkup->fleet->policy, table[check].id)) {
+        finding.severity = SEVERITY_WARNING;
+        finding.is_accepted = true;
+    }
+    struct buf problem = {0};
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(&problem, format, args);
+    va_end(args);
+    finding.problem = buf_take(&problem);
+    struct readiness *ret = checkup->ret;
+    VEC_PUSH(ret->findings, ret->count, ret->capacity, finding);
+    ret->no_go_count += finding.severity == SEVERITY_NO_GO;
+}
+
+void checkup_advise(struct checkup *checkup, const char *format, ...)
+{
+    INVARIANT(checkup->ret->count > 0);
+    struct finding *last = &checkup->ret->findings[checkup->ret->count - 1];
+    struct buf advice = {0};
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(&advice, format, args);
+    va_end(args);
+    free(last->advice);
+    last->advice = buf_take(&advice);
+}
+
+/* The worst first; within that in the order of the fleet file. */
+static void sort_findings(struct readiness *readiness)
+{
+    struct finding *sorted = mem_zalloc((readiness->count + 1) * sizeof(*sorted));
+    size_t next = 0;
+    for (int severity = SEVERITY_NO_GO; severity >= SEVERITY_INFO; severity--)
+        for (size_t i = 0; i < readiness->count; i++)
+            if ((int)readiness->findings[i].severity == severity)
+                sorted[next++] = readiness->findings[i];
+    free(readiness->findings);
+    readiness->findings = sorted;
+    readiness->capacity = readiness->count;
+}
+
+/* --- One shard -------------------------------------------------------------------------------- */
+
+static check_fn *const checks[] = {
+    check_roles,    check_replication, check_positions, check_semi_sync,
+    check_settings, check_activity,    check_accounts,
+};
+
+void checkup_run(struct checkup *checkup, int to_region)
+{
+    const struct server_observation *primary = checkup->shard->primary;
+    size_t home = primary ? primary->server->region : 0;
+    checkup->old_primary = primary;
+    checkup->new_primary = NULL;
+    checkup->new_region = to_region >= 0 ? (size_t)to_region : 1 - home;
+    if (primary && checkup->new_region == home) {
+        checkup_add(checkup, CHECK_ALREADY_THERE, primary, "its primary is in %s already",
+                    checkup->fleet->regions[home]);
+        return;
+    }
+    if (primary)
+        checkup->new_primary = checkup->shard->relays[checkup->new_region];
+    for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
+        checks[i](checkup);
+}
+
+/* --- The store -------------------------------------------------------------------------------- */
+
+static char *read_key(struct store *store, const char *key)
+{
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    struct err err = ERR_INIT;
+    if (store_get(store, key, clock_deadline(STORE_MS), &entry, &err))
+        return NULL;
+    return take_pointer(entry.value);
+}
+
+/* The keys are those of conductor/run.h: the lock is there while a process acts. */
+static void check_runs(struct checkup *checkup, const struct readiness_request *request)
+{
+    AUTO_FREE char *current = read_key(request->store, "run-current");
+    AUTO_FREE char *holder = read_key(request->store, "run-lock");
+    const char *id = holder ? holder : current;
+    if (!id || (request->resuming && strcmp(request->resuming, id) == 0))
+        return;
+    if (holder) {
+        checkup_add(checkup, CHECK_RUN_IN_PROGRESS, NULL, "run %s is moving shards", id);
+        checkup_advise(checkup, "holdfast run show %s, or: holdfast run abort %s", id, id);
+    } else {
+        checkup_add(checkup, CHECK_UNFINISHED_RUN, NULL, "run %s was not finished", id);
+        checkup_advise(checkup, "holdfast run resume %s, or: holdfast run abort %s", id, id);
+    }
+}
+
+/* A route that reads is given to the checks; in the middle of a move it is a finding itself. */
+static bool load_route(struct checkup *checkup, const struct readiness_request *request,
+                       struct route *ret)
+{
+    struct err err = ERR_INIT;
+    enum status status = route_load(request->store, checkup->shard->shard->name,
+                                    clock_deadline(STORE_MS), ret, &err);
+    if (status && status != ST_NOT_FOUND)
+        checkup_add(checkup, CHECK_STORE_UNAVAILABLE, NULL, "%s", err.text);
+    if (status)
+        return false;
+    bool is_resumed = request->resuming && strcmp(request->resuming, ret->run) == 0;
+    if (ret->state != SHARD_SERVING && !is_resumed) {
+        checkup_add(checkup, CHECK_UNFINISHED_RUN, NULL, "run %s left it %s", ret->run,
+                    shard_state_name(ret->state));
+        checkup_advise(checkup, "holdfast run resume %s", ret->run);
+    }
+    return true;
+}
+
+/* --- All -------------------------------------------------------------------------------------- */
+
+static void check_fleet(struct checkup *checkup, const struct readiness_request *request)
+{
+    if (request->store_problem)
+        checkup_add(checkup, CHECK_STORE_UNAVAILABLE, NULL, "%s", request->store_problem);
+    if (request->store)
+        check_runs(checkup, request);
+    if (!request->fleet->probe.user)
+        checkup_add(checkup, CHECK_NO_PROBE, NULL, "the fleet file has no 'probe'");
+}
+
+void readiness_check(const struct readiness_request *request, nsec deadline, struct readiness *ret)
+{
+    *ret = (struct readiness){0};
+    nsec observed = clock_deadline(OBSERVE_MS);
+    fleet_observe(request->fleet, request->shards, request->shard_count,
+                  observed < deadline ? observed : deadline, &ret->observation);
+    AUTO(fleet_look_release) struct fleet_look look = {0};
+    fleet_look(request->fleet, &ret->observation, !request->resuming, deadline, &look);
+    struct checkup checkup = {.fleet = request->fleet, .ret = ret};
+    check_fleet(&checkup, request);
+    for (size_t i = 0; i < ret->observation.count; i++) {
+        struct route route = {0};
+        checkup.shard = &ret->observation.shards[i];
+        checkup.looks = look.shards[i];
+        bool has_route = request->store && load_route(&checkup, request, &route);
+        checkup.route = has_route ? &route : NULL;
+        checkup_run(&checkup, request->to_region);
+    }
+    sort_findings(ret);
+}
+
+void readiness_release(struct readiness *readiness)
+{
+    for (size_t i = 0; i < readiness->count; i++) {
+        free(readiness->findings[i].problem);
+        free(readiness->findings[i].advice);
+    }
+    free(readiness->findings);
+    fleet_observation_release(&readiness->observation);
+    *readiness = (struct readiness){0};
+}
