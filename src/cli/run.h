@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Inside cli/ only: what the commands that carry out a run share, and their entries. */
+#ifndef HOLDFAST_CLI_RUN_H
+#define HOLDFAST_CLI_RUN_H
+
+#include "cli/fleet.h"
+#include "conductor/run.h"
+#include "fleet/readiness.h"
+
+/* Like fleet_scene_open(), with a store in any case, and the crash points of the tests set up. */
+MUST_CHECK enum status run_scene_open(struct fleet_scene *scene, const struct cli_args *args,
+                                      bool has_shard_option, struct err *err);
+
+/* From here on Ctrl-C does not end the process but aborts the run, also one yet to begin. */
+void run_take_signals(void);
+
+/* Carry the run out to its end, with progress, and say what came of it. Takes the run;
+ * 'observation' is of its shards. */
+MUST_CHECK enum status run_carry_out(const struct fleet_scene *scene,
+                                     const struct fleet_observation *observation, struct run *run,
+                                     bool as_json, struct err *err);
+
+enum status run_plan_switchover(const struct cli_args *args, struct err *err); /* switchover.c */
+enum status run_switchover(const struct cli_args *args, struct err *err);      /* switchover.c */
+
+#endif
