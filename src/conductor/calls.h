@@ -36,6 +36,9 @@
     X(CALL_LIST_HELD,        "old.list-held",    SQL,   false) \
     X(CALL_END_HELD,         "old.end-held",     SQL,   false) \
     X(CALL_END_FREEZE,       "old.end-freeze",   SQL,   false) \
+    X(CALL_LOOK_FOLLOW,      "old.follow-look",  SQL,   false) \
+    X(CALL_LATE,             "old.late",         SQL,   false) \
+    X(CALL_STRICT,           "all.strict",       LINK,  false) \
     X(CALL_FOLLOW,           "old.follow",       SQL,   false) \
     X(CALL_EVENTS_LIST,      "old.events-list",  SQL,   false) \
     X(CALL_EVENTS_NEW,       "new.events",       SQL,   false) \

@@ -87,6 +87,7 @@ enum status step_promote(struct move *move, struct err *err)
     AUTO(sql_result_release) struct sql_result result = {0};
     move->flavour->promote(&sql, &promotion);
     move->view.new_primary = NEW_UNKNOWN;
+    move->is_promote_sent = true;
     enum status status = session_exec(&move->new_session, CALL_PROMOTE, buf_text(&sql),
                                       clock_deadline(wait_ms + ANSWER_MS), &result, err);
     move_phase_add(move, PHASE_PROMOTE, began);
@@ -103,9 +104,44 @@ enum status step_promote(struct move *move, struct err *err)
 static enum status close_new(struct move *move, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
-    move->flavour->close(&sql);
+    move->flavour->close(&sql, move->route.is_strict);
     return session_exec(&move->new_session, CALL_CLOSE_NEW, buf_text(&sql),
                         clock_deadline(ANSWER_MS * 10), NULL, err);
+}
+
+/* A new primary that opened and then crashed comes back read-only, but with transactions of its
+ * own, and clients may have been told that they are kept. Then there is no way back. */
+static bool has_been_open(const struct move *move, const struct sql_server_state *state)
+{
+    if (!move->view.is_inherited && !move->is_promote_sent)
+        return false;
+    AUTO(gtid_set_release) struct gtid_set logged = {0}, applied = {0}, own = {0};
+    struct err ignored = ERR_INIT;
+    enum gtid_flavour gtid = move->flavour->gtid;
+    if (gtid_set_parse_text(gtid, state->position, &logged, &ignored) ||
+        gtid_set_parse_text(gtid, state->applied, &applied, &ignored))
+        return true; /* what it says does not read: rather wait for an operator than lose writes */
+    for (size_t i = 0; i < logged.count; i++) {
+        const struct gtid_entry *last = gtid_set_find_domain(&applied, logged.items[i].domain);
+        if (logged.items[i].server == state->server_id &&
+            (!last || last->last < logged.items[i].last))
+            return true;
+    }
+    return false;
+}
+
+/* Freeze and promote once more: whatever happened before, nothing is lost by that. */
+static enum status open_again(struct move *move, struct err *err)
+{
+    enum status status = session_take(move, &move->old_session, clock_deadline(1000), err);
+    if (!status)
+        status = freeze_old(move, err);
+    if (status)
+        return status;
+    move->view.old_primary = OLD_FROZEN;
+    move_note(move, "%s was open and crashed: its writes are kept, it is opened again",
+              move->new_server->name);
+    return step_promote(move, err);
 }
 
 /* A session of its own, taken now: the older one is dead and what it sent has taken effect or
@@ -129,12 +165,15 @@ enum status step_confirm(struct move *move, struct err *err)
             session_exec(&move->new_session, CALL_CONFIRM, buf_text(&sql), deadline, &result, err);
     if (!status)
         status = move->flavour->read_observation(&result, &state, err);
+    if (!status)
+        move->clock_ahead_s = state.clock_s - clock_ms(clock_now()) / 1000;
+    bool was_open = !status && state.is_read_only && has_been_open(move, &state);
     if (!status && state.is_read_only)
-        status = close_new(move, err);
+        status = was_open ? open_again(move, err) : close_new(move, err);
     if (status == ST_FENCED)
         return status;
     if (status)
         return err_wrap(err, "look whether %s is open", move->new_server->name);
-    move->view.new_primary = state.is_read_only ? NEW_CLOSED : NEW_OPEN;
+    move->view.new_primary = state.is_read_only && !was_open ? NEW_CLOSED : NEW_OPEN;
     return ST_OK;
 }

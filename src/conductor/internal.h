@@ -39,6 +39,11 @@ MUST_CHECK enum status step_redirect(struct move *move, struct err *err);
 MUST_CHECK enum status step_verify(struct move *move, struct err *err);
 MUST_CHECK enum status step_undo(struct move *move, struct err *err);
 
+/* The old primary replicates from the new one (follow.c); the new one has forgotten its source. */
+MUST_CHECK enum status move_follow(struct move *move, nsec deadline, struct err *err);
+/* One packet to all servers of the old primary's region, by connections of their own (verify.c). */
+void move_tell_region(struct move *move, const char *sql, nsec deadline);
+
 /* Add a line of warning to the shard's report. */
 void move_note(struct move *move, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Until when writes count as touched by the move: a little after publish (or, without one, now). */

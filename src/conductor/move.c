@@ -256,4 +256,5 @@ void move_release(struct move *move)
     store_pending_free(move->pending);
     buf_release(&move->notes);
     free(move->position);
+    free(move->late_position);
 }

@@ -80,9 +80,10 @@ struct move {
     struct shard_view view;
     struct session old_session, new_session;
     char *position;       /* the old primary's final position */
+    char *late_position;  /* where its log ended later, when something was written there since */
     double clock_ahead_s; /* the new primary's wall clock minus our boot clock */
-    bool has_old_start;   /* the old primary's binlog coordinates before the freeze are known */
     bool is_gate_held, is_deadline_extended;
+    bool is_promote_sent; /* by this process */
     struct store_pending *pending;
     int pending_fault;                 /* enum fault_effect that a test wants of it */
     struct probe_target *probe_target; /* NULL: not measured */

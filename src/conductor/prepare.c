@@ -19,9 +19,9 @@ enum {
     TRY_FREEZE_MS = 300,
     CALM_NS = 2 * 1000 * 1000, /* a fresh position reached faster than this is a calm moment */
     CALM_PATIENCE_MS = 200,    /* afterwards one that is as calm as this shard gets will do */
-    CALM_WAIT_MS = 1000,       /* afterwards the freeze starts anyway: it has its own bound */
+    CALM_WAIT_MS = 3000,       /* afterwards the freeze starts anyway: it has its own bound */
     CALM_PAUSE_MS = 1,
-    PROBE_MS = 300, /* of ordinary writes are watched before the freeze */
+    PROBE_MS = 150, /* of ordinary writes are watched before the freeze */
     PROBE_WAIT_MS = 2000,
 };
 
@@ -67,6 +67,7 @@ static enum status look_at_new(struct move *move, struct err *err)
         return err_set(err, ST_NO_GO, "%s has no replica that would acknowledge its writes",
                        move->new_server->name);
     /* From before the question: an estimate that is early, never late. */
+    move->route.is_strict = state.is_gtid_strict;
     move->clock_ahead_s = state.clock_s - clock_ms(asked) / 1000;
     return ST_OK;
 }
@@ -129,12 +130,16 @@ static enum status measure_gap(struct move *move, nsec *ret_took, struct err *er
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result position = {0}, waited = {0};
+    move->flavour->read_log_end(&sql);
+    buf_add(&sql, "; ");
     move->flavour->read_position(&sql);
     enum status status = session_exec(&move->old_session, CALL_READ_OLD, buf_text(&sql),
                                       move->view.deadline, &position, err);
     const char *at = status ? NULL : session_last_value(&position);
     if (status)
         return status;
+    snprintf(move->route.log_end, sizeof(move->route.log_end), "%s:%s",
+             sql_value(&position, 0, 0, 0), sql_value(&position, 0, 0, 1));
     buf_clear(&sql);
     move->flavour->wait_for(&sql, at ? at : "", (int)move->run->fleet->policy.max_lag_ms);
     nsec began = clock_now();

@@ -50,7 +50,8 @@ static struct route next_route(const struct move *move, enum shard_state next)
         set_name(route.primary, move->new_server->name);
     } else if (next == SHARD_SERVING) {
         route.run[0] = route.target[0] = route.old_primary[0] = route.new_primary[0] = '\0';
-        route.runs_events = false;
+        route.log_end[0] = '\0';
+        route.runs_events = route.is_strict = false;
     }
     return route;
 }

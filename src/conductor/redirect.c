@@ -10,7 +10,6 @@
 #include "base/mem.h"
 #include "base/scope.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 enum { REDIRECT_MS = 3000 };
@@ -21,12 +20,26 @@ static enum status run_simple(struct session *session, enum call call, const str
     return session_exec(session, call, buf_text(sql), deadline, NULL, err);
 }
 
+/* Opened as well: a new primary that crashed in between came back read-only. */
 static enum status forget_source(struct move *move, nsec deadline, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
     enum status status = session_take(move, &move->new_session, deadline, err);
-    move->flavour->forget_source(&sql);
-    return status ? status : run_simple(&move->new_session, CALL_FORGET, &sql, deadline, err);
+    move->flavour->open(&sql);
+    buf_add(&sql, "; ");
+    move->flavour->forget_source(&sql, move->route.is_strict);
+    if (!status)
+        status =
+            session_exec(&move->new_session, CALL_FORGET, buf_text(&sql), deadline, &result, err);
+    const char *applied = status ? NULL : session_last_value(&result);
+    if (!status && !(applied && applied[0]))
+        status = err_set(err, ST_SQL, "%s gave no position", move->new_server->name);
+    if (status)
+        return status;
+    free(move->position);
+    move->position = mem_strdup(applied);
+    return ST_OK;
 }
 
 /* Sessions of privileged accounts whose writes the freeze holds up: they would go into the old
@@ -51,23 +64,6 @@ static enum status end_held(struct move *move, nsec deadline, struct err *err)
     return status;
 }
 
-/* Did something write to the old primary after its final position? */
-static enum status compare_position(struct move *move, const char *now_at, struct err *err)
-{
-    AUTO(gtid_set_release) struct gtid_set frozen = {0}, now = {0};
-    AUTO(buf_release) struct buf words = {0};
-    enum status status = gtid_set_parse_text(move->flavour->gtid, move->position, &frozen, err);
-    if (!status)
-        status = gtid_set_parse_text(move->flavour->gtid, now_at, &now, err);
-    if (status)
-        return err_wrap(err, "position of %s", move->old_server->name);
-    move->late_transactions = gtid_set_count_missing(&frozen, &now);
-    if (gtid_set_describe_missing(&frozen, &now, &words))
-        move_note(move, "%s: written there after the freeze by a privileged session: %s",
-                  move->old_server->name, buf_text(&words));
-    return ST_OK;
-}
-
 /* Events of a privileged definer would write on the old primary when the freeze ends. */
 static void stop_scheduler(struct move *move, nsec deadline)
 {
@@ -86,33 +82,14 @@ static enum status end_freeze(struct move *move, nsec deadline, struct err *err)
     if (move->view.old_primary != OLD_FROZEN || !move->old_session.is_held)
         return ST_OK;
     AUTO(buf_release) struct buf sql = {0};
-    AUTO(sql_result_release) struct sql_result result = {0};
     stop_scheduler(move, deadline);
     enum status status = end_held(move, deadline, err);
     move->flavour->end_freeze(&sql);
     if (!status)
-        status = session_exec(&move->old_session, CALL_END_FREEZE, buf_text(&sql), deadline,
-                              &result, err);
-    if (status)
-        return status;
-    move->view.old_primary = OLD_UNKNOWN;
-    const char *position = session_last_value(&result);
-    return compare_position(move, position ? position : "", err);
-}
-
-static enum status follow_new(struct move *move, nsec deadline, struct err *err)
-{
-    const struct inventory_account *account = &move->run->fleet->replication;
-    struct sql_source source = {
-        .host = move->new_server->host,
-        .port = move->new_server->port,
-        .user = account->user,
-        .password = &account->password,
-    };
-    AUTO(buf_release) struct buf sql = {0};
-    move->flavour->follow(&sql, &source);
-    enum status status = session_take(move, &move->old_session, deadline, err);
-    return status ? status : run_simple(&move->old_session, CALL_FOLLOW, &sql, deadline, err);
+        status = run_simple(&move->old_session, CALL_END_FREEZE, &sql, deadline, err);
+    if (!status)
+        move->view.old_primary = OLD_UNKNOWN;
+    return status;
 }
 
 static enum status move_event(struct move *move, const struct sql_event *event, nsec deadline,
@@ -170,7 +147,7 @@ enum status step_redirect(struct move *move, struct err *err)
     if (!status)
         status = end_freeze(move, deadline, err);
     if (!status)
-        status = follow_new(move, deadline, err);
+        status = move_follow(move, deadline, err);
     if (!status)
         status = move_events(move, deadline, err);
     move_phase_add(move, PHASE_REDIRECT, began);

@@ -143,6 +143,10 @@ static enum status take_lock(struct run *run, enum call call, const struct store
     struct store_txn txn = {compares, ARRAY_SIZE(compares), ops, ARRAY_SIZE(ops)};
     struct evidence lock = {RUN_LOCK_KEY, run->record.id, run->lease};
     status = write_run(run->store, call, &txn, &lock, err);
+    char holder[RUN_ID_MAX];
+    if (status == ST_CONFLICT && call == CALL_RUN_TAKE &&
+        run_lock_holder(run->store, holder, err) == ST_NOT_FOUND)
+        status = write_run(run->store, call, &txn, &lock, err); /* its lease ended just now */
     if (status == ST_CONFLICT)
         return explain_busy(run->store, err);
     return status ? err_wrap(err, "run lock") : hold_lock(run, err);
@@ -214,6 +218,8 @@ enum status run_end(struct run *run, enum run_state state, struct err *err)
     struct store_txn txn = {&compare, 1, ops, state == RUN_STUCK ? 2 : 3};
     struct evidence record = {key, value, 0};
     enum status status = write_run(run->store, CALL_RUN_END, &txn, &record, err);
+    if (status == ST_CONFLICT)
+        return err_set(err, ST_FENCED, "another process took over run %s", run->record.id);
     if (status)
         return err_wrap(err, "record the end of run %s", run->record.id);
     return ST_OK;

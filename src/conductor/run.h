@@ -23,8 +23,6 @@ struct keeper;
 struct probe;
 struct store;
 
-#define RUN_LOCK_KEY "run-lock"
-
 /* A run in this process. Shared by its mover threads; what changes is atomic or has its lock. */
 struct run {
     const struct inventory *fleet;

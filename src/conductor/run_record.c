@@ -43,13 +43,14 @@ static char *who(void)
 void run_record_init(struct run_record *record, const char *target)
 {
     *record = (struct run_record){.started_us = clock_wall_us(), .by = who()};
-    uint16_t salt = 0;
+    uint8_t salt = 0;
     INVARIANT(getrandom(&salt, sizeof(salt), 0) == sizeof(salt));
     time_t seconds = (time_t)(record->started_us / 1000000);
     struct tm parts;
     gmtime_r(&seconds, &parts);
     size_t used = strftime(record->id, sizeof(record->id), "%Y%m%d-%H%M%S", &parts);
-    snprintf(record->id + used, sizeof(record->id) - used, "-%04x", salt);
+    snprintf(record->id + used, sizeof(record->id) - used, "-%03d%02x",
+             (int)(record->started_us / 1000 % 1000), salt);
     snprintf(record->target, sizeof(record->target), "%s", target);
 }
 
@@ -181,11 +182,15 @@ enum status run_report_load(struct store *store, const char *id, char **ret_json
     return status;
 }
 
-enum status run_report_store(struct store *store, const char *id, const char *json, struct err *err)
+enum status run_report_store(struct store *store, const char *id, const char *json, int64_t token,
+                             struct err *err)
 {
     AUTO_FREE char *key = mem_printf("reports/%s", id);
     struct store_op op = {STORE_PUT, key, json, 0};
-    struct store_txn txn = {NULL, 0, &op, 1};
+    struct store_compare compare = {STORE_CREATE_REV_IS, RUN_LOCK_KEY, token};
+    struct store_txn txn = {&compare, 1, &op, 1};
     struct store_txn_result result;
-    return store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
+    enum status status = store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
+    return status == ST_CONFLICT ? err_set(err, ST_FENCED, "another process took over run %s", id)
+                                 : status;
 }

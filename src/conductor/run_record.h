@@ -13,6 +13,8 @@
 
 struct store;
 
+#define RUN_LOCK_KEY "run-lock"
+
 #define RUN_STATE_TABLE(X)                                                                         \
     X(RUN_RUNNING, "running")                                                                      \
     X(RUN_DONE, "done")       /* every shard is at the target */                                   \
@@ -58,7 +60,8 @@ char *run_record_encode(const struct run_record *record);
 /* The run's report as JSON text; ST_NOT_FOUND while there is none. */
 MUST_CHECK enum status run_report_load(struct store *store, const char *id, char **ret_json,
                                        struct err *err);
+/* Only whoever holds the lock with this token may: else ST_FENCED. */
 MUST_CHECK enum status run_report_store(struct store *store, const char *id, const char *json,
-                                        struct err *err);
+                                        int64_t token, struct err *err);
 
 #endif

@@ -256,7 +256,9 @@ static enum status record_end(struct run *run, const struct switchover_report *r
                               struct err *err)
 {
     AUTO_FREE char *json = switchover_report_json(report);
-    enum status status = run_report_store(run->store, run->record.id, json, err);
+    enum status status = run_report_store(run->store, run->record.id, json, run->token, err);
+    if (status == ST_FENCED)
+        return status;
     struct err end_err = ERR_INIT;
     enum status ended = run_end(run, report->state, &end_err);
     if (ended)

@@ -12,10 +12,17 @@
 
 #include <stdlib.h>
 
-enum { VERIFY_MS = 2500, WAIT_MS = 2000 };
+enum { VERIFY_MS = 2500, WAIT_MS = 2000, LATE_MAX = 100 };
+
+static void replace_text(char **text, const char *by)
+{
+    free(*text);
+    *text = mem_strdup(by);
+}
 
 /* The row, and the position at which it stands. */
-static enum status write_row(struct move *move, nsec deadline, char **ret_position, struct err *err)
+static enum status write_once(struct move *move, nsec deadline, char **ret_position,
+                              struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
@@ -29,8 +36,29 @@ static enum status write_row(struct move *move, nsec deadline, char **ret_positi
         session_exec(&move->new_session, CALL_HEARTBEAT, buf_text(&sql), deadline, &result, err);
     const char *position = status ? NULL : session_last_value(&result);
     if (!status)
-        *ret_position = mem_strdup(position ? position : "");
+        replace_text(ret_position, position ? position : "");
     return status;
+}
+
+/* Is the position past everything that was written late at the old primary? Only sequence numbers
+ * count when a replica waits, whoever gave them. */
+static bool is_past_late(const struct move *move, const char *position)
+{
+    AUTO(gtid_set_release) struct gtid_set late = {0}, now = {0};
+    struct err ignored = ERR_INIT;
+    enum gtid_flavour gtid = move->flavour->gtid;
+    if (!move->late_position || gtid_set_parse_text(gtid, move->late_position, &late, &ignored) ||
+        gtid_set_parse_text(gtid, position, &now, &ignored))
+        return true;
+    return gtid_set_contains(&now, &late);
+}
+
+static enum status write_row(struct move *move, nsec deadline, char **ret_position, struct err *err)
+{
+    enum status status = write_once(move, deadline, ret_position, err);
+    for (int i = 0; i < LATE_MAX && !status && !is_past_late(move, *ret_position); i++)
+        status = write_once(move, deadline, ret_position, err);
+    return !status && move->late_position ? write_once(move, deadline, ret_position, err) : status;
 }
 
 struct check {
@@ -39,21 +67,26 @@ struct check {
 };
 
 /* The new primary applies nothing: its own position is no wait, but its role is looked at too. */
-#define LOOK_AT_ROLE "SELECT @@global.read_only AS read_only"
+#define LOOK_AT_ROLE "SELECT @@global.read_only AS read_only, @@gtid_strict_mode AS is_strict"
+
+static struct sql_conn *connect_to(const struct move *move, const struct inventory_server *server)
+{
+    const struct inventory_account *account = &move->run->fleet->credentials;
+    struct sql_endpoint endpoint = {
+        .host = server->host,
+        .port = server->port,
+        .user = account->user,
+        .password = &account->password,
+    };
+    return sql_conn_new(&endpoint);
+}
 
 static void checks_open(struct move *move, struct check *checks, struct sql_call *calls,
                         const char *wait_and_look)
 {
-    const struct inventory_account *account = &move->run->fleet->credentials;
     for (size_t i = 0; i < move->shard->server_count; i++) {
         checks[i].server = &move->shard->servers[i];
-        struct sql_endpoint endpoint = {
-            .host = checks[i].server->host,
-            .port = checks[i].server->port,
-            .user = account->user,
-            .password = &account->password,
-        };
-        checks[i].conn = sql_conn_new(&endpoint);
+        checks[i].conn = connect_to(move, checks[i].server);
         bool is_new = checks[i].server == move->new_server;
         const char *sql = is_new ? "SELECT 0; " LOOK_AT_ROLE : wait_and_look;
         calls[i] = (struct sql_call){.conn = checks[i].conn, .sql = sql};
@@ -99,6 +132,43 @@ static enum status judge_all(struct move *move, struct check *checks, struct sql
     return worst;
 }
 
+void move_tell_region(struct move *move, const char *sql, nsec deadline)
+{
+    size_t count = 0;
+    AUTO_FREE struct sql_call *calls = mem_zalloc(move->shard->server_count * sizeof(*calls));
+    for (size_t i = 0; i < move->shard->server_count; i++) {
+        const struct inventory_server *server = &move->shard->servers[i];
+        if (server->region == move->old_server->region)
+            calls[count++] = (struct sql_call){.conn = connect_to(move, server), .sql = sql};
+    }
+    fault_point(CALL_STRICT, FAULT_BEFORE);
+    sql_run(calls, count, deadline);
+    fault_point(CALL_STRICT, FAULT_AFTER);
+    for (size_t i = 0; i < count; i++) {
+        if (calls[i].status)
+            move_note(move, "%s", calls[i].err.text);
+        sql_conn_free(calls[i].conn);
+        sql_call_release(&calls[i]);
+    }
+}
+
+/* Late writes at the old primary had the strict order of GTIDs lifted in its region: by us, or by
+ * the process before us. */
+static void restore_order(struct move *move, const struct check *checks,
+                          const struct sql_call *calls, nsec deadline)
+{
+    bool is_lifted = false;
+    for (size_t i = 0; i < move->shard->server_count; i++)
+        is_lifted = is_lifted ||
+                    (checks[i].server->region == move->old_server->region && !calls[i].status &&
+                     !sql_true(sql_named(&calls[i].result, 1, 0, "is_strict")));
+    if (!is_lifted || !move->route.is_strict || !(move->late_position || move->view.is_inherited))
+        return;
+    AUTO(buf_release) struct buf sql = {0};
+    move->flavour->set_strict(&sql, true);
+    move_tell_region(move, buf_text(&sql), deadline);
+}
+
 enum status step_verify(struct move *move, struct err *err)
 {
     nsec began = clock_now(), deadline = clock_deadline(VERIFY_MS);
@@ -119,6 +189,8 @@ enum status step_verify(struct move *move, struct err *err)
     sql_run(calls, count, deadline);
     fault_point(CALL_VERIFY, FAULT_AFTER);
     status = judge_all(move, checks, calls, err);
+    if (!status)
+        restore_order(move, checks, calls, deadline);
     for (size_t i = 0; i < count; i++) {
         sql_call_release(&calls[i]);
         sql_conn_free(checks[i].conn);

@@ -45,10 +45,10 @@ struct route {
     char target[ROUTE_NAME_MAX];      /* region it moves to; "" while serving */
     char old_primary[ROUTE_NAME_MAX]; /* both ends of the move; "" while serving */
     char new_primary[ROUTE_NAME_MAX];
-    bool runs_events;  /* the old primary's event scheduler was on: the new one's shall be */
-    bool is_strict;    /* the servers run with a strict order of GTIDs, and shall again */
+    bool runs_events; /* the old primary's event scheduler was on: the new one's shall be */
+    bool is_strict;   /* the servers run with a strict order of GTIDs, and shall again */
     char log_end[ROUTE_NAME_MAX]; /* "FILE:POSITION" in the old primary's log before the freeze */
-    uint64_t revision; /* of the record; 0: not in the store yet */
+    uint64_t revision;            /* of the record; 0: not in the store yet */
 };
 
 /* Read a shard's route. ST_NOT_FOUND when Holdfast never moved it. */

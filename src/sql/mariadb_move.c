@@ -7,6 +7,7 @@
 #include "base/scope.h"
 #include "sql/conn.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 void mariadb_wait_for(struct buf *sql, const char *position, int wait_ms)
@@ -19,6 +20,46 @@ void mariadb_wait_for(struct buf *sql, const char *position, int wait_ms)
 void mariadb_read_position(struct buf *sql)
 {
     buf_add(sql, "SELECT @@gtid_binlog_pos");
+}
+
+void mariadb_read_log_end(struct buf *sql)
+{
+    buf_add(sql, "SHOW MASTER STATUS");
+}
+
+/* 'log_end': "binlog.000012:4711". What a freeze lets through is little: the limit is a guard. */
+void mariadb_list_log(struct buf *sql, const char *log_end)
+{
+    const char *colon = strrchr(log_end, ':');
+    AUTO_FREE char *file = colon ? strndup(log_end, (size_t)(colon - log_end)) : strdup("");
+    buf_add(sql, "SHOW BINLOG EVENTS IN ");
+    sql_quote(sql, file);
+    buf_printf(sql, " FROM %lld LIMIT 5000", colon ? strtoll(colon + 1, NULL, 10) : 4);
+}
+
+/* Does the text of a statement begin so, after the "use `db`; " that the server shows? */
+static bool begins_with(const char *text, const char *word)
+{
+    const char *semicolon = strncmp(text, "use `", 5) == 0 ? strstr(text, "`; ") : NULL;
+    return strncasecmp(semicolon ? semicolon + 3 : text, word, strlen(word)) == 0;
+}
+
+void mariadb_read_log_event(const char *type, const char *info, struct sql_log_row *ret)
+{
+    static const char *const harmless[] = {"FLUSH ", "ANALYZE "};
+    *ret = (struct sql_log_row){.text = info ? info : ""};
+    const char *gtid = type && strcmp(type, "Gtid") == 0 ? strstr(ret->text, "GTID ") : NULL;
+    ret->begins = gtid ? gtid + strlen("GTID ") : NULL;
+    ret->is_change = !gtid;
+    for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
+        if (begins_with(ret->text, harmless[i]))
+            ret->is_change = false;
+}
+
+void mariadb_read_log_row(const struct sql_result *result, size_t row, struct sql_log_row *ret)
+{
+    mariadb_read_log_event(sql_named(result, 0, row, "Event_type"),
+                           sql_named(result, 0, row, "Info"), ret);
 }
 
 static void bounded(struct buf *sql, int timeout_ms)
@@ -47,16 +88,24 @@ void mariadb_freeze(struct buf *sql, int timeout_ms)
     buf_add(sql, "BACKUP STAGE BLOCK_COMMIT; SELECT @@gtid_binlog_pos");
 }
 
+static void strict_order(struct buf *sql, bool is_strict)
+{
+    buf_printf(sql, "SET GLOBAL gtid_strict_mode=%d", is_strict);
+}
+
 /* One statement. The guard on the server's own clock makes a packet that a paused server finds
  * when it wakes up harmless; an IF of its own, because with --sysdate-is-now a statement's clock
- * stands still. Semi-sync first: no write is ever acknowledged without an acker. */
+ * stands still. Semi-sync first: no write is ever acknowledged without an acker. Strict order of
+ * GTIDs: what a privileged session may still write at the old primary after its freeze cannot come
+ * in behind the first write here (until the new primary forgets its source). */
 void mariadb_promote(struct buf *sql, const struct sql_promotion *promotion)
 {
     buf_add(sql, "BEGIN NOT ATOMIC DECLARE opened INT DEFAULT 0; IF MASTER_GTID_WAIT(");
     sql_quote(sql, promotion->position);
     buf_printf(sql, ", %d.%03d) = 0 THEN IF UNIX_TIMESTAMP(SYSDATE(6)) < %.6f THEN",
                promotion->wait_ms / 1000, promotion->wait_ms % 1000, promotion->until_clock_s);
-    buf_add(sql, " SET GLOBAL rpl_semi_sync_master_enabled=1; SET GLOBAL read_only=0;"
+    buf_add(sql, " SET GLOBAL gtid_strict_mode=1; SET GLOBAL rpl_semi_sync_master_enabled=1;"
+                 " SET GLOBAL read_only=0;"
                  " SET opened = 1; END IF; END IF; SELECT opened; END");
 }
 
@@ -67,9 +116,10 @@ void mariadb_open(struct buf *sql)
                  "SET GLOBAL read_only=0; SELECT @@global.read_only");
 }
 
-void mariadb_close(struct buf *sql)
+void mariadb_close(struct buf *sql, bool is_strict)
 {
-    buf_add(sql, "SET GLOBAL read_only=1; SET GLOBAL rpl_semi_sync_master_enabled=0");
+    buf_add(sql, "SET GLOBAL read_only=1; SET GLOBAL rpl_semi_sync_master_enabled=0; ");
+    strict_order(sql, is_strict);
 }
 
 void mariadb_list_events(struct buf *sql)
@@ -100,9 +150,18 @@ void mariadb_switch_scheduler(struct buf *sql, bool on)
     buf_printf(sql, "SET GLOBAL event_scheduler=%s", on ? "ON" : "OFF");
 }
 
-void mariadb_forget_source(struct buf *sql)
+/* gtid_slave_pos outlives the RESET: also whoever does this again learns where the source ended. */
+void mariadb_forget_source(struct buf *sql, bool is_strict)
 {
-    buf_add(sql, "STOP ALL SLAVES; RESET SLAVE ALL");
+    buf_add(sql, "STOP ALL SLAVES; RESET SLAVE ALL; ");
+    strict_order(sql, is_strict);
+    buf_add(sql, "; SELECT @@gtid_slave_pos");
+}
+
+void mariadb_set_strict(struct buf *sql, bool is_strict)
+{
+    strict_order(sql, is_strict);
+    buf_add(sql, "; START ALL SLAVES");
 }
 
 void mariadb_list_held(struct buf *sql)
@@ -116,20 +175,33 @@ void mariadb_end_freeze(struct buf *sql)
     buf_add(sql, "BACKUP STAGE END; SELECT @@gtid_binlog_pos");
 }
 
-/* Semi-sync source off, and never an acker over the WAN. The position: where its own binlog ends,
- * as a former primary has no usable gtid_slave_pos. TLS and the other settings of an earlier
- * CHANGE MASTER stay as they are. */
+void mariadb_look_before_follow(struct buf *sql)
+{
+    buf_add(sql, "SET GLOBAL read_only=1; STOP SLAVE; SELECT @@gtid_slave_pos, @@gtid_binlog_pos");
+}
+
+/* Semi-sync source off, and never an acker over the WAN. The position is said, not taken from its
+ * own binlog (MASTER_DEMOTE_TO_SLAVE): that may have got something since. Setting it fails in
+ * strict mode when it did, which is how a late write that nobody saw is noticed. TLS and the other
+ * settings of an earlier CHANGE MASTER stay as they are. */
 void mariadb_follow(struct buf *sql, const struct sql_source *source)
 {
     buf_add(sql, "SET GLOBAL read_only=1; STOP SLAVE; SET GLOBAL rpl_semi_sync_master_enabled=0;"
-                 "SET GLOBAL rpl_semi_sync_slave_enabled=0; CHANGE MASTER TO MASTER_HOST=");
+                 "SET GLOBAL rpl_semi_sync_slave_enabled=0; ");
+    if (source->is_order_relaxed)
+        buf_add(sql, "SET GLOBAL gtid_strict_mode=0; ");
+    if (source->position) {
+        buf_add(sql, "SET GLOBAL gtid_slave_pos=");
+        sql_quote(sql, source->position);
+        buf_add(sql, "; ");
+    }
+    buf_add(sql, "CHANGE MASTER TO MASTER_HOST=");
     sql_quote(sql, source->host);
     buf_printf(sql, ", MASTER_PORT=%d, MASTER_USER=", (int)source->port);
     sql_quote(sql, source->user);
     buf_add(sql, ", MASTER_PASSWORD=");
     sql_quote(sql, secret_reveal(source->password));
-    buf_add(sql, ", MASTER_CONNECT_RETRY=1, MASTER_USE_GTID=slave_pos, MASTER_DEMOTE_TO_SLAVE=1;"
-                 "START SLAVE");
+    buf_add(sql, ", MASTER_CONNECT_RETRY=1, MASTER_USE_GTID=slave_pos; START SLAVE");
 }
 
 void mariadb_lock(struct buf *sql, const char *name, int wait_ms)

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Moves during which servers die or hang, ackers vanish, the conductor sleeps through its replacement,
+or two operators work at once. And the checker itself: each violation it looks for, planted.
+"""
+import pathlib
+import shlex
+import time
+
+import pytest
+
+from conftest import HOLDFAST, wait_until
+from moves import (ABORTED, DONE, KILLED, SOAK, STUCK, Writers, assert_sound, hold_command, of_lab, other_region,
+                   points, violations)
+
+FAILED = 1
+IMPATIENT = "{ freeze_timeout: 400ms, move_timeout: 1500ms }"
+LEASE_SECONDS = 10
+
+# Where a server is hit when it is not a soak: round the critical calls.
+OLD_POINTS = ["old.try-freeze:before", "old.freeze:before", "old.freeze:sent", "old.freeze:after",
+              "new.promote:after", "old.end-freeze:before", "old.follow:sent"]
+NEW_POINTS = ["new.catch-up:before", "old.freeze:after", "new.promote:sent", "new.promote:after",
+              "new.forget:sent", "all.verify:before"]
+# What only happens in trouble, or before and after the servers are looked at.
+NOT_IN_A_MOVE = ("run.", "new.confirm", "new.close", "old.open", "cas.undoing", "old.evict",
+                 "new.evict", "old.schema:", "old.end-held", "old.late", "all.strict", "old.events:",
+                 "new.events:", "new.scheduler", "old.scheduler")
+
+
+def lab_command(*words):
+    return shlex.join([HOLDFAST, "lab", *words]) + " >/dev/null"
+
+
+def hit(fleet, server, verb, point):
+    """The server is killed or frozen at the point, mended, and the run resumed if it is left."""
+    to = other_region(fleet, fleet.primary().region)
+    began = time.monotonic()
+    done = fleet.move(to, fault=f"{point}=run:{lab_command(verb, server.name)}")
+    took = time.monotonic() - began
+    fleet.cli("lab", "restart" if verb == "kill" else "thaw", server.name, expect=0)
+    assert done["code"] in (DONE, FAILED, STUCK), done
+    assert took < 12, f"it took {took:.1f} s to give up"
+    if done["code"] == STUCK:
+        assert "run resume" in done["stderr"] and fleet.unfinished(), done
+    if fleet.unfinished():
+        fleet.resume(expect=(DONE, FAILED))
+
+
+def is_of_a_move(point):
+    return not point.startswith(NOT_IN_A_MOVE)
+
+
+def hit_at(lab, which, verb, chosen):
+    fleet = of_lab(lab, policy=IMPATIENT)
+    checked = 0
+    with Writers(fleet) as writers:
+        for point in filter(is_of_a_move, points(fleet)) if SOAK else chosen:
+            server = fleet.primary() if which == "old" else fleet.relay()
+            try:
+                hit(fleet, server, verb, point)
+                assert_sound(fleet, writers.acked, checked, seconds=20)
+                writers.wait_for_more(3)
+                fleet.move(other_region(fleet, fleet.primary().region), expect=DONE)
+                acked = list(writers.acked)
+                assert_sound(fleet, acked, checked)
+            except AssertionError as error:
+                raise AssertionError(f"{verb} of the {which} primary at {point}: {error}") from error
+            checked = max(acked)
+        writers.stop()
+        assert_sound(fleet, writers.acked)
+
+
+@pytest.mark.parametrize("verb", ["kill", "freeze"])
+def test_the_old_primary_is_hit(lab, verb):
+    hit_at(lab, "old", verb, OLD_POINTS)
+
+
+@pytest.mark.parametrize("verb", ["kill", "freeze"])
+def test_the_relay_is_hit(lab, verb):
+    hit_at(lab, "new", verb, NEW_POINTS)
+
+
+def test_a_new_primary_that_took_writes_and_crashed_is_never_undone(lab):
+    """The conductor dies right after promote; clients write at the new primary; it crashes and comes
+    back read-only. To open the old primary again would lose what the clients were told is kept."""
+    fleet = of_lab(lab)
+    new, to = fleet.relay(), fleet.relay().region
+    with Writers(fleet) as writers:
+        fleet.move(to, fault="new.promote:after=kill", expect=KILLED)
+        writers.wait_for_more(5)
+        fleet.cli("lab", "kill", new.name, expect=0)
+        fleet.cli("lab", "restart", new.name, expect=0)
+        assert fleet.value(new, "SELECT @@GLOBAL.read_only") == 1
+        fleet.resume(expect=(DONE, STUCK))
+        if fleet.unfinished():
+            fleet.resume(expect=DONE)
+        assert_sound(fleet, writers.acked)
+        assert fleet.route()["home"] == to
+
+
+def test_ackers_that_vanish_during_the_freeze_lead_to_undo(lab):
+    fleet = of_lab(lab)
+    old = fleet.primary()
+    ackers = [server.name for server in fleet.replicas(old)]
+    vanish = " && ".join([lab_command("freeze", *ackers),
+                          hold_command(fleet, old, "", "Waiting for semi-sync ACK from slave")])
+    with Writers(fleet) as writers:
+        began = time.monotonic()
+        done = fleet.move(other_region(fleet, old.region), expect=FAILED,
+                          fault=f"old.freeze:before=run:{vanish}")
+        assert time.monotonic() - began < 5
+        assert done["shard"]["result"] == "undone", done
+        assert "freeze" in done["shard"]["error"] and "ackers" in done["shard"]["hint"], done
+        assert not fleet.value(old, "SELECT @@GLOBAL.read_only")
+        fleet.cli("lab", "thaw", *ackers, expect=0)
+        writers.wait_for_more(5)
+        assert_sound(fleet, writers.acked)
+        fleet.move(other_region(fleet, old.region), expect=DONE)
+        assert_sound(fleet, writers.acked)
+
+
+# ---- a conductor that sleeps through its replacement ----
+
+def process_state(pid):
+    return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
+
+
+def resume_unless_live(fleet):
+    """What 'run resume' came to; None while the process of the run counts as alive."""
+    done = fleet.cli("run", "resume")
+    return None if "is in progress" in done.stderr else done
+
+
+def test_a_process_that_slept_through_its_replacement_does_no_harm(make_lab):
+    """Stopped at a critical point; another process takes over when the lease has ended; then the
+    first one wakes up, in the middle of what it was about to send."""
+    sleepers = []
+    # At moments when it does not write to the store: one that stops while it holds the lock of the
+    # embedded store stops everybody, and that is said.
+    for point in ("new.catch-up:before", "new.promote:before", "new.forget:before",
+                  "old.follow:before"):
+        fleet = of_lab(make_lab())
+        sleeper = fleet.start("switchover", "--to", fleet.relay().region, "--yes", "--json",
+                              fault=f"{point}=stop")
+        wait_until(lambda s=sleeper: process_state(s.pid) == "T", 10, f"it stops at {point}")
+        refused = fleet.cli("run", "resume", expect=FAILED)
+        assert "is in progress" in refused.stderr, refused.stderr
+        sleepers.append((point, fleet, sleeper, Writers(fleet, count=1)))
+    for point, fleet, sleeper, writers in sleepers:
+        resumed = wait_until(lambda f=fleet: resume_unless_live(f), LEASE_SECONDS + 5,
+                             f"the run stopped at {point} is resumed")
+        assert resumed.returncode == DONE, (point, resumed)
+        with writers:
+            sleeper.send_signal(18)  # SIGCONT
+            _, said = sleeper.communicate(timeout=20)
+            assert sleeper.returncode == FAILED and "took over" in said, (point, said)
+            assert_sound(fleet, writers.acked)
+            fleet.move(other_region(fleet, fleet.primary().region), expect=DONE)
+            assert_sound(fleet, writers.acked)
+
+
+def test_a_relay_that_hangs_with_the_promote_statement_is_waited_for(lab):
+    """It may open when it wakes up: nothing may open the old primary meanwhile."""
+    fleet = of_lab(lab, policy=IMPATIENT)
+    old, new = fleet.primary(), fleet.relay()
+    fault = f"new.promote:before=run:{lab_command('freeze', new.name)};new.promote:sent=kill"
+    with Writers(fleet) as writers:
+        fleet.move(new.region, fault=fault, expect=KILLED)
+        for _ in range(2):
+            done = fleet.resume(expect=STUCK)
+            assert new.address in done["shard"]["error"], done
+            assert "run resume" in done["stderr"], done
+            assert fleet.value(old, "SELECT @@GLOBAL.read_only"), "undone without knowing"
+        fleet.cli("lab", "thaw", new.name, expect=0)
+        fleet.resume(expect=(DONE, FAILED))
+        assert_sound(fleet, writers.acked)
+        writers.wait_for_more(3)
+        fleet.move(other_region(fleet, fleet.primary().region), expect=DONE)
+        assert_sound(fleet, writers.acked)
+
+
+# ---- two operators ----
+
+def test_a_second_operator_is_told_which_run_is_in_progress(lab, tmp_path):
+    fleet = of_lab(lab)
+    to = fleet.relay().region
+    out, script = tmp_path / "second", tmp_path / "second.sh"
+    script.write_text(f"! {shlex.quote(HOLDFAST)} switchover --to {to} --yes >{out} 2>&1\n")
+    done = fleet.move(to, fault=f"cas.frozen:after=run:sh {script}", expect=DONE)
+    said = out.read_text(encoding="utf-8")
+    assert done["report"]["run"] in said and "run show" in said, said
+    assert "command failed" not in done["stderr"], "the second switchover was let in"
+    assert_sound(fleet)
+
+
+def test_a_live_run_is_aborted_by_another_process(lab, tmp_path):
+    """Its relay cannot catch up, so that it is still preparing when the abort comes."""
+    fleet = of_lab(lab, policy="{ max_lag: 4s }")
+    old, relay = fleet.primary(), fleet.relay()
+    trace = tmp_path / "trace"
+    lock = fleet.connect(relay)
+    lock.cursor().execute(f"LOCK TABLES {fleet.database}.ledger WRITE")
+    insert = f"INSERT INTO {fleet.database}.ledger (n) VALUES (0)"
+    lag = hold_command(fleet, old, insert, "")
+    run = fleet.start("switchover", "--to", relay.region, "--yes", "--json", trace=trace,
+                      fault=f"new.look:after=run:{lag}")
+    wait_until(lambda: trace.exists() and "new.catch-up:sent" in trace.read_text(), 10, "it waits")
+    assert "was asked to abort" in fleet.cli("run", "abort", expect=DONE).stdout
+    _, said = run.communicate(timeout=20)
+    assert run.returncode == ABORTED, said
+    lock.close()
+    assert_sound(fleet)
+    assert fleet.primary() is old
+
+
+def test_a_run_left_behind_is_aborted(lab):
+    fleet = of_lab(lab)
+    old, to = fleet.primary(), fleet.relay().region
+    with Writers(fleet) as writers:
+        fleet.move(to, fault="old.freeze:sent=kill", expect=KILLED)
+        refused = fleet.cli("switchover", "--to", to, "--yes")
+        assert refused.returncode != DONE and fleet.unfinished() in refused.stderr, refused.stderr
+        fleet.cli("run", "abort", expect=ABORTED)
+        assert_sound(fleet, writers.acked)
+    assert fleet.primary() is old
+
+
+# ---- the checker finds what is planted ----
+
+@pytest.fixture(name="checked")
+def checked_fixture(lab):
+    fleet = of_lab(lab)
+    fleet.move(other_region(fleet, fleet.primary().region), expect=DONE)
+    assert_sound(fleet)
+    return fleet
+
+
+def found(fleet, words, acked=()):
+    said = violations(fleet, acked)
+    assert any(words in one for one in said), said
+
+
+def test_the_checker_finds_each_violation(checked):
+    fleet = checked
+    primary = fleet.primary()
+    replica = fleet.replicas(primary)[0]
+    fleet.sql(replica, "SET GLOBAL read_only=0")
+    found(fleet, "writable are")
+    fleet.sql(replica, "SET GLOBAL read_only=1")
+
+    fleet.sql(replica, "STOP SLAVE SQL_THREAD")
+    found(fleet, f"{replica.name} does not replicate")
+    fleet.sql(replica, "START SLAVE")
+
+    fleet.sql(primary, f"INSERT INTO {fleet.database}.ledger (n) VALUES (4711)")
+    assert_sound(fleet, [4711])
+    found(fleet, "lost 1 acknowledged rows", acked=[4711, 4712])
+    fleet.sql(replica, "SET sql_log_bin=0")
+    fleet.sql(replica, f"DELETE FROM {fleet.database}.ledger WHERE n = 4711")
+    found(fleet, f"{replica.name} lost 1 acknowledged rows", acked=[4711])
+    fleet.sql(replica, f"INSERT INTO {fleet.database}.ledger (n) VALUES (4711), (4711)")
+    found(fleet, f"{replica.name} has rows twice")
+
+    fleet.sql(primary, "SET GLOBAL rpl_semi_sync_master_enabled=0")
+    found(fleet, "does not wait for acknowledgements")
+
+
+def test_the_checker_finds_servers_that_follow_the_wrong_one(checked):
+    fleet = checked
+    primary, relay = fleet.primary(), fleet.relay()
+    stray = fleet.replicas(relay)[0]
+    fleet.sql(stray, "STOP SLAVE")
+    fleet.sql(stray, f"CHANGE MASTER TO MASTER_HOST='{primary.host}'")
+    fleet.sql(stray, "START SLAVE")
+    wait_until(lambda: any("relays are" in one for one in violations(fleet)), 5, "two relays")
+    fleet.sql(relay, "STOP SLAVE")
+    fleet.sql(relay, "RESET SLAVE ALL")
+    found(fleet, f"{relay.name} follows 0 servers")
+
+
+def test_the_checker_finds_a_run_that_is_left(lab):
+    fleet = of_lab(lab)
+    fleet.move(fleet.relay().region, fault="cas.preparing:after=kill", expect=KILLED)
+    found(fleet, "is not finished")
