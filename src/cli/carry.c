@@ -7,9 +7,9 @@
 #include "base/scope.h"
 #include "cli/progress.h"
 #include "cli/run.h"
-#include "conductor/fault.h"
-#include "conductor/journal.h"
 #include "conductor/switchover.h"
+#include "move/fault.h"
+#include "move/journal.h"
 #include "store/store.h"
 
 #include <signal.h>
@@ -108,9 +108,9 @@ enum status run_carry_out(const struct fleet_scene *scene,
                           const struct fleet_observation *observation, struct run *run,
                           bool as_json, struct err *err)
 {
-    run->journal = open_journal(scene, run->record.id);
-    journal_add(run->journal, NULL, run->is_resumed ? "resume" : "begin", "%s: to %s by %s",
-                run->record.id, run->record.target, run->record.by);
+    run->mandate.journal = open_journal(scene, run->record.id);
+    journal_add(run->mandate.journal, NULL, run->mandate.is_resumed ? "resume" : "begin",
+                "%s: to %s by %s", run->record.id, run->record.target, run->record.by);
     set_running(run);
     struct progress progress = {.out = as_json ? NULL : stderr,
                                 .is_tty = isatty(STDERR_FILENO) == 1};

@@ -28,7 +28,7 @@ static void draw(struct progress *progress, const struct run *run,
                run_must_stop(run) ? ", aborting" : "");
     for (size_t i = 0; i < run->record.shard_count && i < ROWS_MAX; i++, progress->lines++) {
         size_t index = shards[i].shard->index;
-        enum shard_state state = (enum shard_state)atomic_load(&run->shard_states[index]);
+        enum shard_state state = (enum shard_state)atomic_load(&run->mandate.shard_states[index]);
         buf_printf(&text, "\x1b[2K  %-16s %s %s\n", shards[i].shard->name, mark_of(state),
                    shard_state_name(state));
     }

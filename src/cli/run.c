@@ -7,9 +7,9 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cli/internal.h"
-#include "conductor/fault.h"
 #include "conductor/keeper.h"
 #include "conductor/switchover.h"
+#include "move/fault.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -73,7 +73,7 @@ static enum status take_over(const struct cli_args *args, bool abort_only, struc
         status = run_take(scene.store, scene.fleet, id, &run, err);
     if (status)
         return status;
-    run->is_abort_only = abort_only;
+    run->mandate.is_abort_only = abort_only;
     status = choose_record_shards(&scene, &run->record, err);
     if (status) {
         run_free(run);

@@ -33,7 +33,8 @@ static void look_for_abort(struct keeper *keeper, const char *key)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
     struct err ignored = ERR_INIT;
-    if (store_get(keeper->run->store, key, clock_deadline(STORE_MS), &entry, &ignored) == ST_OK)
+    if (store_get(keeper->run->mandate.store, key, clock_deadline(STORE_MS), &entry, &ignored) ==
+        ST_OK)
         run_abort(keeper->run);
 }
 
@@ -48,7 +49,7 @@ static void *keep(void *context)
         if (clock_now() < next)
             continue;
         struct err ignored = ERR_INIT;
-        status_ignore(store_lease_keepalive(keeper->run->store, keeper->run->lease,
+        status_ignore(store_lease_keepalive(keeper->run->mandate.store, keeper->run->lease,
                                             clock_deadline(STORE_MS), &ignored),
                       "the fencing token decides");
         next = clock_deadline(keeper->lease_ms / 4);

@@ -10,12 +10,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "conductor/fault.h"
-#include "conductor/internal.h"
-#include "conductor/journal.h"
 #include "conductor/keeper.h"
 #include "conductor/run_record.h"
 #include "fleet/inventory.h"
+#include "move/fault.h"
+#include "move/gate.h"
+#include "move/journal.h"
 #include "store/store.h"
 
 #include <stdlib.h>
@@ -63,7 +63,7 @@ static enum status write_run(struct store *store, enum call call, const struct s
 enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX], struct err *err)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status = store_get(store, RUN_LOCK_KEY, clock_deadline(STORE_MS), &entry, err);
+    enum status status = store_get(store, MANDATE_LOCK_KEY, clock_deadline(STORE_MS), &entry, err);
     if (!status)
         snprintf(ret_id, RUN_ID_MAX, "%s", entry.value);
     return status;
@@ -99,9 +99,11 @@ static enum status explain_busy(struct store *store, struct err *err)
 static struct run *run_new(struct store *store, const struct inventory *fleet)
 {
     struct run *run = mem_zalloc(sizeof(*run));
-    run->fleet = fleet;
-    run->store = store;
-    run->shard_states = mem_zalloc((fleet->shard_count + 1) * sizeof(*run->shard_states));
+    run->mandate.fleet = fleet;
+    run->mandate.run = run->record.id;
+    run->mandate.store = store;
+    run->mandate.shard_states =
+        mem_zalloc((fleet->shard_count + 1) * sizeof(*run->mandate.shard_states));
     return run;
 }
 
@@ -109,18 +111,19 @@ static struct run *run_new(struct store *store, const struct inventory *fleet)
 static enum status hold_lock(struct run *run, struct err *err)
 {
     AUTO(store_entry_release) struct store_entry lock = {0};
-    enum status status = store_get(run->store, RUN_LOCK_KEY, clock_deadline(STORE_MS), &lock, err);
+    enum status status =
+        store_get(run->mandate.store, MANDATE_LOCK_KEY, clock_deadline(STORE_MS), &lock, err);
     if (status)
         return err_wrap(err, "run lock");
     if (lock.lease != run->lease)
         return err_set(err, ST_FENCED, "another process took over run %s", run->record.id);
-    run->token = lock.create_rev;
-    if (!inventory_find_region(run->fleet, run->record.target, &run->to_region))
+    run->mandate.token = lock.create_rev;
+    if (!inventory_find_region(run->mandate.fleet, run->record.target, &run->mandate.to_region))
         return err_set(err, ST_INVALID, "run %s moves to region '%s', which the fleet file lacks",
                        run->record.id, run->record.target);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint32_t cap = run->fleet->policy.freeze_cap;
-    run->gate = freeze_gate_new(cap ? cap : cores > 0 ? (unsigned)cores : 1);
+    uint32_t cap = run->mandate.fleet->policy.freeze_cap;
+    run->mandate.gate = freeze_gate_new(cap ? cap : cores > 0 ? (unsigned)cores : 1);
     run->keeper = keeper_start(run, LEASE_MS);
     return ST_OK;
 }
@@ -129,26 +132,27 @@ static enum status take_lock(struct run *run, enum call call, const struct store
                              struct err *err)
 {
     enum status status =
-        store_lease_grant(run->store, LEASE_MS, clock_deadline(STORE_MS), &run->lease, err);
+        store_lease_grant(run->mandate.store, LEASE_MS, clock_deadline(STORE_MS), &run->lease, err);
     if (status)
         return err_wrap(err, "run lock");
     AUTO_FREE char *key = run_record_key(run->record.id);
     AUTO_FREE char *value = run_record_encode(&run->record);
-    struct store_compare compares[] = {{STORE_ABSENT, RUN_LOCK_KEY, 0}, *compare};
+    struct store_compare compares[] = {{STORE_ABSENT, MANDATE_LOCK_KEY, 0}, *compare};
     struct store_op ops[] = {
-        {STORE_PUT, RUN_LOCK_KEY, run->record.id, run->lease},
+        {STORE_PUT, MANDATE_LOCK_KEY, run->record.id, run->lease},
         {STORE_PUT, RUN_CURRENT_KEY, run->record.id, 0},
         {STORE_PUT, key, value, 0},
     };
     struct store_txn txn = {compares, ARRAY_SIZE(compares), ops, ARRAY_SIZE(ops)};
-    struct evidence lock = {RUN_LOCK_KEY, run->record.id, run->lease};
-    status = write_run(run->store, call, &txn, &lock, err);
+    struct evidence lock = {MANDATE_LOCK_KEY, run->record.id, run->lease};
+    status = write_run(run->mandate.store, call, &txn, &lock, err);
     char holder[RUN_ID_MAX];
     if (status == ST_CONFLICT && call == CALL_RUN_TAKE &&
-        run_lock_holder(run->store, holder, err) == ST_NOT_FOUND)
-        status = write_run(run->store, call, &txn, &lock, err); /* its lease ended just now */
+        run_lock_holder(run->mandate.store, holder, err) == ST_NOT_FOUND)
+        status =
+            write_run(run->mandate.store, call, &txn, &lock, err); /* its lease ended just now */
     if (status == ST_CONFLICT)
-        return explain_busy(run->store, err);
+        return explain_busy(run->mandate.store, err);
     return status ? err_wrap(err, "run lock") : hold_lock(run, err);
 }
 
@@ -190,7 +194,7 @@ enum status run_take(struct store *store, const struct inventory *fleet, const c
         return status;
     struct run *run = run_new(store, fleet);
     status = run_record_load(store, id, &run->record, err);
-    run->is_resumed = true;
+    run->mandate.is_resumed = true;
     run->record.state = RUN_RUNNING;
     struct store_compare is_left = {STORE_EXISTS, RUN_CURRENT_KEY, 0};
     if (!status)
@@ -208,16 +212,16 @@ enum status run_end(struct run *run, enum run_state state, struct err *err)
     run->record.state = state;
     AUTO_FREE char *key = run_record_key(run->record.id);
     AUTO_FREE char *value = run_record_encode(&run->record);
-    struct store_compare compare = {STORE_CREATE_REV_IS, RUN_LOCK_KEY, run->token};
+    struct store_compare compare = {STORE_CREATE_REV_IS, MANDATE_LOCK_KEY, run->mandate.token};
     struct store_op ops[] = {
         {STORE_PUT, key, value, 0},
-        {STORE_DELETE, RUN_LOCK_KEY, NULL, 0},
+        {STORE_DELETE, MANDATE_LOCK_KEY, NULL, 0},
         {STORE_DELETE, RUN_CURRENT_KEY, NULL, 0},
     };
     /* A stuck run stays the current one: it must be resumed or aborted before another begins. */
     struct store_txn txn = {&compare, 1, ops, state == RUN_STUCK ? 2 : 3};
     struct evidence record = {key, value, 0};
-    enum status status = write_run(run->store, CALL_RUN_END, &txn, &record, err);
+    enum status status = write_run(run->mandate.store, CALL_RUN_END, &txn, &record, err);
     if (status == ST_CONFLICT)
         return err_set(err, ST_FENCED, "another process took over run %s", run->record.id);
     if (status)
@@ -233,21 +237,21 @@ void run_free(struct run *run)
     struct err ignored = ERR_INIT;
     if (run->lease)
         status_ignore(
-            store_lease_revoke(run->store, run->lease, clock_deadline(STORE_MS), &ignored),
+            store_lease_revoke(run->mandate.store, run->lease, clock_deadline(STORE_MS), &ignored),
             "the lease ends with this process anyway");
-    freeze_gate_free(run->gate);
-    journal_close(run->journal);
+    freeze_gate_free(run->mandate.gate);
+    journal_close(run->mandate.journal);
     run_record_release(&run->record);
-    free(run->shard_states);
+    free(run->mandate.shard_states);
     free(run);
 }
 
 bool run_must_stop(const struct run *run)
 {
-    return run->is_abort_only || atomic_load(&run->is_aborted);
+    return mandate_must_stop(&run->mandate);
 }
 
 void run_abort(struct run *run)
 {
-    atomic_store(&run->is_aborted, true);
+    atomic_store(&run->mandate.is_aborted, true);
 }

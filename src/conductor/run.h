@@ -10,34 +10,22 @@
 
 #include "base/err.h"
 #include "conductor/run_record.h"
+#include "move/mandate.h"
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct freeze_gate;
 struct inventory;
-struct journal;
 struct keeper;
-struct probe;
 struct store;
 
-/* A run in this process. Shared by its mover threads; what changes is atomic or has its lock. */
+/* A run in this process. */
 struct run {
-    const struct inventory *fleet;
-    struct store *store;
+    struct mandate mandate; /* what its mover threads see */
     struct run_record record;
-    int64_t lease, token;
-    size_t to_region;
-    bool is_resumed;         /* took over from another process: may evict its sessions */
-    bool is_abort_only;      /* undo or finish what is in flight, start nothing */
-    atomic_bool is_aborted;  /* Ctrl-C or 'run abort' */
-    struct journal *journal; /* never NULL once moves run */
-    struct probe *probe;     /* NULL: not configured */
-    struct freeze_gate *gate;
+    int64_t lease;
     struct keeper *keeper;
-    _Atomic int *shard_states; /* enum shard_state by index of the shard, for display */
 };
 
 /* Begin a new run: takes the lock, writes the record (which is taken from the caller). ST_BUSY

@@ -187,7 +187,7 @@ enum status run_report_store(struct store *store, const char *id, const char *js
 {
     AUTO_FREE char *key = mem_printf("reports/%s", id);
     struct store_op op = {STORE_PUT, key, json, 0};
-    struct store_compare compare = {STORE_CREATE_REV_IS, RUN_LOCK_KEY, token};
+    struct store_compare compare = {STORE_CREATE_REV_IS, MANDATE_LOCK_KEY, token};
     struct store_txn txn = {&compare, 1, &op, 1};
     struct store_txn_result result;
     enum status status = store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);

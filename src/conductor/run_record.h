@@ -13,7 +13,7 @@
 
 struct store;
 
-#define RUN_LOCK_KEY "run-lock"
+#define MANDATE_LOCK_KEY "run-lock"
 
 #define RUN_STATE_TABLE(X)                                                                         \
     X(RUN_RUNNING, "running")                                                                      \

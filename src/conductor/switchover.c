@@ -6,10 +6,10 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "conductor/internal.h"
-#include "conductor/journal.h"
-#include "conductor/probe.h"
 #include "fleet/schema.h"
+#include "move/gate.h"
+#include "move/journal.h"
+#include "move/probe.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -34,7 +34,7 @@ static enum status start_route(const struct work *work, const struct shard_obser
                                struct route *ret, struct buf *notes, struct err *err)
 {
     enum status status =
-        route_load(work->run->store, seen->shard->name, clock_deadline(STORE_MS), ret, err);
+        route_load(work->run->mandate.store, seen->shard->name, clock_deadline(STORE_MS), ret, err);
     bool is_new = status == ST_NOT_FOUND;
     if (status && !is_new)
         return status;
@@ -51,7 +51,8 @@ static enum status start_route(const struct work *work, const struct shard_obser
         buf_printf(notes, "the route said %s, but %s is the primary: taken over as it is\n",
                    ret->primary, primary->name);
     ret->epoch++;
-    snprintf(ret->home, sizeof(ret->home), "%s", work->run->fleet->regions[primary->region]);
+    snprintf(ret->home, sizeof(ret->home), "%s",
+             work->run->mandate.fleet->regions[primary->region]);
     snprintf(ret->primary, sizeof(ret->primary), "%s", primary->name);
     return ST_OK;
 }
@@ -60,13 +61,13 @@ static enum status start_route(const struct work *work, const struct shard_obser
 static enum status choose_ends(struct move *move, const struct shard_observation *seen,
                                struct err *err)
 {
-    size_t to = move->run->to_region;
-    if (strcmp(move->route.home, move->run->fleet->regions[to]) == 0)
+    size_t to = move->mandate->to_region;
+    if (strcmp(move->route.home, move->mandate->fleet->regions[to]) == 0)
         return ST_OK;
     const struct server_observation *relay = seen->relays[to];
     if (!seen->primary || !relay)
         return err_set(err, ST_NO_GO, "shard %s has no relay in region %s", seen->shard->name,
-                       move->run->fleet->regions[to]);
+                       move->mandate->fleet->regions[to]);
     move_set_ends(move, seen->primary->server, relay->server);
     return ST_OK;
 }
@@ -98,7 +99,7 @@ static void measure(struct shard_report *report, struct move *move)
     report->outage_ms = report->baseline_ms = -1;
     if (!move->probe_target)
         return;
-    struct probe *probe = move->run->probe;
+    struct probe *probe = move->mandate->probe;
     if (move->frozen_at) {
         nsec from = move->frozen_at, until = move_probed_until(move);
         poll(NULL, 0, clock_ms_left(until)); /* the probe watches on; a gap must be seen to end */
@@ -122,7 +123,7 @@ static bool attempt(struct work *work, const struct shard_observation *seen,
     AUTO(move_release) struct move move = {0};
     enum status status = start_route(work, seen, &route, &notes, &err);
     if (!status) {
-        move_init(&move, run, seen->shard, &route);
+        move_init(&move, &run->mandate, seen->shard, &route);
         buf_add(&move.notes, buf_text(&notes));
         bool is_fresh = route.state == SHARD_SERVING && !run_must_stop(run);
         status = is_fresh ? choose_ends(&move, seen, &err) : ST_OK;
@@ -145,7 +146,7 @@ static struct shard_observation observe_again(const struct work *work,
                                               const struct inventory_shard *shard,
                                               struct fleet_observation *ret)
 {
-    fleet_observe(work->run->fleet, &shard, 1, clock_deadline(STORE_MS), ret);
+    fleet_observe(work->run->mandate.fleet, &shard, 1, clock_deadline(STORE_MS), ret);
     return ret->shards[0];
 }
 
@@ -243,20 +244,21 @@ static void report_init(struct switchover_report *report, const struct run *run,
 {
     *report = (struct switchover_report){.count = observation->count};
     snprintf(report->run, sizeof(report->run), "%s", run->record.id);
-    const struct inventory *fleet = run->fleet;
-    snprintf(report->to, sizeof(report->to), "%s", fleet->regions[run->to_region]);
-    snprintf(report->from, sizeof(report->from), "%s", fleet->regions[1 - run->to_region]);
+    const struct inventory *fleet = run->mandate.fleet;
+    snprintf(report->to, sizeof(report->to), "%s", fleet->regions[run->mandate.to_region]);
+    snprintf(report->from, sizeof(report->from), "%s", fleet->regions[1 - run->mandate.to_region]);
     report->shards = mem_zalloc((observation->count + 1) * sizeof(*report->shards));
     for (size_t i = 0; i < observation->count; i++)
         report->shards[i].shard = observation->shards[i].shard;
-    report->is_measured = run->probe != NULL;
+    report->is_measured = run->mandate.probe != NULL;
 }
 
 static enum status record_end(struct run *run, const struct switchover_report *report,
                               struct err *err)
 {
     AUTO_FREE char *json = switchover_report_json(report);
-    enum status status = run_report_store(run->store, run->record.id, json, run->token, err);
+    enum status status =
+        run_report_store(run->mandate.store, run->record.id, json, run->mandate.token, err);
     if (status == ST_FENCED)
         return status;
     struct err end_err = ERR_INIT;
@@ -272,13 +274,13 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
 {
     nsec began = clock_now();
     report_init(ret, run, observation);
-    if (run->fleet->probe.user && !run->is_abort_only)
-        run->probe = probe_start(&run->fleet->probe);
-    ret->is_measured = run->probe != NULL;
+    if (run->mandate.fleet->probe.user && !run->mandate.is_abort_only)
+        run->mandate.probe = probe_start(&run->mandate.fleet->probe);
+    ret->is_measured = run->mandate.probe != NULL;
     struct work work = {.run = run, .observation = observation, .report = ret};
     run_threads(&work, progress, context);
-    probe_stop(run->probe);
-    run->probe = NULL;
+    probe_stop(run->mandate.probe);
+    run->mandate.probe = NULL;
     bool is_fenced = false;
     ret->state = judge(run, ret, &is_fenced);
     ret->took_ms = clock_ms(clock_now() - began);

@@ -7,9 +7,9 @@
 #define HOLDFAST_CONDUCTOR_SWITCHOVER_H
 
 #include "base/clock.h"
-#include "conductor/move.h"
 #include "conductor/run.h"
 #include "fleet/observation.h"
+#include "move/move.h"
 
 /* What came of one shard. */
 struct shard_report {

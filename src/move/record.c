@@ -4,10 +4,10 @@
  * fencing token) and the route's own revision. Only the holder of the lock writes routes, so when
  * the token still holds, a revision that differs from ours is an earlier write of ours whose
  * outcome we did not learn: adopt it and go on. */
-#include "conductor/fault.h"
-#include "conductor/internal.h"
-#include "conductor/journal.h"
-#include "conductor/run.h"
+#include "move/fault.h"
+#include "move/internal.h"
+#include "move/journal.h"
+#include "move/mandate.h"
 
 #include "base/invariant.h"
 #include "base/log.h"
@@ -37,16 +37,16 @@ static void set_name(char *to, const char *from)
 static struct route next_route(const struct move *move, enum shard_state next)
 {
     struct route route = move->route;
-    const struct run *run = move->run;
+    const struct mandate *mandate = move->mandate;
     route.state = next;
     if (next == SHARD_PREPARING) {
-        set_name(route.run, run->record.id);
-        set_name(route.target, run->fleet->regions[run->to_region]);
+        set_name(route.run, mandate->run);
+        set_name(route.target, mandate->fleet->regions[mandate->to_region]);
         set_name(route.old_primary, move->old_server->name);
         set_name(route.new_primary, move->new_server->name);
     } else if (next == SHARD_REDIRECTING && move->route.state != SHARD_REDIRECTING) {
         route.epoch++;
-        set_name(route.home, run->fleet->regions[move->new_server->region]);
+        set_name(route.home, mandate->fleet->regions[move->new_server->region]);
         set_name(route.primary, move->new_server->name);
     } else if (next == SHARD_SERVING) {
         route.run[0] = route.target[0] = route.old_primary[0] = route.new_primary[0] = '\0';
@@ -71,7 +71,7 @@ static void attempt_init(struct attempt *attempt, const struct move *move, enum 
     attempt->key = route_key(move->shard->name);
     attempt->value = route_encode(&attempt->route);
     attempt->compares[0] =
-        (struct store_compare){STORE_CREATE_REV_IS, RUN_LOCK_KEY, move->run->token};
+        (struct store_compare){STORE_CREATE_REV_IS, MANDATE_LOCK_KEY, move->mandate->token};
     attempt->compares[1] =
         (struct store_compare){STORE_MOD_REV_IS, attempt->key, (int64_t)move->route.revision};
     attempt->op = (struct store_op){STORE_PUT, attempt->key, attempt->value, 0};
@@ -89,13 +89,13 @@ static void attempt_release(struct attempt *attempt)
 static enum status read_back(struct move *move, nsec deadline, struct err *err)
 {
     AUTO(store_entry_release) struct store_entry lock = {0};
-    enum status status = store_get(move->run->store, RUN_LOCK_KEY, deadline, &lock, err);
-    if (status == ST_NOT_FOUND || (!status && lock.create_rev != move->run->token))
-        return err_set(err, ST_FENCED, "another process took over run %s", move->run->record.id);
+    enum status status = store_get(move->mandate->store, MANDATE_LOCK_KEY, deadline, &lock, err);
+    if (status == ST_NOT_FOUND || (!status && lock.create_rev != move->mandate->token))
+        return err_set(err, ST_FENCED, "another process took over run %s", move->mandate->run);
     if (status)
         return status;
     struct route found;
-    status = route_load(move->run->store, move->shard->name, deadline, &found, err);
+    status = route_load(move->mandate->store, move->shard->name, deadline, &found, err);
     if (status == ST_NOT_FOUND && move->route.revision == 0)
         return ST_OK;
     if (status)
@@ -112,8 +112,8 @@ static void adopt(struct move *move, const struct route *route, int64_t revision
     move->route.revision = (uint64_t)revision;
     move->view.state = route->state;
     move->is_route_doubtful = false;
-    atomic_store(&move->run->shard_states[move->shard->index], (int)route->state);
-    journal_add(move->run->journal, move->shard->name, "state", "%s",
+    atomic_store(&move->mandate->shard_states[move->shard->index], (int)route->state);
+    journal_add(move->mandate->journal, move->shard->name, "state", "%s",
                 shard_state_name(route->state));
     log_event(EV_SHARD_STATE, "shard", move->shard->name, "state", shard_state_name(route->state),
               NULL);
@@ -149,7 +149,7 @@ static enum status attempt_once(struct move *move, enum shard_state next, nsec d
     enum fault_effect effect = fault_point(call_of(next), FAULT_BEFORE);
     struct store_txn_result result = {0};
     enum status status = effect == FAULT_NONE || effect == FAULT_UNKNOWN_DONE
-                             ? store_txn(move->run->store, &attempt.txn, deadline, &result, err)
+                             ? store_txn(move->mandate->store, &attempt.txn, deadline, &result, err)
                              : ST_OK;
     if (effect != FAULT_NONE && !status)
         status = fault_status(effect, err);
@@ -181,7 +181,7 @@ enum status move_record_start(struct move *move, enum shard_state next, nsec dea
     if (effect != FAULT_NONE && effect != FAULT_UNKNOWN_DONE)
         return fault_status(effect, err);
     move->pending_fault = (int)effect;
-    return store_txn_start(move->run->store, &attempt.txn, deadline, &move->pending, err);
+    return store_txn_start(move->mandate->store, &attempt.txn, deadline, &move->pending, err);
 }
 
 enum status move_record_finish(struct move *move, enum shard_state next, nsec deadline,

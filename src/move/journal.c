@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The journal of a run; see journal.h. One write() a line, so threads do not mix. */
-#include "conductor/journal.h"
+#include "move/journal.h"
 
 #include "base/buf.h"
 #include "base/log.h"

@@ -6,9 +6,9 @@
  * know that. Such late writes are told apart by what they are: maintenance is only noted, a change
  * makes the server be reported as ahead. Either way it follows; where GTIDs must be in strict order
  * that is lifted on its side until the new primary's numbers are past the late ones. */
-#include "conductor/fault.h"
-#include "conductor/internal.h"
-#include "conductor/run.h"
+#include "move/fault.h"
+#include "move/internal.h"
+#include "move/mandate.h"
 
 #include "base/mem.h"
 #include "base/scope.h"
@@ -142,7 +142,7 @@ static enum status look(struct move *move, struct late *late, const char **ret_s
 
 enum status move_follow(struct move *move, nsec deadline, struct err *err)
 {
-    const struct inventory_account *account = &move->run->fleet->replication;
+    const struct inventory_account *account = &move->mandate->fleet->replication;
     AUTO(late_release) struct late late = {0};
     const char *start = NULL;
     enum status status = session_take(move, &move->old_session, deadline, err);

@@ -4,8 +4,8 @@
  * people and reports; never the truth (that is the route). A journal that cannot be written is
  * said once and harms nothing else.
  */
-#ifndef HOLDFAST_CONDUCTOR_JOURNAL_H
-#define HOLDFAST_CONDUCTOR_JOURNAL_H
+#ifndef HOLDFAST_MOVE_JOURNAL_H
+#define HOLDFAST_MOVE_JOURNAL_H
 
 #include "base/clock.h"
 #include "base/err.h"

@@ -4,21 +4,21 @@
  * step, and again. Steps are idempotent and find out by themselves what is already done, so that
  * a successor can start from nothing but the route and the servers.
  */
-#ifndef HOLDFAST_CONDUCTOR_MOVE_H
-#define HOLDFAST_CONDUCTOR_MOVE_H
+#ifndef HOLDFAST_MOVE_MOVE_H
+#define HOLDFAST_MOVE_MOVE_H
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
-#include "conductor/calls.h"
-#include "conductor/shard.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
+#include "move/calls.h"
+#include "move/shard.h"
 #include "sql/conn.h"
 #include "sql/flavour.h"
 
 struct probe_target;
-struct run;
+struct mandate;
 struct store_pending;
 
 /* What takes time, as reported. */
@@ -69,7 +69,7 @@ struct session {
 
 struct move {
     /* Given; see move_init(). */
-    struct run *run;
+    const struct mandate *mandate;
     const struct inventory_shard *shard;
     const struct sql_flavour *flavour;
     const struct inventory_server *old_server, *new_server;
@@ -99,12 +99,15 @@ struct move {
 };
 
 /* When the route is in the middle of a move it names both ends; else set them as well. */
-void move_init(struct move *move, struct run *run, const struct inventory_shard *shard,
-               const struct route *route);
+void move_init(struct move *move, const struct mandate *mandate,
+               const struct inventory_shard *shard, const struct route *route);
 void move_set_ends(struct move *move, const struct inventory_server *old_server,
                    const struct inventory_server *new_server);
 void move_release(struct move *move);
 /* Until the plan says finish or give up, or another process took over. */
 void move_run(struct move *move);
+
+/* Until when writes count as touched by the move: a little after publish (or, without one, now). */
+nsec move_probed_until(const struct move *move);
 
 #endif

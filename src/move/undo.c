@@ -3,8 +3,8 @@
  * Back to the old home: the old primary accepts writes again. The plan comes here only when the
  * new primary was never sent a promote statement or is confirmed closed. A frozen session is
  * evicted first: a freeze that still waits would close the server again after it was opened. */
-#include "conductor/internal.h"
-#include "conductor/run.h"
+#include "move/internal.h"
+#include "move/mandate.h"
 
 #include "base/scope.h"
 
@@ -32,7 +32,7 @@ enum status step_undo(struct move *move, struct err *err)
     if (status) {
         err_wrap(err, "open %s again", move->old_server->name);
         err_hint(err, "bring %s back, then: holdfast run resume %s", move->old_server->name,
-                 move->run->record.id);
+                 move->mandate->run);
         return status;
     }
     if (sql_number(session_last_value(&result), 1) != 0)

@@ -3,9 +3,9 @@
  * The end of a move, seen from outside: a row written at the new primary arrives at every server,
  * exactly one server is writable, and its writes are acknowledged. A server that was already gone
  * is noted; only the two ends of the move must answer. */
-#include "conductor/fault.h"
-#include "conductor/internal.h"
-#include "conductor/run.h"
+#include "move/fault.h"
+#include "move/internal.h"
+#include "move/mandate.h"
 
 #include "base/mem.h"
 #include "base/scope.h"
@@ -29,7 +29,7 @@ static enum status write_once(struct move *move, nsec deadline, char **ret_posit
     buf_add(&sql, "INSERT INTO holdfast.heartbeat (shard, run, n) VALUES (");
     sql_quote(&sql, move->shard->name);
     buf_add(&sql, ", ");
-    sql_quote(&sql, move->run->record.id);
+    sql_quote(&sql, move->mandate->run);
     buf_add(&sql, ", 1) ON DUPLICATE KEY UPDATE run = VALUES(run), n = n + 1; ");
     move->flavour->read_position(&sql);
     enum status status =
@@ -71,7 +71,7 @@ struct check {
 
 static struct sql_conn *connect_to(const struct move *move, const struct inventory_server *server)
 {
-    const struct inventory_account *account = &move->run->fleet->credentials;
+    const struct inventory_account *account = &move->mandate->fleet->credentials;
     struct sql_endpoint endpoint = {
         .host = server->host,
         .port = server->port,

@@ -8,8 +8,8 @@
  * that shall take over. States are written to the route before the action of the rule is done,
  * except where the step says otherwise (step.h: enum record).
  */
-#ifndef HOLDFAST_CONDUCTOR_SHARD_H
-#define HOLDFAST_CONDUCTOR_SHARD_H
+#ifndef HOLDFAST_MOVE_SHARD_H
+#define HOLDFAST_MOVE_SHARD_H
 
 #include "base/clock.h"
 #include "fleet/route.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The cap on simultaneous freezes: all at once would make each of them slower for its clients. */
-#include "conductor/internal.h"
+ * The cap on simultaneous freezes; see gate.h. */
+#include "move/gate.h"
 
 #include "base/mem.h"
 

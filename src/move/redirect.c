@@ -3,9 +3,9 @@
  * After publish, off the critical path: clients already write at the new home. The new primary
  * forgets its source, the old one lets go of the freeze and follows, events move. Every part finds
  * out what is already done, so that a successor may simply do it again. */
-#include "conductor/internal.h"
-#include "conductor/journal.h"
-#include "conductor/run.h"
+#include "move/internal.h"
+#include "move/journal.h"
+#include "move/mandate.h"
 
 #include "base/mem.h"
 #include "base/scope.h"
@@ -155,7 +155,7 @@ enum status step_redirect(struct move *move, struct err *err)
         session_drop(&move->old_session);
         err_wrap(err, "make %s follow %s", move->old_server->name, move->new_server->name);
         err_hint(err, "writes go on at %s; bring %s back, then: holdfast run resume %s",
-                 move->new_server->name, move->old_server->name, move->run->record.id);
+                 move->new_server->name, move->old_server->name, move->mandate->run);
     }
     move->view.is_redirected = status == ST_OK;
     return status;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The probe; see probe.h. The thread owns all connections; the list of targets and their samples
  * are shared under one lock, which is never held across I/O. */
-#include "conductor/probe.h"
+#include "move/probe.h"
 
 #include "base/invariant.h"
 #include "base/mem.h"

@@ -8,11 +8,11 @@
  * Ctrl-C), 'run:COMMAND' (by sh, waited for); for store writes also 'busy', 'full', 'fail',
  * 'unknown-done', 'unknown-lost'. HOLDFAST_FAULT_TRACE=FILE appends each point that is passed.
  */
-#ifndef HOLDFAST_CONDUCTOR_FAULT_H
-#define HOLDFAST_CONDUCTOR_FAULT_H
+#ifndef HOLDFAST_MOVE_FAULT_H
+#define HOLDFAST_MOVE_FAULT_H
 
 #include "base/err.h"
-#include "conductor/calls.h"
+#include "move/calls.h"
 
 #define FAULT_MOMENT_TABLE(X)                                                                      \
     X(FAULT_BEFORE, "before")                                                                      \

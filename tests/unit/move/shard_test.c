@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The plan of a shard's move, over every view there can be: it is total, every row can be reached,
  * and what makes it safe holds whatever else is true. */
-#include "conductor/shard.h"
+#include "move/shard.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

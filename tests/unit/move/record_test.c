@@ -2,9 +2,9 @@
  * Writing a shard's state to a real store that fails in every way it can. */
 #include "base/mem.h"
 #include "base/scope.h"
-#include "conductor/internal.h"
-#include "conductor/journal.h"
-#include "conductor/run.h"
+#include "move/internal.h"
+#include "move/journal.h"
+#include "move/mandate.h"
 #include "os/file.h"
 #include "store/store.h"
 
@@ -21,7 +21,7 @@ struct scene {
     char folder[64];
     struct store *store;
     struct inventory *fleet;
-    struct run run;
+    struct mandate mandate;
     struct move move;
     enum store_fault next_fault; /* of the next transaction, once */
 };
@@ -38,7 +38,7 @@ static enum store_fault inject(void *context, enum store_fault_point point, cons
 
 static int64_t put_lock(struct store *store)
 {
-    struct store_op op = {STORE_PUT, RUN_LOCK_KEY, "run-1", 0};
+    struct store_op op = {STORE_PUT, MANDATE_LOCK_KEY, "run-1", 0};
     struct store_txn txn = {NULL, 0, &op, 1};
     struct store_txn_result result;
     assert_int_equal(store_txn(store, &txn, clock_deadline(STORE_MS), &result, NULL), ST_OK);
@@ -66,18 +66,18 @@ static int set_up(void **state)
     assert_int_equal(store_open(url, clock_deadline(STORE_MS), &store, NULL), ST_OK);
     scene->store = store_wrap_faults(store, inject, scene);
     make_fleet(scene);
-    scene->run.fleet = scene->fleet;
-    scene->run.store = scene->store;
-    scene->run.to_region = 1;
-    scene->run.token = put_lock(scene->store);
-    scene->run.journal = journal_open(NULL, "run-1");
-    scene->run.shard_states = mem_zalloc(sizeof(*scene->run.shard_states));
-    snprintf(scene->run.record.id, sizeof(scene->run.record.id), "run-1");
+    scene->mandate.fleet = scene->fleet;
+    scene->mandate.store = scene->store;
+    scene->mandate.to_region = 1;
+    scene->mandate.token = put_lock(scene->store);
+    scene->mandate.journal = journal_open(NULL, "run-1");
+    scene->mandate.shard_states = mem_zalloc(sizeof(*scene->mandate.shard_states));
+    scene->mandate.run = "run-1";
     struct route route = {.state = SHARD_SERVING, .epoch = 7};
     snprintf(route.home, sizeof(route.home), "west");
     snprintf(route.primary, sizeof(route.primary), "10.0.1.1:3306");
     const struct inventory_shard *shard = &scene->fleet->shards[0];
-    move_init(&scene->move, &scene->run, shard, &route);
+    move_init(&scene->move, &scene->mandate, shard, &route);
     move_set_ends(&scene->move, &shard->servers[0], &shard->servers[1]);
     *state = scene;
     return 0;
@@ -87,8 +87,8 @@ static int tear_down(void **state)
 {
     struct scene *scene = *state;
     move_release(&scene->move);
-    journal_close(scene->run.journal);
-    free(scene->run.shard_states);
+    journal_close(scene->mandate.journal);
+    free(scene->mandate.shard_states);
     inventory_free(scene->fleet);
     store_close(scene->store);
     status_ignore(folder_remove(scene->folder, NULL), "the next run uses another one");
@@ -140,7 +140,7 @@ static void another_token_fences_every_write(void **state)
 {
     struct scene *scene = *state;
     assert_int_equal(record(scene, SHARD_PREPARING), ST_OK);
-    struct store_op gone = {STORE_DELETE, RUN_LOCK_KEY, NULL, 0};
+    struct store_op gone = {STORE_DELETE, MANDATE_LOCK_KEY, NULL, 0};
     struct store_txn txn = {NULL, 0, &gone, 1};
     struct store_txn_result result;
     assert_int_equal(store_txn(scene->store, &txn, clock_deadline(STORE_MS), &result, NULL), ST_OK);

@@ -3,15 +3,16 @@
  * The engine of one shard's move: plan, record, act, until the plan says stop. It decides nothing
  * itself; it only knows which records may fail without stopping a step (undo must not wait for a
  * store that is down) and which travels beside its step (the point of no return). */
-#include "conductor/move.h"
+#include "move/move.h"
 
 #include "base/invariant.h"
 #include "base/log.h"
 #include "base/scope.h"
-#include "conductor/internal.h"
-#include "conductor/journal.h"
-#include "conductor/probe.h"
-#include "conductor/run.h"
+#include "move/gate.h"
+#include "move/internal.h"
+#include "move/journal.h"
+#include "move/mandate.h"
+#include "move/probe.h"
 #include "store/store.h"
 
 #include <poll.h>
@@ -53,7 +54,7 @@ void move_note(struct move *move, const char *format, ...)
     va_start(args, format);
     buf_vprintf(&line, format, args);
     va_end(args);
-    journal_add(move->run->journal, move->shard->name, "note", "%s", buf_text(&line));
+    journal_add(move->mandate->journal, move->shard->name, "note", "%s", buf_text(&line));
     buf_printf(&move->notes, "%s\n", buf_text(&line));
 }
 
@@ -85,7 +86,7 @@ static const struct {
 
 static void fail(struct move *move, const struct err *err)
 {
-    journal_add(move->run->journal, move->shard->name, "failure", "%s", err->text);
+    journal_add(move->mandate->journal, move->shard->name, "failure", "%s", err->text);
     if (move->failure.status == ST_OK)
         move->failure = *err;
 }
@@ -105,7 +106,7 @@ static void set_published(struct move *move)
 {
     move->published_at = clock_now();
     if (move->probe_target)
-        probe_rest(move->run->probe, move->probe_target, move_probed_until(move));
+        probe_rest(move->mandate->probe, move->probe_target, move_probed_until(move));
 }
 
 /* Write the rule's next state. True when the step may go on. */
@@ -140,7 +141,7 @@ static bool record(struct move *move, const struct shard_rule *rule, struct err 
 static void leave_gate(struct move *move)
 {
     if (move->is_gate_held)
-        freeze_gate_leave(move->run->gate);
+        freeze_gate_leave(move->mandate->gate);
     move->is_gate_held = false;
 }
 
@@ -168,18 +169,18 @@ static void extend_deadline(struct move *move)
     if (!move->view.must_stop || move->is_deadline_extended)
         return;
     move->is_deadline_extended = true;
-    move->view.deadline = clock_deadline(move->run->fleet->policy.move_timeout_ms);
+    move->view.deadline = clock_deadline(move->mandate->fleet->policy.move_timeout_ms);
 }
 
 static void refresh_view(struct move *move)
 {
     struct shard_view *view = &move->view;
-    const struct run *run = move->run;
-    if (run_must_stop(run))
+    const struct mandate *mandate = move->mandate;
+    if (mandate_must_stop(mandate))
         view->must_stop = true;
     extend_deadline(move);
     view->now = clock_now();
-    view->is_at_target = strcmp(move->route.home, run->fleet->regions[run->to_region]) == 0;
+    view->is_at_target = strcmp(move->route.home, mandate->fleet->regions[mandate->to_region]) == 0;
 }
 
 static void finish(struct move *move, const struct shard_rule *rule)
@@ -191,14 +192,14 @@ static void finish(struct move *move, const struct shard_rule *rule)
         move->result = is_moved ? MOVE_MOVED : MOVE_ALREADY_THERE;
     else
         move->result =
-            run_must_stop(move->run) && !move->failure.status ? MOVE_ABORTED : MOVE_UNDONE;
-    journal_add(move->run->journal, move->shard->name, "result", "%s: %s",
+            mandate_must_stop(move->mandate) && !move->failure.status ? MOVE_ABORTED : MOVE_UNDONE;
+    journal_add(move->mandate->journal, move->shard->name, "result", "%s: %s",
                 move_result_name(move->result), rule->why);
 }
 
 void move_run(struct move *move)
 {
-    move->view.deadline = clock_deadline(move->run->fleet->policy.move_timeout_ms);
+    move->view.deadline = clock_deadline(move->mandate->fleet->policy.move_timeout_ms);
     while (move->result == MOVE_PENDING) {
         refresh_view(move);
         const struct shard_rule *rule = shard_plan(&move->view);
@@ -236,10 +237,11 @@ void move_set_ends(struct move *move, const struct inventory_server *old_server,
     move->new_session.is_new = true;
 }
 
-void move_init(struct move *move, struct run *run, const struct inventory_shard *shard,
-               const struct route *route)
+void move_init(struct move *move, const struct mandate *mandate,
+               const struct inventory_shard *shard, const struct route *route)
 {
-    *move = (struct move){.run = run, .shard = shard, .route = *route, .flavour = &sql_mariadb};
+    *move =
+        (struct move){.mandate = mandate, .shard = shard, .route = *route, .flavour = &sql_mariadb};
     move->view.state = route->state;
     move->view.is_inherited = route->state != SHARD_SERVING;
     if (route->old_primary[0])

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Crash points for tests; see fault.h. Set up before any thread starts, then only flags change. */
-#include "conductor/fault.h"
+#include "move/fault.h"
 
 #include "base/buf.h"
 #include "base/invariant.h"

@@ -3,10 +3,11 @@
  * Before the freeze: nothing here may disturb clients. Take both servers, see that they are still
  * what they were, find what would hold the freeze up, and wait until the new primary is so close
  * behind that the wait after the freeze will be short. */
-#include "conductor/internal.h"
-#include "conductor/probe.h"
-#include "conductor/run.h"
 #include "fleet/schema.h"
+#include "move/gate.h"
+#include "move/internal.h"
+#include "move/mandate.h"
+#include "move/probe.h"
 
 #include "base/mem.h"
 #include "base/scope.h"
@@ -101,7 +102,7 @@ static enum status make_schema(struct move *move, struct err *err)
 /* The probe starts before the freeze, so that the outage can be compared with ordinary gaps. */
 static void start_probe(struct move *move)
 {
-    struct probe *probe = move->run->probe;
+    struct probe *probe = move->mandate->probe;
     if (!probe)
         return;
     move->probe_target = probe_watch(probe, move->old_server, move->new_server);
@@ -141,13 +142,13 @@ static enum status measure_gap(struct move *move, nsec *ret_took, struct err *er
     snprintf(move->route.log_end, sizeof(move->route.log_end), "%s:%s",
              sql_value(&position, 0, 0, 0), sql_value(&position, 0, 0, 1));
     buf_clear(&sql);
-    move->flavour->wait_for(&sql, at ? at : "", (int)move->run->fleet->policy.max_lag_ms);
+    move->flavour->wait_for(&sql, at ? at : "", (int)move->mandate->fleet->policy.max_lag_ms);
     nsec began = clock_now();
     status = session_exec(&move->new_session, CALL_CATCH_UP, buf_text(&sql), move->view.deadline,
                           &waited, err);
     if (!status && sql_number(session_last_value(&waited), -1) != 0)
         return err_set(err, ST_NO_GO, "%s is more than %lld ms behind %s", move->new_server->name,
-                       (long long)move->run->fleet->policy.max_lag_ms, move->old_server->name);
+                       (long long)move->mandate->fleet->policy.max_lag_ms, move->old_server->name);
     *ret_took = clock_now() - began;
     return status;
 }
@@ -163,7 +164,7 @@ static bool is_calm(nsec took, nsec best, nsec waited)
 static enum status wait_for_calm(struct move *move, struct err *err)
 {
     nsec began = clock_now(), best = NSEC_NEVER, waited = 0;
-    while (waited < CALM_WAIT_MS * NSEC_PER_MS && !run_must_stop(move->run)) {
+    while (waited < CALM_WAIT_MS * NSEC_PER_MS && !mandate_must_stop(move->mandate)) {
         nsec took = 0;
         enum status status = measure_gap(move, &took, err);
         if (status)
@@ -179,9 +180,9 @@ static enum status wait_for_calm(struct move *move, struct err *err)
 
 static enum status enter_gate(struct move *move, struct err *err)
 {
-    if (!freeze_gate_enter(move->run->gate, move->view.deadline))
+    if (!freeze_gate_enter(move->mandate->gate, move->view.deadline))
         return err_set(err, ST_TIMEOUT, "no turn to freeze came up within %lld ms",
-                       (long long)move->run->fleet->policy.move_timeout_ms);
+                       (long long)move->mandate->fleet->policy.move_timeout_ms);
     move->is_gate_held = true;
     return ST_OK;
 }

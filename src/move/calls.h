@@ -7,8 +7,8 @@
  *
  * X(id, "name", kind, critical): critical = between freeze and publish, where clients wait.
  */
-#ifndef HOLDFAST_CONDUCTOR_CALLS_H
-#define HOLDFAST_CONDUCTOR_CALLS_H
+#ifndef HOLDFAST_MOVE_CALLS_H
+#define HOLDFAST_MOVE_CALLS_H
 
 #include <stdbool.h>
 #include <stddef.h>

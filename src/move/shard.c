@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The rules of a shard's move; see shard.h. First match wins; each state ends with 'always'. */
-#include "conductor/shard.h"
+#include "move/shard.h"
 
 #include "base/invariant.h"
 #include "base/scope.h"

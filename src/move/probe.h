@@ -4,8 +4,8 @@
  * connections of its own it writes to the shard every millisecond, at whichever end accepts. It
  * knows nothing of the run; the run only says when it began to watch. One thread for all shards.
  */
-#ifndef HOLDFAST_CONDUCTOR_PROBE_H
-#define HOLDFAST_CONDUCTOR_PROBE_H
+#ifndef HOLDFAST_MOVE_PROBE_H
+#define HOLDFAST_MOVE_PROBE_H
 
 #include "base/clock.h"
 #include "fleet/inventory.h"

@@ -8,9 +8,9 @@
  *   whoever takes a server's lock reads the token *after* it has the lock, before it acts.
  * So a process that slept through its replacement either finds its session dead, or the token
  * gone. The argument is in docs/switchover.md. */
-#include "conductor/fault.h"
-#include "conductor/internal.h"
-#include "conductor/run.h"
+#include "move/fault.h"
+#include "move/internal.h"
+#include "move/mandate.h"
 
 #include "base/mem.h"
 #include "base/scope.h"
@@ -76,7 +76,7 @@ static enum status connect_session(const struct move *move, struct session *sess
                                    struct err *err)
 {
     if (!session->conn) {
-        const struct inventory_account *account = &move->run->fleet->credentials;
+        const struct inventory_account *account = &move->mandate->fleet->credentials;
         struct sql_endpoint endpoint = {
             .host = session->server->host,
             .port = session->server->port,
@@ -100,7 +100,7 @@ static enum status evict(const struct move *move, struct session *session, const
     int64_t holder = status ? 0 : sql_number(session_last_value(&result), 0);
     if (status || holder == 0)
         return status;
-    if (!move->run->is_resumed && (unsigned long)holder != session->last_id) {
+    if (!move->mandate->is_resumed && (unsigned long)holder != session->last_id) {
         err_set(err, ST_BUSY, "%s is held by another Holdfast (connection %lld)",
                 session->server->name, (long long)holder);
         err_hint(err, "look at 'SHOW PROCESSLIST' there; another store may be moving this shard");
@@ -132,9 +132,9 @@ static enum status lock_server(const struct move *move, struct session *session,
 static enum status check_token(const struct move *move, nsec deadline, struct err *err)
 {
     AUTO(store_entry_release) struct store_entry lock = {0};
-    enum status status = store_get(move->run->store, RUN_LOCK_KEY, deadline, &lock, err);
-    if (status == ST_NOT_FOUND || (!status && lock.create_rev != move->run->token))
-        return err_set(err, ST_FENCED, "another process took over run %s", move->run->record.id);
+    enum status status = store_get(move->mandate->store, MANDATE_LOCK_KEY, deadline, &lock, err);
+    if (status == ST_NOT_FOUND || (!status && lock.create_rev != move->mandate->token))
+        return err_set(err, ST_FENCED, "another process took over run %s", move->mandate->run);
     return status;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Shared inside conductor/ only: the parts of a move, and the gate before the freeze. */
-#ifndef HOLDFAST_CONDUCTOR_INTERNAL_H
-#define HOLDFAST_CONDUCTOR_INTERNAL_H
+#ifndef HOLDFAST_MOVE_INTERNAL_H
+#define HOLDFAST_MOVE_INTERNAL_H
 
-#include "conductor/move.h"
+#include "move/move.h"
 
 /* ---- sessions (session.c) ---- */
 /* Make sure the session is open and holds the server's lock; evicts an older session of ours (or
@@ -46,15 +46,7 @@ void move_tell_region(struct move *move, const char *sql, nsec deadline);
 
 /* Add a line of warning to the shard's report. */
 void move_note(struct move *move, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Until when writes count as touched by the move: a little after publish (or, without one, now). */
-nsec move_probed_until(const struct move *move);
 /* Time since 'since' belongs to this phase. */
 void move_phase_add(struct move *move, enum move_phase phase, nsec since);
-
-/* ---- the cap on simultaneous freezes (gate.c) ---- */
-struct freeze_gate *freeze_gate_new(unsigned cap);
-void freeze_gate_free(struct freeze_gate *gate);
-MUST_CHECK bool freeze_gate_enter(struct freeze_gate *gate, nsec deadline);
-void freeze_gate_leave(struct freeze_gate *gate);
 
 #endif

@@ -3,8 +3,8 @@
  * The critical section: freeze, promote; and how to know afterwards whether the new primary is
  * open. Count round trips before changing anything here: freeze (one packet, beside it the record
  * of the point of no return), promote (one packet), publish (one store write, in move.c). */
-#include "conductor/internal.h"
-#include "conductor/run.h"
+#include "move/internal.h"
+#include "move/mandate.h"
 
 #include "base/mem.h"
 #include "base/scope.h"
@@ -21,7 +21,7 @@ static void count_statements(struct move *move, size_t statements)
 
 static enum status freeze_old(struct move *move, struct err *err)
 {
-    int timeout_ms = (int)move->run->fleet->policy.freeze_timeout_ms;
+    int timeout_ms = (int)move->mandate->fleet->policy.freeze_timeout_ms;
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     move->flavour->freeze(&sql, timeout_ms);
@@ -50,7 +50,7 @@ static enum status freeze_old(struct move *move, struct err *err)
 enum status step_freeze(struct move *move, struct err *err)
 {
     nsec began = clock_now();
-    int timeout_ms = (int)move->run->fleet->policy.freeze_timeout_ms;
+    int timeout_ms = (int)move->mandate->fleet->policy.freeze_timeout_ms;
     nsec record_deadline = clock_deadline(timeout_ms + ANSWER_MS);
     enum status status = move_record_start(move, SHARD_PROMOTING, record_deadline, err);
     if (status)
@@ -77,7 +77,7 @@ enum status step_freeze(struct move *move, struct err *err)
 enum status step_promote(struct move *move, struct err *err)
 {
     nsec began = clock_now();
-    int wait_ms = (int)move->run->fleet->policy.freeze_timeout_ms;
+    int wait_ms = (int)move->mandate->fleet->policy.freeze_timeout_ms;
     struct sql_promotion promotion = {
         .position = move->position,
         .wait_ms = wait_ms,

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The cap on simultaneous freezes: all at once would make each of them slower for its clients. */
+#ifndef HOLDFAST_MOVE_GATE_H
+#define HOLDFAST_MOVE_GATE_H
+
+#include "base/clock.h"
+#include "base/status.h"
+
+#include <stdbool.h>
+
+struct freeze_gate;
+
+struct freeze_gate *freeze_gate_new(unsigned cap);
+void freeze_gate_free(struct freeze_gate *gate);
+/* Wait for a place; false at the deadline. */
+MUST_CHECK bool freeze_gate_enter(struct freeze_gate *gate, nsec deadline);
+void freeze_gate_leave(struct freeze_gate *gate);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A mandate: the right to move shards, and what all moves under it share. It is held while the key
+ * MANDATE_LOCK_KEY of the store exists with the creation revision 'token' (the fencing token that
+ * every route write compares). Made by a run, read by its mover threads: only what is atomic, or
+ * has its own lock behind its pointer, changes meanwhile.
+ */
+#ifndef HOLDFAST_MOVE_MANDATE_H
+#define HOLDFAST_MOVE_MANDATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct freeze_gate;
+struct inventory;
+struct journal;
+struct probe;
+struct store;
+
+#define MANDATE_LOCK_KEY "run-lock"
+
+struct mandate {
+    const struct inventory *fleet;
+    struct store *store;
+    const char *run; /* id of the run */
+    int64_t token;
+    size_t to_region;
+    bool is_resumed;           /* took over from another process: may evict its sessions */
+    bool is_abort_only;        /* undo or finish what is in flight, start nothing */
+    atomic_bool is_aborted;    /* an operator wants it to stop */
+    struct journal *journal;   /* never NULL once moves run */
+    struct probe *probe;       /* NULL: outages are not measured */
+    struct freeze_gate *gate;  /* the cap on simultaneous freezes */
+    _Atomic int *shard_states; /* enum shard_state by index of the shard, for display */
+};
+
+static inline bool mandate_must_stop(const struct mandate *mandate)
+{
+    return mandate->is_abort_only || atomic_load(&mandate->is_aborted);
+}
+
+#endif
