@@ -24,7 +24,7 @@ struct keeper {
     pthread_t thread;
 };
 
-static char *abort_key(const char *id)
+char *keeper_abort_key(const char *id)
 {
     return mem_printf("run-abort/%s", id);
 }
@@ -41,7 +41,7 @@ static void look_for_abort(struct keeper *keeper, const char *key)
 static void *keep(void *context)
 {
     struct keeper *keeper = context;
-    AUTO_FREE char *key = abort_key(keeper->run->record.id);
+    AUTO_FREE char *key = keeper_abort_key(keeper->run->record.id);
     nsec next = clock_now();
     struct pollfd stop = {.fd = keeper->stop_fd, .events = POLLIN};
     while (poll(&stop, 1, LOOK_MS) <= 0) {
@@ -80,7 +80,7 @@ void keeper_stop(struct keeper *keeper)
 
 enum status keeper_request_abort(struct store *store, const char *id, struct err *err)
 {
-    AUTO_FREE char *key = abort_key(id);
+    AUTO_FREE char *key = keeper_abort_key(id);
     struct store_op op = {STORE_PUT, key, "1", 0};
     struct store_txn txn = {NULL, 0, &op, 1};
     struct store_txn_result result;

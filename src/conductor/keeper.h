@@ -15,6 +15,8 @@ struct store;
 struct keeper *keeper_start(struct run *run, int lease_ms);
 void keeper_stop(struct keeper *keeper); /* NULL is fine */
 
+/* The key of that request, gone again when the run is taken over or ends; the caller frees. */
+char *keeper_abort_key(const char *id);
 /* Ask a run of any process to abort; its keeper hears it within a fraction of a second. */
 MUST_CHECK enum status keeper_request_abort(struct store *store, const char *id, struct err *err);
 

@@ -137,11 +137,13 @@ static enum status take_lock(struct run *run, enum call call, const struct store
         return err_wrap(err, "run lock");
     AUTO_FREE char *key = run_record_key(run->record.id);
     AUTO_FREE char *value = run_record_encode(&run->record);
+    AUTO_FREE char *abort_key = keeper_abort_key(run->record.id);
     struct store_compare compares[] = {{STORE_ABSENT, MANDATE_LOCK_KEY, 0}, *compare};
     struct store_op ops[] = {
         {STORE_PUT, MANDATE_LOCK_KEY, run->record.id, run->lease},
         {STORE_PUT, RUN_CURRENT_KEY, run->record.id, 0},
         {STORE_PUT, key, value, 0},
+        {STORE_DELETE, abort_key, NULL, 0}, /* meant for the process before us */
     };
     struct store_txn txn = {compares, ARRAY_SIZE(compares), ops, ARRAY_SIZE(ops)};
     struct evidence lock = {MANDATE_LOCK_KEY, run->record.id, run->lease};
@@ -212,14 +214,16 @@ enum status run_end(struct run *run, enum run_state state, struct err *err)
     run->record.state = state;
     AUTO_FREE char *key = run_record_key(run->record.id);
     AUTO_FREE char *value = run_record_encode(&run->record);
+    AUTO_FREE char *abort_key = keeper_abort_key(run->record.id);
     struct store_compare compare = {STORE_CREATE_REV_IS, MANDATE_LOCK_KEY, run->mandate.token};
     struct store_op ops[] = {
         {STORE_PUT, key, value, 0},
+        {STORE_DELETE, abort_key, NULL, 0},
         {STORE_DELETE, MANDATE_LOCK_KEY, NULL, 0},
         {STORE_DELETE, RUN_CURRENT_KEY, NULL, 0},
     };
     /* A stuck run stays the current one: it must be resumed or aborted before another begins. */
-    struct store_txn txn = {&compare, 1, ops, state == RUN_STUCK ? 2 : 3};
+    struct store_txn txn = {&compare, 1, ops, state == RUN_STUCK ? 3 : 4};
     struct evidence record = {key, value, 0};
     enum status status = write_run(run->mandate.store, CALL_RUN_END, &txn, &record, err);
     if (status == ST_CONFLICT)

@@ -129,7 +129,8 @@ static bool attempt(struct work *work, const struct shard_observation *seen,
         status = is_fresh ? choose_ends(&move, seen, &err) : ST_OK;
     }
     if (status) {
-        report->result = MOVE_UNDONE;
+        /* Of a run that is resumed, a shard that cannot be looked at may be in between. */
+        report->result = run->mandate.is_resumed ? MOVE_STUCK : MOVE_UNDONE;
         report->err = err;
         snprintf(report->primary, sizeof(report->primary), "%s",
                  seen->primary ? seen->primary->server->name : "");
@@ -268,6 +269,15 @@ static enum status record_end(struct run *run, const struct switchover_report *r
     return ended ? ended : status;
 }
 
+/* In the words of the shard that noticed it. */
+static enum status say_fenced(const struct switchover_report *report, struct err *err)
+{
+    for (size_t i = 0; i < report->count; i++)
+        if (report->shards[i].result == MOVE_FENCED)
+            *err = report->shards[i].err;
+    return ST_FENCED;
+}
+
 enum status switchover_run(struct run *run, const struct fleet_observation *observation,
                            switchover_progress *progress, void *context,
                            struct switchover_report *ret, struct err *err)
@@ -285,7 +295,7 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     ret->state = judge(run, ret, &is_fenced);
     ret->took_ms = clock_ms(clock_now() - began);
     if (is_fenced)
-        return err_set(err, ST_FENCED, "another process took over run %s", run->record.id);
+        return say_fenced(ret, err);
     return record_end(run, ret, err);
 }
 

@@ -34,7 +34,7 @@ enum shard_state {
 const char *shard_state_name(enum shard_state state);
 bool shard_state_is_writable(enum shard_state state);
 
-enum { ROUTE_NAME_MAX = 256 };
+enum { ROUTE_NAME_MAX = 320 };
 
 struct route {
     enum shard_state state;

@@ -48,6 +48,8 @@
     X(CALL_SCHEDULER_OLD,    "old.scheduler",    SQL,   false) \
     X(CALL_HEARTBEAT,        "new.heartbeat",    SQL,   false) \
     X(CALL_VERIFY,           "all.verify",       LINK,  false) \
+    X(CALL_LOOK_UNDO,        "old.undo-look",    SQL,   false) \
+    X(CALL_RIVALS,           "all.rivals",       LINK,  false) \
     X(CALL_OPEN_OLD,         "old.open",         SQL,   false) \
     X(CALL_WRITE_PREPARING,  "cas.preparing",    STORE, false) \
     X(CALL_WRITE_FROZEN,     "cas.frozen",       STORE, false) \

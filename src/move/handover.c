@@ -94,7 +94,12 @@ enum status step_promote(struct move *move, struct err *err)
     if (status)
         return err_wrap(err, "promote");
     count_statements(move, 1);
-    if (sql_number(session_last_value(&result), 0) != 1)
+    int64_t opened = sql_number(session_last_value(&result), 0);
+    if (opened < 0)
+        return err_set(err, ST_NO_GO,
+                       "promote: %s has lost its ackers: no write there would return",
+                       move->new_server->name);
+    if (opened != 1)
         return err_set(err, ST_TIMEOUT, "promote: %s did not reach the final position %s in time",
                        move->new_server->name, move->position);
     move->view.new_primary = NEW_OPEN;

@@ -41,9 +41,15 @@ MUST_CHECK enum status step_undo(struct move *move, struct err *err);
 
 /* The old primary replicates from the new one (follow.c); the new one has forgotten its source. */
 MUST_CHECK enum status move_follow(struct move *move, nsec deadline, struct err *err);
+/* A server of the shard other than this one that accepts writes; NULL: none that answers
+ * (verify.c). */
+const struct inventory_server *
+move_find_rival(struct move *move, const struct inventory_server *server, nsec deadline);
 /* One packet to all servers of the old primary's region, by connections of their own (verify.c). */
 void move_tell_region(struct move *move, const char *sql, nsec deadline);
 
+/* ST_FENCED, with the words: the lock is gone, or is another process's. */
+enum status move_fenced(const struct move *move, bool is_lock_gone, struct err *err);
 /* Add a line of warning to the shard's report. */
 void move_note(struct move *move, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Time since 'since' belongs to this phase. */

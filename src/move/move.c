@@ -91,6 +91,13 @@ static void fail(struct move *move, const struct err *err)
         move->failure = *err;
 }
 
+/* What went wrong before matters no more: this process has no say. */
+static void set_fenced(struct move *move, const struct err *err)
+{
+    move->failure = *err;
+    move->result = MOVE_FENCED;
+}
+
 /* Before a repeated step is tried again: let the servers and the store breathe. */
 static void pace(void)
 {
@@ -127,7 +134,7 @@ static bool record(struct move *move, const struct shard_rule *rule, struct err 
     if (!status)
         return true;
     if (status == ST_FENCED) {
-        move->result = MOVE_FENCED;
+        set_fenced(move, err);
         return false;
     }
     fail(move, err);
@@ -153,7 +160,7 @@ static void act(struct move *move, const struct shard_rule *rule)
     log_event(EV_STEP, "shard", move->shard->name, "step", shard_action_name(rule->action), NULL);
     enum status status = steps[rule->action].run(move, &err);
     if (status == ST_FENCED)
-        move->result = MOVE_FENCED;
+        set_fenced(move, &err);
     if (status == ST_OK || status == ST_FENCED)
         return;
     fail(move, &err);

@@ -24,6 +24,8 @@ enum {
     CALM_PAUSE_MS = 1,
     PROBE_MS = 150, /* of ordinary writes are watched before the freeze */
     PROBE_WAIT_MS = 2000,
+    GATE_MS = 600 * 1000, /* others may have to be undone, one after the other */
+    GATE_LOOK_MS = 100,
 };
 
 static enum status look(struct session *session, const struct sql_flavour *flavour, enum call call,
@@ -178,19 +180,27 @@ static enum status wait_for_calm(struct move *move, struct err *err)
     return ST_OK;
 }
 
+/* The time of the move itself begins when it is its turn: nothing is held while it waits. */
 static enum status enter_gate(struct move *move, struct err *err)
 {
-    if (!freeze_gate_enter(move->mandate->gate, move->view.deadline))
-        return err_set(err, ST_TIMEOUT, "no turn to freeze came up within %lld ms",
-                       (long long)move->mandate->fleet->policy.move_timeout_ms);
+    nsec give_up = clock_deadline(GATE_MS);
+    while (!freeze_gate_enter(move->mandate->gate, clock_deadline(GATE_LOOK_MS))) {
+        if (mandate_must_stop(move->mandate))
+            return err_set(err, ST_ABORTED, "stopped while other shards moved");
+        if (clock_now() >= give_up)
+            return err_set(err, ST_TIMEOUT, "no turn to move came up within %d s", GATE_MS / 1000);
+    }
     move->is_gate_held = true;
+    move->view.deadline = clock_deadline(move->mandate->fleet->policy.move_timeout_ms);
     return ST_OK;
 }
 
 enum status step_prepare(struct move *move, struct err *err)
 {
+    enum status status = enter_gate(move, err);
     nsec began = clock_now();
-    enum status status = session_take(move, &move->old_session, move->view.deadline, err);
+    if (!status)
+        status = session_take(move, &move->old_session, move->view.deadline, err);
     if (!status)
         status = session_take(move, &move->new_session, move->view.deadline, err);
     if (!status)
@@ -204,8 +214,6 @@ enum status step_prepare(struct move *move, struct err *err)
     nsec took = 0;
     if (!status)
         status = measure_gap(move, &took, err);
-    if (!status)
-        status = enter_gate(move, err);
     if (!status)
         start_probe(move);
     if (!status)

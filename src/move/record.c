@@ -84,6 +84,15 @@ static void attempt_release(struct attempt *attempt)
     free(attempt->value);
 }
 
+enum status move_fenced(const struct move *move, bool is_lock_gone, struct err *err)
+{
+    if (!is_lock_gone)
+        return err_set(err, ST_FENCED, "another process took over run %s", move->mandate->run);
+    err_set(err, ST_FENCED, "the right to act ran out: this process stood still for too long");
+    err_hint(err, "shards may be in between; now: holdfast run resume %s", move->mandate->run);
+    return ST_FENCED;
+}
+
 /* Learn what the store holds. ST_FENCED when the token is gone; else the route in memory is what
  * the store says. */
 static enum status read_back(struct move *move, nsec deadline, struct err *err)
@@ -91,7 +100,7 @@ static enum status read_back(struct move *move, nsec deadline, struct err *err)
     AUTO(store_entry_release) struct store_entry lock = {0};
     enum status status = store_get(move->mandate->store, MANDATE_LOCK_KEY, deadline, &lock, err);
     if (status == ST_NOT_FOUND || (!status && lock.create_rev != move->mandate->token))
-        return err_set(err, ST_FENCED, "another process took over run %s", move->mandate->run);
+        return move_fenced(move, status == ST_NOT_FOUND, err);
     if (status)
         return status;
     struct route found;

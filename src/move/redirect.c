@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { REDIRECT_MS = 3000 };
+enum { REDIRECT_MS = 3000, RIVAL_MS = 1000 };
 
 static enum status run_simple(struct session *session, enum call call, const struct buf *sql,
                               nsec deadline, struct err *err)
@@ -26,6 +26,14 @@ static enum status forget_source(struct move *move, nsec deadline, struct err *e
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     enum status status = session_take(move, &move->new_session, deadline, err);
+    /* What another process published may have been moved on by hand since. */
+    const struct inventory_server *rival =
+        status || !move->view.is_inherited
+            ? NULL
+            : move_find_rival(move, move->new_server, clock_deadline(RIVAL_MS));
+    if (rival)
+        return err_set(err, ST_CONFLICT, "%s accepts writes: %s is not opened beside it",
+                       rival->name, move->new_server->name);
     move->flavour->open(&sql);
     buf_add(&sql, "; ");
     move->flavour->forget_source(&sql, move->route.is_strict);

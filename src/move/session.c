@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Sessions: connections that may change a server. Each holds the server's user lock
- * "holdfast:SHARD", and the protocol makes sure that at most one process at a time can act:
+ * "holdfast", and the protocol makes sure that at most one process at a time can act:
  *   a successor first gets the fencing token (the run lock in the store), then evicts the lock's
  *   holder on each server (KILL, and wait until the lock is free: after that nothing the old
  *   session sent can still take effect), then acts;
@@ -20,10 +20,9 @@
 
 enum { LOCK_WAIT_MS = 2000 };
 
-static char *lock_name(const struct move *move)
-{
-    return mem_printf("holdfast:%s", move->shard->name);
-}
+/* The same for every store and every fleet file: two operators who name a shard differently exclude
+ * each other all the same. */
+#define LOCK_NAME "holdfast"
 
 const char *session_last_value(const struct sql_result *result)
 {
@@ -134,7 +133,7 @@ static enum status check_token(const struct move *move, nsec deadline, struct er
     AUTO(store_entry_release) struct store_entry lock = {0};
     enum status status = store_get(move->mandate->store, MANDATE_LOCK_KEY, deadline, &lock, err);
     if (status == ST_NOT_FOUND || (!status && lock.create_rev != move->mandate->token))
-        return err_set(err, ST_FENCED, "another process took over run %s", move->mandate->run);
+        return move_fenced(move, status == ST_NOT_FOUND, err);
     return status;
 }
 
@@ -142,7 +141,7 @@ enum status session_take(struct move *move, struct session *session, nsec deadli
 {
     if (session->is_held && sql_conn_is_open(session->conn))
         return ST_OK;
-    AUTO_FREE char *lock = lock_name(move);
+    const char *lock = LOCK_NAME;
     enum status status = connect_session(move, session, deadline, err);
     if (!status)
         status = evict(move, session, lock, deadline, err);

@@ -67,6 +67,11 @@ static bool redirected(const struct shard_view *view)
     return view->is_redirected;
 }
 
+static bool old_is_foreign(const struct shard_view *view)
+{
+    return view->old_primary == OLD_FOREIGN;
+}
+
 static bool old_is_open(const struct shard_view *view)
 {
     return view->old_primary == OLD_OPEN;
@@ -102,6 +107,7 @@ static const struct shard_rule rules[] = {
 
     {SHARD_UNDOING,     cannot_record, SHARD_UNDOING,     ACT_GIVE_UP,  "the store does not take the new state"},
     {SHARD_UNDOING,     old_is_open,   SHARD_SERVING,     ACT_FINISH,   "the old primary accepts writes again"},
+    {SHARD_UNDOING,     old_is_foreign,SHARD_SERVING,     ACT_FINISH,   "another server is the primary now: the old one stays closed"},
     {SHARD_UNDOING,     past_deadline, SHARD_UNDOING,     ACT_GIVE_UP,  "the old primary cannot be opened again"},
     {SHARD_UNDOING,     always,        SHARD_UNDOING,     ACT_UNDO,     "the old primary is not open yet"},
 };
@@ -141,6 +147,7 @@ const char *shard_guard_name(const struct shard_rule *rule)
         {verified, "verified"},
         {redirected, "redirected"},
         {old_is_open, "old is open"},
+        {old_is_foreign, "old is foreign"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (names[i].guard == rule->guard)

@@ -29,7 +29,8 @@
 #define SHARD_OLD_TABLE(X)                                                                         \
     X(OLD_UNKNOWN, "unknown")                                                                      \
     X(OLD_OPEN, "open")                                                                            \
-    X(OLD_FROZEN, "frozen") /* refuses all writes, its final position is known */
+    X(OLD_FOREIGN, "foreign") /* somebody else made another server the primary */                  \
+    X(OLD_FROZEN, "frozen")   /* refuses all writes, its final position is known */
 
 enum shard_new {
 #define X(name, text) name,

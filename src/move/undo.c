@@ -8,7 +8,45 @@
 
 #include "base/scope.h"
 
-enum { UNDO_MS = 3000 };
+enum { UNDO_MS = 3000, RIVAL_MS = 1000 };
+
+/* Somebody may have made another server the primary meanwhile, by hand or by another tool: opening
+ * this one would make two. Then it stays as it is, and whoever did that has the word. */
+static enum status look_for_strangers(struct move *move, nsec deadline, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    AUTO(sql_server_state_release) struct sql_server_state state = {0};
+    move->flavour->observe(&sql);
+    enum status status =
+        session_exec(&move->old_session, CALL_LOOK_UNDO, buf_text(&sql), deadline, &result, err);
+    if (!status)
+        status = move->flavour->read_observation(&result, &state, err);
+    if (status)
+        return status;
+    const struct inventory_server *rival =
+        move_find_rival(move, move->old_server, clock_deadline(RIVAL_MS));
+    if (state.channels == 0 && !rival)
+        return ST_OK;
+    move->view.old_primary = OLD_FOREIGN;
+    err_set(err, ST_CONFLICT, "%s is not the primary any more: it %s %s", move->old_server->name,
+            rival ? "is not opened beside" : "replicates from",
+            rival ? rival->name : state.source_host);
+    err_hint(err, "somebody else moved this shard; holdfast status shows where it is");
+    return ST_CONFLICT;
+}
+
+static enum status open_old(struct move *move, nsec deadline, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    move->flavour->open(&sql);
+    enum status status =
+        session_exec(&move->old_session, CALL_OPEN_OLD, buf_text(&sql), deadline, &result, err);
+    if (!status && sql_number(session_last_value(&result), 1) != 0)
+        status = err_set(err, ST_SQL, "%s is still read-only", move->old_server->name);
+    return status;
+}
 
 enum status step_undo(struct move *move, struct err *err)
 {
@@ -18,16 +56,14 @@ enum status step_undo(struct move *move, struct err *err)
                        "does not have",
                        move->route.old_primary);
     nsec began = clock_now(), deadline = clock_deadline(UNDO_MS);
-    AUTO(buf_release) struct buf sql = {0};
-    AUTO(sql_result_release) struct sql_result result = {0};
     session_drop(&move->old_session);
     enum status status = session_take(move, &move->old_session, deadline, err);
-    move->flavour->open(&sql);
     if (!status)
-        status =
-            session_exec(&move->old_session, CALL_OPEN_OLD, buf_text(&sql), deadline, &result, err);
+        status = look_for_strangers(move, deadline, err);
+    if (!status)
+        status = open_old(move, deadline, err);
     move_phase_add(move, PHASE_UNDO, began);
-    if (status == ST_FENCED)
+    if (status == ST_FENCED || move->view.old_primary == OLD_FOREIGN)
         return status;
     if (status) {
         err_wrap(err, "open %s again", move->old_server->name);
@@ -35,8 +71,6 @@ enum status step_undo(struct move *move, struct err *err)
                  move->mandate->run);
         return status;
     }
-    if (sql_number(session_last_value(&result), 1) != 0)
-        return err_set(err, ST_SQL, "%s is still read-only", move->old_server->name);
     move->view.old_primary = OLD_OPEN;
     return ST_OK;
 }

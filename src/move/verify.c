@@ -132,6 +132,28 @@ static enum status judge_all(struct move *move, struct check *checks, struct sql
     return worst;
 }
 
+const struct inventory_server *move_find_rival(struct move *move,
+                                               const struct inventory_server *server, nsec deadline)
+{
+    size_t count = move->shard->server_count;
+    const struct inventory_server *rival = NULL;
+    AUTO_FREE struct sql_call *calls = mem_zalloc(count * sizeof(*calls));
+    for (size_t i = 0; i < count; i++)
+        calls[i] = (struct sql_call){.conn = connect_to(move, &move->shard->servers[i]),
+                                     .sql = "SELECT @@global.read_only"};
+    fault_point(CALL_RIVALS, FAULT_BEFORE);
+    sql_run(calls, count, deadline);
+    fault_point(CALL_RIVALS, FAULT_AFTER);
+    for (size_t i = 0; i < count; i++) {
+        bool is_writable = !calls[i].status && !sql_true(sql_value(&calls[i].result, 0, 0, 0));
+        if (is_writable && &move->shard->servers[i] != server)
+            rival = &move->shard->servers[i];
+        sql_call_release(&calls[i]);
+        sql_conn_free(calls[i].conn);
+    }
+    return rival;
+}
+
 void move_tell_region(struct move *move, const char *sql, nsec deadline)
 {
     size_t count = 0;

@@ -112,6 +112,13 @@ static bool finish(struct sql_call *call, enum status status)
     return true;
 }
 
+/* A server quotes what it does not understand: not to be repeated when the packet holds a secret.
+ */
+static const char *server_words(const struct sql_call *call)
+{
+    return strstr(call->sql, "PASSWORD=") ? "refused" : mysql_error(call->conn->mysql);
+}
+
 static bool fail(struct sql_call *call)
 {
     struct sql_conn *conn = call->conn;
@@ -120,8 +127,7 @@ static bool fail(struct sql_call *call)
     const char *what = conn->was_sent ? "statement" : "connect";
     if (conn->was_sent)
         err_set(&call->err, status, "%s:%d: statement %zu: %s (error %u)", conn->endpoint.host,
-                conn->endpoint.port, call->result.count + 1, mysql_error(conn->mysql),
-                call->sql_errno);
+                conn->endpoint.port, call->result.count + 1, server_words(call), call->sql_errno);
     else
         err_set(&call->err, status, "%s:%d: %s: %s (error %u)", conn->endpoint.host,
                 conn->endpoint.port, what, mysql_error(conn->mysql), call->sql_errno);

@@ -127,7 +127,8 @@ struct sql_flavour {
     void (*try_freeze_lock)(struct buf *sql, int timeout_ms);
     /* Refuse writes, block commits of privileged sessions; the last row is the final position. */
     void (*freeze)(struct buf *sql, int timeout_ms);
-    /* The last row: 1 when the server opened, 0 when it refused because it was late. */
+    /* The last row: 1 when the server opened; 0: it refused because it was late; -1: because it
+     * has no acker. */
     void (*promote)(struct buf *sql, const struct sql_promotion *promotion);
     /* Open (again) as a primary: semi-sync on first. Valid only without a freeze in the session. */
     void (*open)(struct buf *sql);

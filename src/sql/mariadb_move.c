@@ -100,7 +100,10 @@ static void strict_order(struct buf *sql, bool is_strict)
  * in behind the first write here (until the new primary forgets its source). */
 void mariadb_promote(struct buf *sql, const struct sql_promotion *promotion)
 {
-    buf_add(sql, "BEGIN NOT ATOMIC DECLARE opened INT DEFAULT 0; IF MASTER_GTID_WAIT(");
+    buf_add(sql, "BEGIN NOT ATOMIC DECLARE opened INT DEFAULT 0; IF (SELECT VARIABLE_VALUE FROM"
+                 " information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME ="
+                 " 'RPL_SEMI_SYNC_MASTER_CLIENTS') < 1 THEN SET opened = -1;"
+                 " ELSEIF MASTER_GTID_WAIT(");
     sql_quote(sql, promotion->position);
     buf_printf(sql, ", %d.%03d) = 0 THEN IF UNIX_TIMESTAMP(SYSDATE(6)) < %.6f THEN",
                promotion->wait_ms / 1000, promotion->wait_ms % 1000, promotion->until_clock_s);
@@ -180,6 +183,19 @@ void mariadb_look_before_follow(struct buf *sql)
     buf_add(sql, "SET GLOBAL read_only=1; STOP SLAVE; SELECT @@gtid_slave_pos, @@gtid_binlog_pos");
 }
 
+/* CHANGE MASTER takes plain literals only. In a session where a backslash is a backslash, doubling
+ * the quotes is all that a literal needs. */
+static void literal(struct buf *sql, const char *text)
+{
+    buf_add(sql, "'");
+    for (; *text; text++) {
+        buf_add_bytes(sql, text, 1);
+        if (*text == '\'')
+            buf_add(sql, "'");
+    }
+    buf_add(sql, "'");
+}
+
 /* Semi-sync source off, and never an acker over the WAN. The position is said, not taken from its
  * own binlog (MASTER_DEMOTE_TO_SLAVE): that may have got something since. Setting it fails in
  * strict mode when it did, which is how a late write that nobody saw is noticed. TLS and the other
@@ -195,13 +211,15 @@ void mariadb_follow(struct buf *sql, const struct sql_source *source)
         sql_quote(sql, source->position);
         buf_add(sql, "; ");
     }
-    buf_add(sql, "CHANGE MASTER TO MASTER_HOST=");
-    sql_quote(sql, source->host);
+    buf_add(sql, "SET @holdfast_mode=@@session.sql_mode; SET SESSION sql_mode="
+                 "'NO_BACKSLASH_ESCAPES'; CHANGE MASTER TO MASTER_HOST=");
+    literal(sql, source->host);
     buf_printf(sql, ", MASTER_PORT=%d, MASTER_USER=", (int)source->port);
-    sql_quote(sql, source->user);
+    literal(sql, source->user);
     buf_add(sql, ", MASTER_PASSWORD=");
-    sql_quote(sql, secret_reveal(source->password));
-    buf_add(sql, ", MASTER_CONNECT_RETRY=1, MASTER_USE_GTID=slave_pos; START SLAVE");
+    literal(sql, secret_reveal(source->password));
+    buf_add(sql, ", MASTER_CONNECT_RETRY=1, MASTER_USE_GTID=slave_pos;"
+                 "SET SESSION sql_mode=@holdfast_mode; START SLAVE");
 }
 
 void mariadb_lock(struct buf *sql, const char *name, int wait_ms)

@@ -28,6 +28,8 @@ UNUSUAL = {
     "new.confirm": "resumed before promote",
     "new.close": "resumed before promote",
     "old.open": "resumed before promote",
+    "old.undo-look": "resumed before promote",
+    "all.rivals": "resumed before promote",
     "cas.undoing": "resumed before promote",
     "run.take": "resumed before promote",
     "old.late": "held, resumed",
@@ -124,7 +126,7 @@ def plant_locks(fleet):
 def take_locks(fleet, connections):
     for connection in connections:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT GET_LOCK(%s, 2) AS got", (f"holdfast:{fleet.shard}",))
+            cursor.execute("SELECT GET_LOCK(%s, 2) AS got", ("holdfast",))
             assert cursor.fetchone()["got"] == 1
 
 

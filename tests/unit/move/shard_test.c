@@ -25,8 +25,8 @@ static struct shard_view view_at(unsigned number)
             *bits[i] = number % 2;
         else
             view.now = number % 2 ? 11 : 1;
-    view.old_primary = (enum shard_old)(number % 3);
-    number /= 3;
+    view.old_primary = (enum shard_old)(number % 4);
+    number /= 4;
     view.new_primary = (enum shard_new)(number % 4);
     number /= 4;
     view.state = (enum shard_state)(number % SHARD_STATES);
@@ -35,7 +35,7 @@ static struct shard_view view_at(unsigned number)
 
 static unsigned view_count(void)
 {
-    return (1u << BITS) * 3 * 4 * SHARD_STATES;
+    return (1u << BITS) * 4 * 4 * SHARD_STATES;
 }
 
 typedef bool broken_fn(const struct shard_view *view, const struct shard_rule *rule);
@@ -141,7 +141,8 @@ static void the_old_primary_is_opened_only_while_undoing(void **state)
 static bool serves_unknown(const struct shard_view *view, const struct shard_rule *rule)
 {
     return view->state != SHARD_SERVING && rule->next == SHARD_SERVING &&
-           !(view->state == SHARD_UNDOING && view->old_primary == OLD_OPEN) &&
+           !(view->state == SHARD_UNDOING &&
+             (view->old_primary == OLD_OPEN || view->old_primary == OLD_FOREIGN)) &&
            !(view->state == SHARD_REDIRECTING && view->is_verified);
 }
 
