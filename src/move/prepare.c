@@ -21,8 +21,9 @@ enum {
     CALM_NS = 2 * 1000 * 1000, /* a fresh position reached faster than this is a calm moment */
     CALM_PATIENCE_MS = 200,    /* afterwards one that is as calm as this shard gets will do */
     CALM_WAIT_MS = 3000,       /* afterwards the freeze starts anyway: it has its own bound */
+    CALM_PROBED_MS = 1000,     /* the same, once the probe writes as well */
     CALM_PAUSE_MS = 1,
-    PROBE_MS = 150, /* of ordinary writes are watched before the freeze */
+    PROBE_MS = 100, /* of ordinary writes are watched before the freeze */
     PROBE_WAIT_MS = 2000,
     GATE_MS = 600 * 1000, /* others may have to be undone, one after the other */
     GATE_LOOK_MS = 100,
@@ -161,16 +162,24 @@ static bool is_calm(nsec took, nsec best, nsec waited)
     return took <= CALM_NS || (waited >= CALM_PATIENCE_MS * NSEC_PER_MS && took <= best + best / 4);
 }
 
+/* How long no write of the probe was acknowledged: a freeze would wait as long as the disk does. */
+static nsec silence_of(const struct move *move)
+{
+    return move->probe_target ? probe_silence(move->mandate->probe, move->probe_target) : 0;
+}
+
 /* What the new primary is behind at the freeze, clients wait for. Bounded: a busy shard may never
  * be calm, and is then frozen all the same. */
-static enum status wait_for_calm(struct move *move, struct err *err)
+static enum status wait_for_calm(struct move *move, int wait_ms, struct err *err)
 {
     nsec began = clock_now(), best = NSEC_NEVER, waited = 0;
-    while (waited < CALM_WAIT_MS * NSEC_PER_MS && !mandate_must_stop(move->mandate)) {
+    while (waited < wait_ms * NSEC_PER_MS && !mandate_must_stop(move->mandate)) {
         nsec took = 0;
         enum status status = measure_gap(move, &took, err);
         if (status)
             return status;
+        nsec silence = silence_of(move);
+        took = took > silence ? took : silence;
         best = took < best ? took : best;
         waited = clock_now() - began;
         if (is_calm(took, best, waited))
@@ -215,9 +224,11 @@ enum status step_prepare(struct move *move, struct err *err)
     if (!status)
         status = measure_gap(move, &took, err);
     if (!status)
-        start_probe(move);
+        status = wait_for_calm(move, CALM_WAIT_MS, err);
     if (!status)
-        status = wait_for_calm(move, err);
+        start_probe(move);
+    if (!status && move->probe_target)
+        status = wait_for_calm(move, CALM_PROBED_MS, err);
     move_phase_add(move, PHASE_PREPARE, began);
     if (status)
         return status;

@@ -328,6 +328,15 @@ void probe_rest(struct probe *probe, struct probe_target *target, nsec until)
     atomic_store(&target->rests_at, until);
 }
 
+nsec probe_silence(struct probe *probe, struct probe_target *target)
+{
+    pthread_mutex_lock(&probe->lock);
+    size_t count = kept(target);
+    nsec last = count ? sample(target, count - 1) : 0;
+    pthread_mutex_unlock(&probe->lock);
+    return clock_now() - last;
+}
+
 /* The longest of the gaps that touch [from, to]; each counted up to 'clip' at most. */
 static double longest_gap_ms(struct probe *probe, const struct probe_target *target, nsec from,
                              nsec to, nsec clip)

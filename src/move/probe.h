@@ -23,6 +23,8 @@ struct probe_target *probe_watch(struct probe *probe, const struct inventory_ser
 bool probe_warm_up(struct probe *probe, struct probe_target *target, int warm_ms, nsec deadline);
 /* Write no more after 'until': a probe is a load too. The samples stay. */
 void probe_rest(struct probe *probe, struct probe_target *target, nsec until);
+/* How long ago the last write was acknowledged. */
+nsec probe_silence(struct probe *probe, struct probe_target *target);
 /* The longest time without an acknowledged write that touches [from, to]; up to now when nothing
  * has ended it yet. -1 when no write had been acknowledged before. */
 double probe_longest_gap_ms(struct probe *probe, struct probe_target *target, nsec from, nsec to);

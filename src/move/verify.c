@@ -202,6 +202,10 @@ enum status step_verify(struct move *move, struct err *err)
     enum status status = session_take(move, &move->new_session, deadline, err);
     if (!status)
         status = write_row(move, deadline, &position, err);
+    if (status == ST_UNKNOWN)
+        err_hint(err,
+                 "a write at %s did not return: are the replicas alive that acknowledge there?",
+                 move->new_server->name);
     if (status)
         return status == ST_FENCED ? status : err_wrap(err, "verify");
     move->flavour->wait_for(&sql, position, WAIT_MS);

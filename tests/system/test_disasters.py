@@ -109,7 +109,7 @@ def test_ackers_that_vanish_during_the_freeze_lead_to_undo(lab):
         done = fleet.move(other_region(fleet, old.region), expect=FAILED,
                           fault=f"old.freeze:before=run:{vanish}")
         assert time.monotonic() - began < 5
-        assert done["shard"]["result"] == "undone", done
+        assert done["shard"] and done["shard"]["result"] == "undone", done
         assert "freeze" in done["shard"]["error"] and "ackers" in done["shard"]["hint"], done
         assert not fleet.value(old, "SELECT @@GLOBAL.read_only")
         fleet.cli("lab", "thaw", *ackers, expect=0)
@@ -223,6 +223,57 @@ def test_a_run_left_behind_is_aborted(lab):
         fleet.cli("run", "abort", expect=ABORTED)
         assert_sound(fleet, writers.acked)
     assert fleet.primary() is old
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_shard_that_somebody_moved_by_hand_meanwhile_is_left_alone(lab, follows):
+    """Opening the old primary again, as an undo does, would make two writable servers."""
+    fleet = of_lab(lab)
+    old, to = fleet.primary(), fleet.relay().region
+    heir = fleet.replicas(old)[0]
+    fleet.move(to, fault="cas.preparing:after=kill", expect=KILLED)
+    fleet.sql(old, "SET GLOBAL read_only=1")
+    for statement in ("STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only=0"):
+        fleet.sql(heir, statement)
+    if follows:
+        fleet.sql(old, f"CHANGE MASTER TO MASTER_HOST='{heir.host}', MASTER_PORT={heir.port}")
+    done = fleet.cli("run", "abort", expect=ABORTED)
+    assert "not the primary any more" in done.stdout, done.stdout + done.stderr
+    writable = [server for server in fleet.servers
+                if not fleet.value(server, "SELECT @@GLOBAL.read_only")]
+    assert writable == [heir], [server.name for server in writable]
+    assert fleet.unfinished() is None
+
+
+def test_a_new_primary_without_ackers_is_not_opened(lab, tmp_path):
+    """They die after the checks, and the new primary has noticed (it does when it next sends)."""
+    fleet = of_lab(lab)
+    old, new = fleet.primary(), fleet.relay()
+    user, password = fleet.accounts["admin"]
+    script = tmp_path / "kill.py"
+    script.write_text(f"""
+import subprocess, time, pymysql
+subprocess.run({[HOLDFAST, "lab", "kill"] + [s.name for s in fleet.replicas(new)]!r},
+               check=True, stdout=subprocess.DEVNULL)
+cursor = pymysql.connect(host={new.host!r}, port={new.port}, user={user!r},
+                         password={password!r}).cursor()
+deadline = time.monotonic() + 15
+while time.monotonic() < deadline:
+    cursor.execute("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master_clients'")
+    if cursor.fetchone()[1] == "0":
+        break
+    time.sleep(0.01)
+else:
+    raise SystemExit("the new primary still counts its ackers")
+""", encoding="utf-8")
+    with Writers(fleet) as writers:
+        done = fleet.move(new.region, fault=f"new.catch-up:before=run:/usr/bin/python3 {script}",
+                          expect=1)
+        assert done["shard"] and done["shard"]["result"] == "undone", done
+        assert "lost its ackers" in done["shard"]["error"], done
+        writers.wait_for_more(5)
+    assert fleet.value(old, "SELECT @@GLOBAL.read_only") == 0
+    assert fleet.value(new, "SELECT @@GLOBAL.read_only") == 1
 
 
 # ---- the checker finds what is planted ----

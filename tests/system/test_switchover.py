@@ -110,7 +110,7 @@ slave_net_timeout=10
 skip_name_resolve=1
 max_connections=600
 """
-PASSWORDS = {"dba": "dba-pw.1", "shop": "shop-pw.2", "mover": "mover-pw.3", "copy": "copy-pw.4"}
+PASSWORDS = {"dba": "dba-pw.1", "shop": "shop-pw.2", "mover": "mover-pw.3", "copy": "copy !#4\"pw"}
 GRANTS = [
     "GRANT ALL ON *.* TO dba@'%' IDENTIFIED BY '{dba}' WITH GRANT OPTION",
     "CREATE USER shop@'%' IDENTIFIED BY '{shop}'",
