@@ -120,7 +120,7 @@ static bool has_been_open(const struct move *move, const struct sql_server_state
 {
     if (!move->view.is_inherited && !move->is_promote_sent)
         return false;
-    AUTO(gtid_set_release) struct gtid_set logged = {0}, applied = {0}, own = {0};
+    AUTO(gtid_set_release) struct gtid_set logged = {0}, applied = {0};
     struct err ignored = ERR_INIT;
     enum gtid_flavour gtid = move->flavour->gtid;
     if (gtid_set_parse_text(gtid, state->position, &logged, &ignored) ||

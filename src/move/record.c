@@ -88,8 +88,11 @@ enum status move_fenced(const struct move *move, bool is_lock_gone, struct err *
 {
     if (!is_lock_gone)
         return err_set(err, ST_FENCED, "another process took over run %s", move->mandate->run);
-    err_set(err, ST_FENCED, "the right to act ran out: this process stood still for too long");
-    err_hint(err, "shards may be in between; now: holdfast run resume %s", move->mandate->run);
+    err_set(err, ST_FENCED, "this process stood still for so long that its right to act ran out");
+    err_hint(
+        err,
+        "holdfast run show %s says whether another one went on; if not: holdfast run resume %s",
+        move->mandate->run, move->mandate->run);
     return ST_FENCED;
 }
 
