@@ -137,7 +137,7 @@ static void format_summary(const json_t *report, struct buf *out)
         return;
     buf_printf(out, "write outage (%s): p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",
                strcmp(text_at(report, "measured_by"), "probe") == 0
-                   ? "as the probe saw it, gaps without a move under 'before'"
+                   ? "as the probe saw it, the longest wait without a move under 'before'"
                    : "freeze to publish as the runner saw it: no probe account is configured",
                json_number_value(json_object_get(outage, "p50")),
                json_number_value(json_object_get(outage, "p99")),

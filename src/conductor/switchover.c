@@ -92,8 +92,9 @@ static void fill_report(struct shard_report *report, struct move *move)
     report->notes = notes;
 }
 
-/* The longest gap from the freeze until a little after the new primary was published (what redirect
- * does there must not hurt either), and the longest one in as long a time before the freeze. */
+/* The longest wait from the freeze until a little after the new primary was published (what
+ * redirect does there must not hurt either), and the longest one in as long a time before the
+ * freeze. */
 static void measure(struct shard_report *report, struct move *move)
 {
     report->outage_ms = report->baseline_ms = -1;
@@ -103,9 +104,10 @@ static void measure(struct shard_report *report, struct move *move)
     if (move->frozen_at) {
         nsec from = move->frozen_at, until = move_probed_until(move);
         poll(NULL, 0, clock_ms_left(until)); /* the probe watches on; a gap must be seen to end */
-        report->outage_ms = probe_longest_gap_ms(probe, move->probe_target, from, until);
-        report->baseline_ms =
-            probe_longest_gap_within_ms(probe, move->probe_target, from - (until - from), from);
+        struct waits_span after = {from, until, NSEC_NEVER};
+        struct waits_span before = {from - (until - from), from, from};
+        report->outage_ms = probe_longest_wait_ms(probe, move->probe_target, &after);
+        report->baseline_ms = probe_longest_wait_ms(probe, move->probe_target, &before);
     }
     probe_unwatch(probe, move->probe_target);
     move->probe_target = NULL;

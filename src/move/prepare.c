@@ -20,8 +20,8 @@ enum {
     TRY_FREEZE_MS = 300,
     CALM_NS = 2 * 1000 * 1000, /* a fresh position reached faster than this is a calm moment */
     CALM_PATIENCE_MS = 200,    /* afterwards one that is as calm as this shard gets will do */
+    CALM_SAMPLES = 10,         /* and so many must have been taken to know that */
     CALM_WAIT_MS = 3000,       /* afterwards the freeze starts anyway: it has its own bound */
-    CALM_PROBED_MS = 1000,     /* the same, once the probe writes as well */
     CALM_PAUSE_MS = 1,
     PROBE_MS = 100, /* of ordinary writes are watched before the freeze */
     PROBE_WAIT_MS = 2000,
@@ -102,14 +102,18 @@ static enum status make_schema(struct move *move, struct err *err)
     return status;
 }
 
-/* The probe starts before the freeze, so that the outage can be compared with ordinary gaps. */
+/* The probe starts before the freeze, so that the outage can be compared with ordinary waits. */
 static void start_probe(struct move *move)
 {
+    if (move->mandate->probe && !move->probe_target)
+        move->probe_target = probe_watch(move->mandate->probe, move->old_server, move->new_server);
+}
+
+static void warm_up_probe(struct move *move)
+{
     struct probe *probe = move->mandate->probe;
-    if (!probe)
-        return;
-    move->probe_target = probe_watch(probe, move->old_server, move->new_server);
-    if (!probe_warm_up(probe, move->probe_target, PROBE_MS, clock_deadline(PROBE_WAIT_MS))) {
+    if (move->probe_target &&
+        !probe_warm_up(probe, move->probe_target, PROBE_MS, clock_deadline(PROBE_WAIT_MS))) {
         move_note(move, "the probe cannot write at %s: its outage is not measured",
                   move->old_server->name);
         probe_unwatch(probe, move->probe_target);
@@ -156,33 +160,36 @@ static enum status measure_gap(struct move *move, nsec *ret_took, struct err *er
     return status;
 }
 
-/* Is a wait of 'took' worth to freeze on, when the best one seen was 'best'? */
-static bool is_calm(nsec took, nsec best, nsec waited)
+/* Is a wait of 'took' worth to freeze on, when the best one of 'samples' was 'best'? A single slow
+ * one is its own best: that says nothing. */
+static bool is_calm(nsec took, nsec best, int samples, nsec waited)
 {
-    return took <= CALM_NS || (waited >= CALM_PATIENCE_MS * NSEC_PER_MS && took <= best + best / 4);
+    return took <= CALM_NS || (samples >= CALM_SAMPLES &&
+                               waited >= CALM_PATIENCE_MS * NSEC_PER_MS && took <= best + best / 4);
 }
 
-/* How long no write of the probe was acknowledged: a freeze would wait as long as the disk does. */
-static nsec silence_of(const struct move *move)
+/* How long a write of the probe waits already: a freeze would wait as long as the disk does. */
+static nsec pending_of(const struct move *move)
 {
-    return move->probe_target ? probe_silence(move->mandate->probe, move->probe_target) : 0;
+    return move->probe_target ? probe_pending(move->mandate->probe, move->probe_target) : 0;
 }
 
 /* What the new primary is behind at the freeze, clients wait for. Bounded: a busy shard may never
  * be calm, and is then frozen all the same. */
-static enum status wait_for_calm(struct move *move, int wait_ms, struct err *err)
+static enum status wait_for_calm(struct move *move, struct err *err)
 {
     nsec began = clock_now(), best = NSEC_NEVER, waited = 0;
-    while (waited < wait_ms * NSEC_PER_MS && !mandate_must_stop(move->mandate)) {
+    for (int samples = 1; waited < CALM_WAIT_MS * NSEC_PER_MS && !mandate_must_stop(move->mandate);
+         samples++) {
         nsec took = 0;
         enum status status = measure_gap(move, &took, err);
         if (status)
             return status;
-        nsec silence = silence_of(move);
-        took = took > silence ? took : silence;
+        nsec pending = pending_of(move);
+        took = took > pending ? took : pending;
         best = took < best ? took : best;
         waited = clock_now() - began;
-        if (is_calm(took, best, waited))
+        if (is_calm(took, best, samples, waited))
             break;
         poll(NULL, 0, CALM_PAUSE_MS);
     }
@@ -219,16 +226,16 @@ enum status step_prepare(struct move *move, struct err *err)
     if (!status)
         status = make_schema(move, err);
     if (!status)
+        start_probe(move);
+    if (!status)
         status = try_freeze(move, err);
     nsec took = 0;
     if (!status)
         status = measure_gap(move, &took, err);
     if (!status)
-        status = wait_for_calm(move, CALM_WAIT_MS, err);
+        warm_up_probe(move);
     if (!status)
-        start_probe(move);
-    if (!status && move->probe_target)
-        status = wait_for_calm(move, CALM_PROBED_MS, err);
+        status = wait_for_calm(move, err);
     move_phase_add(move, PHASE_PREPARE, began);
     if (status)
         return status;

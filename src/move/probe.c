@@ -15,28 +15,38 @@
 #include <string.h>
 
 enum {
-    TICK_US = 900,   /* a little more often than each millisecond */
-    LANES = 3,       /* writes in flight per end: one slow write must not hide the next */
-    SAMPLES = 16384, /* about ten seconds of writes; older ones are overwritten */
-    WRITE_MS = 2000, /* a write not answered by then counts as failed */
-    READ_ONLY_ERROR = 1290,
+    TICK_US = 900,       /* a little more often than each millisecond */
+    LANES = 3,           /* in flight per end: one slow write must not hide the next */
+    WRITE_PACE_MS = 10,  /* a write for real in that time, while all is well */
+    ASK_PATIENCE_MS = 2, /* a question not answered by then is held up */
+    WRITE_MS = 2000,     /* what is not answered by then counts as failed */
+    RETRY_MS = 20,       /* a lane that could not connect rests so long */
 };
+
+/* Passes or fails, and waits, like every other write, but changes nothing: no fsync, no
+ * replication, no line in the binary log, whatever its format. */
+#define ASK "UPDATE probe SET n = n WHERE FALSE"
+
+enum job { JOB_CONNECT, JOB_ASK, JOB_WRITE };
 
 struct lane {
     struct sql_conn *conn;
     struct sql_call call;
-    char *sql;
+    char *write;
+    enum job job;
     bool is_busy, is_warm; /* warm: connected, and has looked at the table */
+    nsec begun, retry_at;
 };
 
 struct probe_target {
     struct lane lanes[2][LANES]; /* [end]: 0 the old primary, 1 the new one */
-    int end;                     /* where the next write goes */
-    nsec last_sample;            /* the thread's own */
-    nsec *samples;               /* when writes were acknowledged; a ring */
-    size_t written;              /* samples ever written */
+    int end;                     /* which one took the last write */
+    nsec since;                  /* a client waits since then for any write to succeed; 0: none */
+    nsec next_write;
+    struct waits waits; /* under the lock, as the next two */
+    nsec pending_since; /* the oldest write that is not acknowledged yet; 0: none */
     bool is_leaving;
-    _Atomic nsec rests_at; /* no write begins after that, once one was acknowledged after it */
+    _Atomic nsec rests_at; /* nothing begins after that, unless a client still waits */
     struct probe_target *next;
 };
 
@@ -63,16 +73,16 @@ static void lane_init(struct probe *probe, struct lane *lane, const struct inven
         .database = "holdfast",
     };
     lane->conn = sql_conn_new(&endpoint);
-    lane->sql = mem_printf("INSERT INTO probe (slot, n, at_us) VALUES (%u, 1, 0)"
-                           " ON DUPLICATE KEY UPDATE n = n + 1",
-                           slot);
+    lane->write = mem_printf("INSERT INTO probe (slot, n, at_us) VALUES (%u, 1, 0)"
+                             " ON DUPLICATE KEY UPDATE n = n + 1",
+                             slot);
 }
 
 static void lane_release(struct lane *lane)
 {
     sql_call_release(&lane->call);
     sql_conn_free(lane->conn);
-    free(lane->sql);
+    free(lane->write);
 }
 
 static void target_free(struct probe_target *target)
@@ -80,43 +90,60 @@ static void target_free(struct probe_target *target)
     for (int end = 0; end < 2; end++)
         for (int i = 0; i < LANES; i++)
             lane_release(&target->lanes[end][i]);
-    free(target->samples);
     free(target);
 }
 
-static void add_sample(struct probe *probe, struct probe_target *target, nsec at)
+static void add_wait(struct probe *probe, struct probe_target *target, nsec since, nsec until)
 {
-    target->last_sample = at;
     pthread_mutex_lock(&probe->lock);
-    target->samples[target->written++ % SAMPLES] = at;
+    waits_add(&target->waits, since, until);
     pthread_cond_broadcast(&probe->changed);
     pthread_mutex_unlock(&probe->lock);
 }
 
-/* A write ended. Refused or failed: the next one tries the other end. */
+static void begin_wait(struct probe_target *target, nsec since)
+{
+    if (!target->since || since < target->since)
+        target->since = since;
+}
+
+/* What was begun before the wait says nothing about those who wait. */
+static void acknowledged(struct probe *probe, struct probe_target *target, const struct lane *lane,
+                         int end)
+{
+    bool ends_wait = target->since && lane->begun >= target->since;
+    add_wait(probe, target, ends_wait ? target->since : lane->begun, lane->call.finished);
+    if (!ends_wait)
+        return;
+    target->since = 0;
+    target->end = end;
+}
+
 static void lane_done(struct probe *probe, struct probe_target *target, struct lane *lane, int end)
 {
+    bool is_ok = lane->call.status == ST_OK;
     lane->is_busy = false;
-    bool was_warm = lane->is_warm;
     lane->is_warm = sql_conn_is_open(lane->conn);
-    if (!was_warm) {
-        sql_call_release(&lane->call);
-        return;
-    }
-    if (lane->call.status == ST_OK)
-        add_sample(probe, target, lane->call.finished);
-    else if (target->end == end)
-        target->end = 1 - end;
+    if (!lane->is_warm)
+        lane->retry_at = clock_deadline(RETRY_MS);
+    if (lane->job == JOB_WRITE && is_ok)
+        acknowledged(probe, target, lane, end);
+    else if (lane->job != JOB_CONNECT && !is_ok && end == target->end)
+        begin_wait(target, lane->begun);
     sql_call_release(&lane->call);
 }
 
-static void lane_write(struct probe *probe, struct probe_target *target, struct lane *lane, int end)
+static void lane_begin(struct probe *probe, struct probe_target *target, struct lane *lane, int end,
+                       enum job job)
 {
+    const char *const sql[] = {"SELECT n FROM probe LIMIT 1", ASK, lane->write};
     lane->call = (struct sql_call){
         .conn = lane->conn,
-        .sql = lane->is_warm ? lane->sql : "SELECT n FROM probe LIMIT 1",
+        .sql = sql[job],
         .deadline = clock_deadline(WRITE_MS),
     };
+    lane->job = job;
+    lane->begun = clock_now();
     lane->is_busy = true;
     if (sql_call_begin(&lane->call))
         lane_done(probe, target, lane, end);
@@ -127,8 +154,8 @@ static void warm_up(struct probe *probe, struct probe_target *target)
 {
     for (int i = 0; i < 2 * LANES; i++) {
         struct lane *lane = &target->lanes[i / LANES][i % LANES];
-        if (!lane->is_warm && !lane->is_busy)
-            lane_write(probe, target, lane, i / LANES);
+        if (!lane->is_warm && !lane->is_busy && clock_now() >= lane->retry_at)
+            lane_begin(probe, target, lane, i / LANES, JOB_CONNECT);
     }
 }
 
@@ -140,21 +167,57 @@ static struct lane *idle_lane(struct probe_target *target, int end)
     return NULL;
 }
 
-/* One write a tick. When all lanes of this end wait, the other end is tried: a paused server
- * answers nobody. */
+/* The freeze waits for commits, and everybody else for the freeze: nobody is refused yet. */
+static void notice_held_up(struct probe_target *target)
+{
+    for (int i = 0; i < LANES; i++) {
+        const struct lane *lane = &target->lanes[target->end][i];
+        if (lane->is_busy && lane->job == JOB_ASK &&
+            clock_now() - lane->begun > ASK_PATIENCE_MS * NSEC_PER_MS)
+            begin_wait(target, lane->begun);
+    }
+}
+
+/* Somebody waits: a write for real at both ends, until one is acknowledged. A server that is paused
+ * answers nobody, so neither end waits for the other. */
+static void insist(struct probe *probe, struct probe_target *target)
+{
+    for (int end = 0; end < 2; end++) {
+        struct lane *lane = idle_lane(target, end);
+        if (lane)
+            lane_begin(probe, target, lane, end, JOB_WRITE);
+    }
+}
+
 static void target_tick(struct probe *probe, struct probe_target *target)
 {
-    int end = target->end;
-    if (target->last_sample > atomic_load(&target->rests_at))
+    nsec now = clock_now();
+    if (!target->since && now > atomic_load(&target->rests_at))
         return;
     warm_up(probe, target);
-    struct lane *lane = idle_lane(target, end);
-    if (!lane) {
-        end = 1 - end;
-        lane = idle_lane(target, end);
+    notice_held_up(target);
+    struct lane *lane = idle_lane(target, target->end);
+    if (target->since) {
+        insist(probe, target);
+    } else if (lane && now >= target->next_write) {
+        target->next_write = now + WRITE_PACE_MS * NSEC_PER_MS;
+        lane_begin(probe, target, lane, target->end, JOB_WRITE);
+    } else if (lane) {
+        lane_begin(probe, target, lane, target->end, JOB_ASK);
     }
-    if (lane)
-        lane_write(probe, target, lane, end);
+}
+
+static void tell_pending(struct probe *probe, struct probe_target *target)
+{
+    nsec since = target->since;
+    for (int i = 0; i < 2 * LANES; i++) {
+        const struct lane *lane = &target->lanes[i / LANES][i % LANES];
+        if (lane->is_busy && lane->job == JOB_WRITE && (!since || lane->begun < since))
+            since = lane->begun;
+    }
+    pthread_mutex_lock(&probe->lock);
+    target->pending_since = since;
+    pthread_mutex_unlock(&probe->lock);
 }
 
 static void step_lane(struct probe *probe, struct probe_target *target, int end, int index,
@@ -234,6 +297,8 @@ static void *run_probe(void *context)
         }
         if (list)
             wait_and_step(probe, list, tick);
+        for (struct probe_target *target = list; target; target = target->next)
+            tell_pending(probe, target);
     }
     return NULL;
 }
@@ -276,7 +341,6 @@ struct probe_target *probe_watch(struct probe *probe, const struct inventory_ser
                                  const struct inventory_server *new_server)
 {
     struct probe_target *target = mem_zalloc(sizeof(*target));
-    target->samples = mem_zalloc(SAMPLES * sizeof(*target->samples));
     atomic_store(&target->rests_at, NSEC_NEVER);
     for (unsigned i = 0; i < LANES; i++) {
         lane_init(probe, &target->lanes[0][i], old_server, i);
@@ -290,22 +354,12 @@ struct probe_target *probe_watch(struct probe *probe, const struct inventory_ser
     return target;
 }
 
-static size_t kept(const struct probe_target *target)
-{
-    return target->written < SAMPLES ? target->written : SAMPLES;
-}
-
-static nsec sample(const struct probe_target *target, size_t index)
-{
-    return target->samples[(target->written - kept(target) + index) % SAMPLES];
-}
-
 bool probe_warm_up(struct probe *probe, struct probe_target *target, int warm_ms, nsec deadline)
 {
     bool is_warm = false;
     pthread_mutex_lock(&probe->lock);
     for (;;) {
-        is_warm = target->written > 0 && clock_now() - sample(target, 0) >= warm_ms * NSEC_PER_MS;
+        is_warm = target->waits.first && clock_now() - target->waits.first >= warm_ms * NSEC_PER_MS;
         nsec left = deadline - clock_now();
         if (is_warm || left <= 0)
             break;
@@ -328,42 +382,21 @@ void probe_rest(struct probe *probe, struct probe_target *target, nsec until)
     atomic_store(&target->rests_at, until);
 }
 
-nsec probe_silence(struct probe *probe, struct probe_target *target)
+nsec probe_pending(struct probe *probe, struct probe_target *target)
 {
     pthread_mutex_lock(&probe->lock);
-    size_t count = kept(target);
-    nsec last = count ? sample(target, count - 1) : 0;
+    nsec since = target->pending_since;
     pthread_mutex_unlock(&probe->lock);
-    return clock_now() - last;
+    return since ? clock_now() - since : 0;
 }
 
-/* The longest of the gaps that touch [from, to]; each counted up to 'clip' at most. */
-static double longest_gap_ms(struct probe *probe, const struct probe_target *target, nsec from,
-                             nsec to, nsec clip)
+double probe_longest_wait_ms(struct probe *probe, struct probe_target *target,
+                             const struct waits_span *span)
 {
-    nsec longest = -1, last = 0;
     pthread_mutex_lock(&probe->lock);
-    size_t count = kept(target);
-    for (size_t i = 0; i <= count; i++) {
-        nsec at = i < count ? sample(target, i) : clock_now();
-        nsec end = at < clip ? at : clip;
-        if (last && at > from && last < to && end - last > longest)
-            longest = end - last;
-        last = at;
-    }
+    double longest = waits_longest_ms(&target->waits, span, target->pending_since, clock_now());
     pthread_mutex_unlock(&probe->lock);
-    return longest < 0 ? -1 : clock_ms(longest);
-}
-
-double probe_longest_gap_ms(struct probe *probe, struct probe_target *target, nsec from, nsec to)
-{
-    return longest_gap_ms(probe, target, from, to, NSEC_NEVER);
-}
-
-double probe_longest_gap_within_ms(struct probe *probe, struct probe_target *target, nsec from,
-                                   nsec to)
-{
-    return longest_gap_ms(probe, target, from, to, to);
+    return longest;
 }
 
 void probe_unwatch(struct probe *probe, struct probe_target *target)

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The probe measures a move's write outage as a client sees it: with an unprivileged account and
- * connections of its own it writes to the shard every millisecond, at whichever end accepts. It
+ * connections of its own, at whichever end accepts. A thousand times a second it asks whether it
+ * may write, by a write that changes nothing; a hundred times a second it writes for real, because
+ * that costs an fsync on every server of the shard and a probe must not make the gap that it
+ * measures. From the first refusal (or an answer that does not come) it writes for real, every
+ * millisecond, at both ends, until one write is acknowledged: that is how long a client waited. It
  * knows nothing of the run; the run only says when it began to watch. One thread for all shards.
  */
 #ifndef HOLDFAST_MOVE_PROBE_H
@@ -9,6 +13,7 @@
 
 #include "base/clock.h"
 #include "fleet/inventory.h"
+#include "move/waits.h"
 
 struct probe;
 struct probe_target;
@@ -23,14 +28,11 @@ struct probe_target *probe_watch(struct probe *probe, const struct inventory_ser
 bool probe_warm_up(struct probe *probe, struct probe_target *target, int warm_ms, nsec deadline);
 /* Write no more after 'until': a probe is a load too. The samples stay. */
 void probe_rest(struct probe *probe, struct probe_target *target, nsec until);
-/* How long ago the last write was acknowledged. */
-nsec probe_silence(struct probe *probe, struct probe_target *target);
-/* The longest time without an acknowledged write that touches [from, to]; up to now when nothing
- * has ended it yet. -1 when no write had been acknowledged before. */
-double probe_longest_gap_ms(struct probe *probe, struct probe_target *target, nsec from, nsec to);
-/* The same within [from, to] only: a gap that goes on counts up to 'to'. */
-double probe_longest_gap_within_ms(struct probe *probe, struct probe_target *target, nsec from,
-                                   nsec to);
+/* How long the oldest write that is not acknowledged yet has waited. */
+nsec probe_pending(struct probe *probe, struct probe_target *target);
+/* See waits_longest_ms(). */
+double probe_longest_wait_ms(struct probe *probe, struct probe_target *target,
+                             const struct waits_span *span);
 void probe_unwatch(struct probe *probe, struct probe_target *target);
 
 #endif
