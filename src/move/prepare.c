@@ -174,14 +174,14 @@ static nsec pending_of(const struct move *move)
     return move->probe_target ? probe_pending(move->mandate->probe, move->probe_target) : 0;
 }
 
-/* What the new primary is behind at the freeze, clients wait for. Bounded: a busy shard may never
- * be calm, and is then frozen all the same. */
+/* Clients wait for what the new primary is behind at the freeze. Bounded: a busy shard may never be
+ * calm, and is then frozen all the same, unless the freeze would most likely have to be undone. */
 static enum status wait_for_calm(struct move *move, struct err *err)
 {
-    nsec began = clock_now(), best = NSEC_NEVER, waited = 0;
+    nsec began = clock_now(), best = NSEC_NEVER, took = 0, waited = 0;
+    nsec bearable = move->mandate->fleet->policy.freeze_timeout_ms * NSEC_PER_MS / 2;
     for (int samples = 1; waited < CALM_WAIT_MS * NSEC_PER_MS && !mandate_must_stop(move->mandate);
          samples++) {
-        nsec took = 0;
         enum status status = measure_gap(move, &took, err);
         if (status)
             return status;
@@ -190,10 +190,15 @@ static enum status wait_for_calm(struct move *move, struct err *err)
         best = took < best ? took : best;
         waited = clock_now() - began;
         if (is_calm(took, best, samples, waited))
-            break;
+            return ST_OK;
         poll(NULL, 0, CALM_PAUSE_MS);
     }
-    return ST_OK;
+    if (took <= bearable || mandate_must_stop(move->mandate))
+        return ST_OK;
+    err_set(err, ST_NO_GO, "no calm moment within %d ms: %s is %.0f ms behind %s, or the disks are",
+            CALM_WAIT_MS, move->new_server->name, clock_ms(took), move->old_server->name);
+    return err_hint(err, "move %s when less is written, or with a longer policy.freeze_timeout",
+                    move->shard->name);
 }
 
 /* The time of the move itself begins when it is its turn: nothing is held while it waits. */
