@@ -99,8 +99,10 @@ static enum status say_result(const struct switchover_report *report, bool as_js
                                            : "failed; no shard is in between");
     if (report->state == RUN_STUCK)
         err_hint(err, "mend what 'why' says above, then: holdfast run resume %s", report->run);
-    else
+    else if (report->state == RUN_FAILED)
         err_hint(err, "mend what 'why' says above; holdfast status shows where each shard is");
+    else
+        err_hint(err, "holdfast status shows where each shard is");
     return status;
 }
 

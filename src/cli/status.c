@@ -233,6 +233,20 @@ static void print_lines(const struct line *lines, size_t count)
                count);
 }
 
+/* For scripts: a shard that nobody can write to, or that two servers accept writes of, is an error.
+ * Whatever else is wrong with it, it serves. */
+static enum status exit_status(const struct line *lines, size_t count, struct err *err)
+{
+    size_t bad = 0;
+    for (size_t i = 0; i < count; i++)
+        bad += lines[i].seen->writable_count != 1;
+    if (bad == 0)
+        return ST_OK;
+    err_set(err, ST_NO_GO, "%zu of %zu shards do not have exactly one server that accepts writes",
+            bad, count);
+    return err_hint(err, "holdfast readiness says what to do");
+}
+
 enum status fleet_status(const struct cli_args *args, struct err *err)
 {
     AUTO(fleet_scene_release) struct fleet_scene scene = {0};
@@ -253,6 +267,7 @@ enum status fleet_status(const struct cli_args *args, struct err *err)
         print_json(lines, seen.count, scene.fleet);
     else
         print_lines(lines, seen.count);
+    status = exit_status(lines, seen.count, err);
     lines_free(lines, seen.count);
-    return ST_OK;
+    return status;
 }

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "conductor/run.h"
+#include "move/fault.h"
 #include "store/store.h"
 
 #include <poll.h>
@@ -38,22 +39,29 @@ static void look_for_abort(struct keeper *keeper, const char *key)
         run_abort(keeper->run);
 }
 
+static void keep_lease(struct keeper *keeper)
+{
+    struct err ignored = ERR_INIT;
+    fault_point(CALL_LEASE_KEEP, FAULT_BEFORE);
+    status_ignore(store_lease_keepalive(keeper->run->mandate.store, keeper->run->lease,
+                                        clock_deadline(STORE_MS), &ignored),
+                  "the fencing token decides");
+    fault_point(CALL_LEASE_KEEP, FAULT_AFTER);
+}
+
 static void *keep(void *context)
 {
     struct keeper *keeper = context;
     AUTO_FREE char *key = keeper_abort_key(keeper->run->record.id);
     nsec next = clock_now();
     struct pollfd stop = {.fd = keeper->stop_fd, .events = POLLIN};
-    while (poll(&stop, 1, LOOK_MS) <= 0) {
+    do {
         look_for_abort(keeper, key);
         if (clock_now() < next)
             continue;
-        struct err ignored = ERR_INIT;
-        status_ignore(store_lease_keepalive(keeper->run->mandate.store, keeper->run->lease,
-                                            clock_deadline(STORE_MS), &ignored),
-                      "the fencing token decides");
+        keep_lease(keeper);
         next = clock_deadline(keeper->lease_ms / 4);
-    }
+    } while (poll(&stop, 1, LOOK_MS) <= 0);
     return NULL;
 }
 

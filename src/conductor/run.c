@@ -128,11 +128,31 @@ static enum status hold_lock(struct run *run, struct err *err)
     return ST_OK;
 }
 
+static enum status grant_lease(struct run *run, struct err *err)
+{
+    enum fault_effect effect = fault_point(CALL_LEASE, FAULT_BEFORE);
+    enum status status =
+        store_lease_grant(run->mandate.store, LEASE_MS, clock_deadline(STORE_MS), &run->lease, err);
+    if (effect != FAULT_NONE && !status)
+        status = fault_status(effect, err);
+    fault_point(CALL_LEASE, FAULT_AFTER);
+    return status;
+}
+
+static void revoke_lease(struct run *run)
+{
+    struct err ignored = ERR_INIT;
+    fault_point(CALL_LEASE_END, FAULT_BEFORE);
+    status_ignore(
+        store_lease_revoke(run->mandate.store, run->lease, clock_deadline(STORE_MS), &ignored),
+        "the lease ends with this process anyway");
+    fault_point(CALL_LEASE_END, FAULT_AFTER);
+}
+
 static enum status take_lock(struct run *run, enum call call, const struct store_compare *compare,
                              struct err *err)
 {
-    enum status status =
-        store_lease_grant(run->mandate.store, LEASE_MS, clock_deadline(STORE_MS), &run->lease, err);
+    enum status status = grant_lease(run, err);
     if (status)
         return err_wrap(err, "run lock");
     AUTO_FREE char *key = run_record_key(run->record.id);
@@ -238,11 +258,8 @@ void run_free(struct run *run)
     if (!run)
         return;
     keeper_stop(run->keeper);
-    struct err ignored = ERR_INIT;
     if (run->lease)
-        status_ignore(
-            store_lease_revoke(run->mandate.store, run->lease, clock_deadline(STORE_MS), &ignored),
-            "the lease ends with this process anyway");
+        revoke_lease(run);
     freeze_gate_free(run->mandate.gate);
     journal_close(run->mandate.journal);
     run_record_release(&run->record);

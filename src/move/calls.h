@@ -17,10 +17,13 @@
 #define CALL_TABLE(X)                                         \
     X(CALL_TAKE_OLD,         "old.connect",      LINK,  false) \
     X(CALL_TAKE_NEW,         "new.connect",      LINK,  false) \
+    X(CALL_HOLDER_OLD,       "old.holder",       SQL,   false) \
+    X(CALL_HOLDER_NEW,       "new.holder",       SQL,   false) \
     X(CALL_EVICT_OLD,        "old.evict",        SQL,   false) \
     X(CALL_EVICT_NEW,        "new.evict",        SQL,   false) \
     X(CALL_LOCK_OLD,         "old.lock",         SQL,   false) \
     X(CALL_LOCK_NEW,         "new.lock",         SQL,   false) \
+    X(CALL_TOKEN,            "get.token",        STORE, false) \
     X(CALL_LOOK_OLD,         "old.look",         SQL,   false) \
     X(CALL_LOOK_NEW,         "new.look",         SQL,   false) \
     X(CALL_SCHEMA_LOOK,      "old.schema-look",  SQL,   false) \
@@ -57,9 +60,12 @@
     X(CALL_WRITE_REDIRECTING,"cas.redirecting",  STORE, true)  \
     X(CALL_WRITE_UNDOING,    "cas.undoing",      STORE, false) \
     X(CALL_WRITE_SERVING,    "cas.serving",      STORE, false) \
+    X(CALL_LEASE,            "lease.grant",      STORE, false) \
     X(CALL_RUN_BEGIN,        "run.begin",        STORE, false) \
     X(CALL_RUN_TAKE,         "run.take",         STORE, false) \
-    X(CALL_RUN_END,          "run.end",          STORE, false)
+    X(CALL_LEASE_KEEP,       "lease.keep",       STORE, false) \
+    X(CALL_RUN_END,          "run.end",          STORE, false) \
+    X(CALL_LEASE_END,        "lease.revoke",     STORE, false)
 /* clang-format on */
 
 enum call_kind { CALL_KIND_SQL, CALL_KIND_LINK, CALL_KIND_STORE };

@@ -21,11 +21,7 @@ static const struct {
 } calls[] = {CALL_TABLE(X)};
 #undef X
 
-static const char *const moment_names[] = {
-#define X(id, name) name,
-    FAULT_MOMENT_TABLE(X)
-#undef X
-};
+static const char *const moment_names[] = {FAULT_MOMENT_TABLE(TABLE_TEXT)};
 
 static const struct {
     const char *name;

@@ -12,6 +12,7 @@
 #define HOLDFAST_MOVE_FAULT_H
 
 #include "base/err.h"
+#include "base/table.h"
 #include "move/calls.h"
 
 #define FAULT_MOMENT_TABLE(X)                                                                      \
@@ -19,12 +20,7 @@
     X(FAULT_SENT, "sent")                                                                          \
     X(FAULT_AFTER, "after")
 
-enum fault_moment {
-#define X(id, name) id,
-    FAULT_MOMENT_TABLE(X)
-#undef X
-        FAULT_MOMENTS
-};
+enum fault_moment { FAULT_MOMENT_TABLE(TABLE_ID) FAULT_MOMENTS };
 
 /* What a store write shall pretend; FAULT_NONE does nothing. */
 enum fault_effect {

@@ -49,7 +49,7 @@ move_find_rival(struct move *move, const struct inventory_server *server, nsec d
 void move_tell_region(struct move *move, const char *sql, nsec deadline);
 
 /* ST_FENCED, with the words: the lock is gone, or is another process's. */
-enum status move_fenced(const struct move *move, bool is_lock_gone, struct err *err);
+enum status move_check_token(const struct move *move, nsec deadline, struct err *err);
 /* Add a line of warning to the shard's report. */
 void move_note(struct move *move, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Time since 'since' belongs to this phase. */

@@ -23,17 +23,9 @@
 /* An undo does not make clients wait long for a store that is down. */
 enum { RECORD_MS = 2000, RECORD_UNDO_MS = 200, PACE_MS = 50, AFTER_MS = 50 };
 
-static const char *const phase_names[] = {
-#define X(name, text) text,
-    MOVE_PHASE_TABLE(X)
-#undef X
-};
+static const char *const phase_names[] = {MOVE_PHASE_TABLE(TABLE_TEXT)};
 
-static const char *const result_names[] = {
-#define X(name, text) text,
-    MOVE_RESULT_TABLE(X)
-#undef X
-};
+static const char *const result_names[] = {MOVE_RESULT_TABLE(TABLE_TEXT)};
 
 const char *move_phase_name(enum move_phase phase)
 {

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/table.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
 #include "move/calls.h"
@@ -31,12 +32,7 @@ struct store_pending;
     X(PHASE_VERIFY, "verify")                                                                      \
     X(PHASE_UNDO, "undo")
 
-enum move_phase {
-#define X(name, text) name,
-    MOVE_PHASE_TABLE(X)
-#undef X
-        MOVE_PHASES
-};
+enum move_phase { MOVE_PHASE_TABLE(TABLE_ID) MOVE_PHASES };
 
 const char *move_phase_name(enum move_phase phase);
 
@@ -49,12 +45,7 @@ const char *move_phase_name(enum move_phase phase);
     X(MOVE_STUCK, "stuck")       /* an operator must act; the error says what is the matter */     \
     X(MOVE_FENCED, "taken over") /* another process continues the run */
 
-enum move_result {
-#define X(name, text) name,
-    MOVE_RESULT_TABLE(X)
-#undef X
-        MOVE_RESULTS
-};
+enum move_result { MOVE_RESULT_TABLE(TABLE_ID) MOVE_RESULTS };
 
 const char *move_result_name(enum move_result result);
 

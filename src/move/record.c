@@ -84,7 +84,7 @@ static void attempt_release(struct attempt *attempt)
     free(attempt->value);
 }
 
-enum status move_fenced(const struct move *move, bool is_lock_gone, struct err *err)
+static enum status fenced(const struct move *move, bool is_lock_gone, struct err *err)
 {
     if (!is_lock_gone)
         return err_set(err, ST_FENCED, "another process took over run %s", move->mandate->run);
@@ -96,14 +96,24 @@ enum status move_fenced(const struct move *move, bool is_lock_gone, struct err *
     return ST_FENCED;
 }
 
+enum status move_check_token(const struct move *move, nsec deadline, struct err *err)
+{
+    AUTO(store_entry_release) struct store_entry lock = {0};
+    enum fault_effect effect = fault_point(CALL_TOKEN, FAULT_BEFORE);
+    enum status status = store_get(move->mandate->store, MANDATE_LOCK_KEY, deadline, &lock, err);
+    if (effect != FAULT_NONE)
+        status = fault_status(effect, err);
+    fault_point(CALL_TOKEN, FAULT_AFTER);
+    if (status == ST_NOT_FOUND || (!status && lock.create_rev != move->mandate->token))
+        return fenced(move, status == ST_NOT_FOUND, err);
+    return status;
+}
+
 /* Learn what the store holds. ST_FENCED when the token is gone; else the route in memory is what
  * the store says. */
 static enum status read_back(struct move *move, nsec deadline, struct err *err)
 {
-    AUTO(store_entry_release) struct store_entry lock = {0};
-    enum status status = store_get(move->mandate->store, MANDATE_LOCK_KEY, deadline, &lock, err);
-    if (status == ST_NOT_FOUND || (!status && lock.create_rev != move->mandate->token))
-        return move_fenced(move, status == ST_NOT_FOUND, err);
+    enum status status = move_check_token(move, deadline, err);
     if (status)
         return status;
     struct route found;

@@ -14,7 +14,6 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
-#include "store/store.h"
 
 #include <stdlib.h>
 
@@ -95,7 +94,8 @@ static enum status evict(const struct move *move, struct session *session, const
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     move->flavour->lock_holder(&sql, lock);
-    enum status status = sql_exec(session->conn, buf_text(&sql), deadline, &result, err);
+    enum call look = session->is_new ? CALL_HOLDER_NEW : CALL_HOLDER_OLD;
+    enum status status = exec_on(session->conn, look, buf_text(&sql), deadline, &result, err);
     int64_t holder = status ? 0 : sql_number(session_last_value(&result), 0);
     if (status || holder == 0)
         return status;
@@ -127,16 +127,6 @@ static enum status lock_server(const struct move *move, struct session *session,
     return status;
 }
 
-/* Read after the lock was taken, never before: see above. */
-static enum status check_token(const struct move *move, nsec deadline, struct err *err)
-{
-    AUTO(store_entry_release) struct store_entry lock = {0};
-    enum status status = store_get(move->mandate->store, MANDATE_LOCK_KEY, deadline, &lock, err);
-    if (status == ST_NOT_FOUND || (!status && lock.create_rev != move->mandate->token))
-        return move_fenced(move, status == ST_NOT_FOUND, err);
-    return status;
-}
-
 enum status session_take(struct move *move, struct session *session, nsec deadline, struct err *err)
 {
     if (session->is_held && sql_conn_is_open(session->conn))
@@ -147,8 +137,8 @@ enum status session_take(struct move *move, struct session *session, nsec deadli
         status = evict(move, session, lock, deadline, err);
     if (!status)
         status = lock_server(move, session, lock, deadline, err);
-    if (!status)
-        status = check_token(move, deadline, err);
+    if (!status) /* after the lock was taken, never before: see above */
+        status = move_check_token(move, deadline, err);
     if (status) {
         if (session->conn)
             sql_conn_break(session->conn);

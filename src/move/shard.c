@@ -47,6 +47,12 @@ static bool may_promote(const struct shard_view *view)
            !view->must_stop && !view->is_inherited;
 }
 
+/* Only this process could have sent a promote statement, and it did not. */
+static bool new_is_untouched(const struct shard_view *view)
+{
+    return view->new_primary == NEW_UNTOUCHED && !view->is_inherited;
+}
+
 static bool past_deadline(const struct shard_view *view)
 {
     return view->now >= view->deadline;
@@ -79,37 +85,38 @@ static bool old_is_open(const struct shard_view *view)
 
 /* clang-format off */
 static const struct shard_rule rules[] = {
-    {SHARD_SERVING,     at_target,     SHARD_SERVING,     ACT_FINISH,   "the home is the wanted region"},
-    {SHARD_SERVING,     must_stop,     SHARD_SERVING,     ACT_FINISH,   "stopped; the shard serves at its old home"},
-    {SHARD_SERVING,     always,        SHARD_PREPARING,   ACT_PREPARE,  "the move begins"},
+    {SHARD_SERVING,     at_target,        SHARD_SERVING,     ACT_FINISH,   "the home is the wanted region"},
+    {SHARD_SERVING,     must_stop,        SHARD_SERVING,     ACT_FINISH,   "stopped; the shard serves at its old home"},
+    {SHARD_SERVING,     always,           SHARD_PREPARING,   ACT_PREPARE,  "the move begins"},
 
-    {SHARD_PREPARING,   inherited,     SHARD_UNDOING,     ACT_UNDO,     "a run ended while it prepared"},
-    {SHARD_PREPARING,   must_stop,     SHARD_UNDOING,     ACT_UNDO,     "stopped before the freeze"},
-    {SHARD_PREPARING,   prepared,      SHARD_FROZEN,      ACT_NONE,     "services hold their writes"},
-    {SHARD_PREPARING,   always,        SHARD_PREPARING,   ACT_PREPARE,  "not prepared yet"},
+    {SHARD_PREPARING,   inherited,        SHARD_UNDOING,     ACT_UNDO,     "a run ended while it prepared"},
+    {SHARD_PREPARING,   must_stop,        SHARD_UNDOING,     ACT_UNDO,     "stopped before the freeze"},
+    {SHARD_PREPARING,   prepared,         SHARD_FROZEN,      ACT_NONE,     "services hold their writes"},
+    {SHARD_PREPARING,   always,           SHARD_PREPARING,   ACT_PREPARE,  "not prepared yet"},
 
-    {SHARD_FROZEN,      inherited,     SHARD_UNDOING,     ACT_UNDO,     "a run ended around the freeze"},
-    {SHARD_FROZEN,      must_stop,     SHARD_UNDOING,     ACT_UNDO,     "stopped at the freeze"},
-    {SHARD_FROZEN,      always,        SHARD_PROMOTING,   ACT_FREEZE,   "freeze; the point of no return is recorded beside it"},
+    {SHARD_FROZEN,      inherited,        SHARD_UNDOING,     ACT_UNDO,     "a run ended around the freeze"},
+    {SHARD_FROZEN,      must_stop,        SHARD_UNDOING,     ACT_UNDO,     "stopped at the freeze"},
+    {SHARD_FROZEN,      always,           SHARD_PROMOTING,   ACT_FREEZE,   "freeze; the point of no return is recorded beside it"},
 
-    {SHARD_PROMOTING,   cannot_record, SHARD_PROMOTING,   ACT_GIVE_UP,  "the store does not take the new state"},
-    {SHARD_PROMOTING,   new_is_open,   SHARD_REDIRECTING, ACT_REDIRECT, "the new primary is open: publish it"},
-    {SHARD_PROMOTING,   may_promote,   SHARD_PROMOTING,   ACT_PROMOTE,  "the old primary is frozen and its position known"},
-    {SHARD_PROMOTING,   new_is_closed, SHARD_UNDOING,     ACT_UNDO,     "the new primary is confirmed closed"},
-    {SHARD_PROMOTING,   past_deadline, SHARD_PROMOTING,   ACT_GIVE_UP,  "whether the new primary is open cannot be known"},
-    {SHARD_PROMOTING,   always,        SHARD_PROMOTING,   ACT_CONFIRM,  "a promote statement may be under way"},
+    {SHARD_PROMOTING,   cannot_record,    SHARD_PROMOTING,   ACT_GIVE_UP,  "the store does not take the new state"},
+    {SHARD_PROMOTING,   new_is_open,      SHARD_REDIRECTING, ACT_REDIRECT, "the new primary is open: publish it"},
+    {SHARD_PROMOTING,   may_promote,      SHARD_PROMOTING,   ACT_PROMOTE,  "the old primary is frozen and its position known"},
+    {SHARD_PROMOTING,   new_is_untouched, SHARD_UNDOING,     ACT_UNDO,     "stopped before a promote statement was sent"},
+    {SHARD_PROMOTING,   new_is_closed,    SHARD_UNDOING,     ACT_UNDO,     "the new primary is confirmed closed"},
+    {SHARD_PROMOTING,   past_deadline,    SHARD_PROMOTING,   ACT_GIVE_UP,  "whether the new primary is open cannot be known"},
+    {SHARD_PROMOTING,   always,           SHARD_PROMOTING,   ACT_CONFIRM,  "a promote statement may be under way"},
 
-    {SHARD_REDIRECTING, cannot_record, SHARD_REDIRECTING, ACT_GIVE_UP,  "the store does not take the new state"},
-    {SHARD_REDIRECTING, verified,      SHARD_SERVING,     ACT_FINISH,   "all servers follow the new primary"},
-    {SHARD_REDIRECTING, past_deadline, SHARD_REDIRECTING, ACT_GIVE_UP,  "writable at the new home, but not all servers follow"},
-    {SHARD_REDIRECTING, redirected,    SHARD_REDIRECTING, ACT_VERIFY,   "look whether all servers follow"},
-    {SHARD_REDIRECTING, always,        SHARD_REDIRECTING, ACT_REDIRECT, "the old primary does not follow yet"},
+    {SHARD_REDIRECTING, cannot_record,    SHARD_REDIRECTING, ACT_GIVE_UP,  "the store does not take the new state"},
+    {SHARD_REDIRECTING, verified,         SHARD_SERVING,     ACT_FINISH,   "all servers follow the new primary"},
+    {SHARD_REDIRECTING, past_deadline,    SHARD_REDIRECTING, ACT_GIVE_UP,  "writable at the new home, but not all servers follow"},
+    {SHARD_REDIRECTING, redirected,       SHARD_REDIRECTING, ACT_VERIFY,   "look whether all servers follow"},
+    {SHARD_REDIRECTING, always,           SHARD_REDIRECTING, ACT_REDIRECT, "the old primary does not follow yet"},
 
-    {SHARD_UNDOING,     cannot_record, SHARD_UNDOING,     ACT_GIVE_UP,  "the store does not take the new state"},
-    {SHARD_UNDOING,     old_is_open,   SHARD_SERVING,     ACT_FINISH,   "the old primary accepts writes again"},
-    {SHARD_UNDOING,     old_is_foreign,SHARD_SERVING,     ACT_FINISH,   "another server is the primary now: the old one stays closed"},
-    {SHARD_UNDOING,     past_deadline, SHARD_UNDOING,     ACT_GIVE_UP,  "the old primary cannot be opened again"},
-    {SHARD_UNDOING,     always,        SHARD_UNDOING,     ACT_UNDO,     "the old primary is not open yet"},
+    {SHARD_UNDOING,     cannot_record,    SHARD_UNDOING,     ACT_GIVE_UP,  "the store does not take the new state"},
+    {SHARD_UNDOING,     old_is_open,      SHARD_SERVING,     ACT_FINISH,   "the old primary accepts writes again"},
+    {SHARD_UNDOING,     old_is_foreign,   SHARD_SERVING,     ACT_FINISH,   "another server is the primary now: the old one stays closed"},
+    {SHARD_UNDOING,     past_deadline,    SHARD_UNDOING,     ACT_GIVE_UP,  "the old primary cannot be opened again"},
+    {SHARD_UNDOING,     always,           SHARD_UNDOING,     ACT_UNDO,     "the old primary is not open yet"},
 };
 /* clang-format on */
 
@@ -142,6 +149,7 @@ const char *shard_guard_name(const struct shard_rule *rule)
         {new_is_open, "new is open"},
         {new_is_closed, "new is closed"},
         {may_promote, "may promote"},
+        {new_is_untouched, "new is untouched"},
         {past_deadline, "past deadline"},
         {cannot_record, "cannot record"},
         {verified, "verified"},

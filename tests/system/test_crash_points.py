@@ -245,7 +245,8 @@ STORE_TROUBLE = ["busy", "full", "fail", "unknown-done", "unknown-lost"]
 def test_the_store_fails_at_every_write(bench):
     """Whatever the store says at one write, the run ends, says how, or can be resumed."""
     fleet = bench.ready()
-    writes = [p for p in points(fleet) if p.startswith(("cas.", "run.")) and p.endswith(":before")]
+    writes = [p for p in points(fleet) if p.endswith(":before")
+              and p.startswith(("cas.", "run.", "get.", "lease.grant"))]
     cases = selected([(p, t) for p in writes for t in STORE_TROUBLE], of=2)
     codes = {}
 
@@ -276,4 +277,4 @@ def test_the_trace_names_only_points_of_the_table(bench, tmp_path):
     fleet.move(other_region(fleet, fleet.primary().region), trace=trace, expect=DONE)
     passed = trace.read_text().split()
     assert set(passed) <= set(points(fleet))
-    assert passed[0] == "run.begin:before" and passed[-1] == "run.end:after"
+    assert passed[0] == "lease.grant:before" and passed[-1] == "lease.revoke:after"

@@ -93,10 +93,13 @@ static void promote_needs_the_recorded_state_a_frozen_old_and_an_untouched_new_p
 static bool undoes_rashly(const struct shard_view *view, const struct shard_rule *rule)
 {
     return view->state == SHARD_PROMOTING && rule->next == SHARD_UNDOING &&
-           view->new_primary != NEW_CLOSED;
+           view->new_primary != NEW_CLOSED &&
+           (view->new_primary != NEW_UNTOUCHED || view->is_inherited);
 }
 
-static void past_the_point_of_no_return_only_a_confirmed_closed_new_primary_is_undone(void **state)
+/* Confirmed, or never sent a promote statement: which only the process that did not send it knows.
+ */
+static void past_the_point_of_no_return_only_a_closed_new_primary_is_undone(void **state)
 {
     (void)state;
     assert_never(undoes_rashly);
@@ -198,7 +201,7 @@ int main(void)
         cmocka_unit_test(every_row_is_the_answer_to_some_view),
         cmocka_unit_test(
             promote_needs_the_recorded_state_a_frozen_old_and_an_untouched_new_primary),
-        cmocka_unit_test(past_the_point_of_no_return_only_a_confirmed_closed_new_primary_is_undone),
+        cmocka_unit_test(past_the_point_of_no_return_only_a_closed_new_primary_is_undone),
         cmocka_unit_test(only_an_open_new_primary_is_published),
         cmocka_unit_test(what_is_published_is_never_undone),
         cmocka_unit_test(the_old_primary_is_opened_only_while_undoing),
