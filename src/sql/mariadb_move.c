@@ -198,11 +198,13 @@ static void literal(struct buf *sql, const char *text)
 
 /* Semi-sync source off, and never an acker over the WAN. The position is said, not taken from its
  * own binlog (MASTER_DEMOTE_TO_SLAVE): that may have got something since. Setting it fails in
- * strict mode when it did, which is how a late write that nobody saw is noticed. TLS and the other
- * settings of an earlier CHANGE MASTER stay as they are. */
+ * strict mode when it did, which is how a late write that nobody saw is noticed. RESET first: a
+ * server that was killed within CHANGE MASTER left half-written files, and answers everything else
+ * with error 1201. It forgets neither gtid_slave_pos nor, until a restart, TLS settings. */
 void mariadb_follow(struct buf *sql, const struct sql_source *source)
 {
-    buf_add(sql, "SET GLOBAL read_only=1; STOP SLAVE; SET GLOBAL rpl_semi_sync_master_enabled=0;"
+    buf_add(sql, "SET GLOBAL read_only=1; STOP SLAVE; RESET SLAVE ALL;"
+                 "SET GLOBAL rpl_semi_sync_master_enabled=0;"
                  "SET GLOBAL rpl_semi_sync_slave_enabled=0; ");
     if (source->is_order_relaxed)
         buf_add(sql, "SET GLOBAL gtid_strict_mode=0; ");

@@ -22,7 +22,7 @@ OLD_POINTS = ["old.try-freeze:before", "old.freeze:before", "old.freeze:sent", "
 NEW_POINTS = ["new.catch-up:before", "old.freeze:after", "new.promote:sent", "new.promote:after",
               "new.forget:sent", "all.verify:before"]
 # What only happens in trouble, or before and after the servers are looked at.
-NOT_IN_A_MOVE = ("run.", "new.confirm", "new.close", "old.open", "cas.undoing", "old.evict",
+NOT_IN_A_MOVE = ("run.", "lease.", "new.confirm", "new.close", "old.open", "cas.undoing", "old.evict",
                  "new.evict", "old.schema:", "old.end-held", "old.late", "all.strict", "old.events:",
                  "new.events:", "new.scheduler", "old.scheduler")
 
@@ -78,6 +78,21 @@ def test_the_old_primary_is_hit(lab, verb):
 @pytest.mark.parametrize("verb", ["kill", "freeze"])
 def test_the_relay_is_hit(lab, verb):
     hit_at(lab, "new", verb, NEW_POINTS)
+
+
+@pytest.mark.parametrize("file, text", [("master.info", ""), ("relay-log.info", "5\\n./relay.0")])
+def test_an_old_primary_killed_while_it_is_pointed_follows_all_the_same(lab, file, text):
+    """What a kill within CHANGE MASTER leaves: half a file, and error 1201 to every statement that
+    would use it."""
+    fleet = of_lab(lab)
+    old, to = fleet.primary(), fleet.relay().region
+    path = shlex.quote(f"{lab.dir}/servers/{old.name}/data/{file}")
+    crash = (f"{lab_command('kill', old.name)} && printf '{text}' >{path} && "
+             f"{lab_command('restart', old.name)}")
+    with Writers(fleet) as writers:
+        done = fleet.move(to, fault=f"old.follow:before=run:{crash}", expect=DONE)
+        assert done["shard"]["result"] == "moved", done
+        assert_sound(fleet, writers.acked)
 
 
 def test_a_new_primary_that_took_writes_and_crashed_is_never_undone(lab):
