@@ -7,6 +7,8 @@
 #ifndef HOLDFAST_BASE_LOG_H
 #define HOLDFAST_BASE_LOG_H
 
+#include "base/table.h"
+
 /* clang-format off */
 #define LOG_EVENTS(X)                                  \
     X(EV_RUN_STATE,      LOG_INFO,  "run.state")       \
@@ -20,11 +22,7 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
-enum log_event_id {
-#define X(id, level, name) id,
-    LOG_EVENTS(X)
-#undef X
-};
+enum log_event_id { LOG_EVENTS(TABLE_ID) };
 
 /* The least important level that is printed; LOG_WARN until set. */
 void log_set_level(enum log_level level);

@@ -7,6 +7,8 @@
 #ifndef HOLDFAST_BASE_STATUS_H
 #define HOLDFAST_BASE_STATUS_H
 
+#include "base/table.h"
+
 #include <stdbool.h>
 
 /* clang-format off */
@@ -33,11 +35,7 @@
     X(ST_INTERNAL,    "internal error",                            500,  70, false)
 /* clang-format on */
 
-enum status {
-#define X(name, text, http, exit_code, retry) name,
-    STATUS_TABLE(X)
-#undef X
-};
+enum status { STATUS_TABLE(TABLE_ID) };
 
 #define MUST_CHECK __attribute__((warn_unused_result))
 

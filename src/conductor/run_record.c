@@ -18,11 +18,7 @@
 
 enum { STORE_MS = 5000, HOST_MAX = 256 };
 
-static const char *const state_names[] = {
-#define X(name, text) text,
-    RUN_STATE_TABLE(X)
-#undef X
-};
+static const char *const state_names[] = {RUN_STATE_TABLE(TABLE_TEXT)};
 
 const char *run_state_name(enum run_state state)
 {

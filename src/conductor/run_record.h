@@ -7,6 +7,7 @@
 #define HOLDFAST_CONDUCTOR_RUN_RECORD_H
 
 #include "base/err.h"
+#include "base/table.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -22,12 +23,7 @@ struct store;
     X(RUN_FAILED, "failed")   /* some shards did not move; every shard serves at one side */       \
     X(RUN_STUCK, "stuck")     /* some shards wait for an operator */
 
-enum run_state {
-#define X(name, text) name,
-    RUN_STATE_TABLE(X)
-#undef X
-        RUN_STATES
-};
+enum run_state { RUN_STATE_TABLE(TABLE_ID) RUN_STATES };
 
 const char *run_state_name(enum run_state state);
 

@@ -16,11 +16,7 @@
 /* A replica is asked to answer this much before the deadline, so that "not yet" is an answer. */
 enum { LAG_MARGIN_MS = 50 };
 
-static const char *const role_names[] = {
-#define X(id, text) text,
-    SERVER_ROLE_TABLE(X)
-#undef X
-};
+static const char *const role_names[] = {SERVER_ROLE_TABLE(TABLE_TEXT)};
 
 const char *server_role_name(enum server_role role)
 {

@@ -9,6 +9,7 @@
 #define HOLDFAST_FLEET_OBSERVATION_H
 
 #include "base/clock.h"
+#include "base/table.h"
 #include "fleet/inventory.h"
 #include "sql/flavour.h"
 
@@ -23,12 +24,7 @@ struct sql_conn;
     X(ROLE_FENCED, "fenced")     /* read-only and replicates from nobody */                        \
     X(ROLE_CONFLICT, "conflict") /* writable although it replicates */
 
-enum server_role {
-#define X(id, text) id,
-    SERVER_ROLE_TABLE(X)
-#undef X
-        SERVER_ROLES
-};
+enum server_role { SERVER_ROLE_TABLE(TABLE_ID) SERVER_ROLES };
 
 const char *server_role_name(enum server_role role);
 

@@ -7,6 +7,7 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "base/table.h"
 #include "fleet/checkup.h"
 #include "store/store.h"
 
@@ -27,12 +28,7 @@ static const struct {
 #undef X
 };
 
-static const char *const ids[] = {
-#define X(name, id, severity, title, advice) id,
-    CHECK_TABLE(X)
-#undef X
-        NULL,
-};
+static const char *const ids[] = {CHECK_TABLE(TABLE_TEXT) NULL};
 
 const char *severity_name(enum severity severity)
 {

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/table.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,12 +25,7 @@ struct store;
     X(SHARD_REDIRECTING, "redirecting", true)                                                      \
     X(SHARD_UNDOING, "undoing", false)
 
-enum shard_state {
-#define X(name, text, writable) name,
-    SHARD_STATE_TABLE(X)
-#undef X
-        SHARD_STATES
-};
+enum shard_state { SHARD_STATE_TABLE(TABLE_ID) SHARD_STATES };
 
 const char *shard_state_name(enum shard_state state);
 bool shard_state_is_writable(enum shard_state state);

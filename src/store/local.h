@@ -8,6 +8,7 @@
 #ifndef HOLDFAST_STORE_LOCAL_H
 #define HOLDFAST_STORE_LOCAL_H
 
+#include "base/table.h"
 #include "store/driver.h"
 
 #include <sqlite3.h>
@@ -58,12 +59,7 @@ enum {
                         " ON l.id = e.lease WHERE e.key >= ?1 AND e.key < ?2 ORDER BY e.key")
 /* clang-format on */
 
-enum sql_id {
-#define X(id, text) id,
-    LOCAL_SQL(X)
-#undef X
-        SQL_COUNT
-};
+enum sql_id { LOCAL_SQL(TABLE_ID) SQL_COUNT };
 
 /* One connection with its statements, prepared when first used. One thread at a time. */
 struct db {

@@ -17,11 +17,7 @@
  * two. So the WAL is born with room that checkpoints let it use again and again. */
 enum { WAL_ROOM_BYTES = 4 * 1024 * 1024 };
 
-static const char *const sql_texts[SQL_COUNT] = {
-#define X(id, text) text,
-    LOCAL_SQL(X)
-#undef X
-};
+static const char *const sql_texts[SQL_COUNT] = {LOCAL_SQL(TABLE_TEXT)};
 
 static const char schema[] =
     "BEGIN IMMEDIATE;"

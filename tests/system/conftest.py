@@ -9,10 +9,11 @@
 A lab is fresh for each test and lives in a folder of its own; whatever the test did, nothing is left
 of it. `make_lab` makes more than one. Tests wait for events with a deadline (`wait_until`).
 """
+import contextlib
+import itertools
 import json
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -173,20 +174,18 @@ class Lab:
 @pytest.fixture
 def make_lab():
     """A function that makes labs: make_lab(shards=2), or make_lab(shards=0) for one not started."""
-    parent = tempfile.mkdtemp(prefix="holdfast-test-")
-    labs = []
+    with (tempfile.TemporaryDirectory(prefix="holdfast-test-") as parent,
+          contextlib.ExitStack() as ends):  # all of them, also when one cannot be ended
+        numbers = itertools.count()
 
-    def make(shards=1):
-        lab = Lab(os.path.join(parent, f"lab{len(labs)}"))
-        labs.append(lab)
-        if shards:
-            lab.up(shards)
-        return lab
+        def make(shards=1):
+            lab = Lab(os.path.join(parent, f"lab{next(numbers)}"))
+            ends.callback(lab.destroy)
+            if shards:
+                lab.up(shards)
+            return lab
 
-    yield make
-    for lab in labs:
-        lab.destroy()
-    shutil.rmtree(parent, ignore_errors=True)
+        yield make
 
 
 @pytest.fixture

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Units of fleet/readiness: each check of settings, activity and accounts (fleet/check_server.c,
+ * check_accounts.c) finds what it is for and nothing else. */
+#include "readiness_cases.h"
+
+/* --- Settings --- */
+SPOIL(not_durable)
+{
+    s->seen[E2].state.sync_binlog = 0;
+}
+SPOIL(repeatable_read)
+{
+    s->seen[W1].state.isolation = "REPEATABLE-READ";
+}
+SPOIL(config_writable)
+{
+    s->settings[W1][1] = (struct sql_setting){"READ_ONLY", "OFF", "CONFIG", "/etc/my.cnf"};
+}
+SPOIL(option_writable)
+{
+    s->settings[W1][1] = (struct sql_setting){"READ_ONLY", "OFF", "COMMAND-LINE", ""};
+}
+SPOIL(default_writable)
+{
+    s->settings[W1][1] = (struct sql_setting){"READ_ONLY", "OFF", "COMPILE-TIME", ""};
+}
+SPOIL(older_relay)
+{
+    s->seen[E1].state.version = "10.6.16-MariaDB";
+}
+SPOIL(newer_relay)
+{
+    s->seen[E1].state.version = "11.4.2-MariaDB";
+}
+SPOIL(other_sql_mode)
+{
+    s->settings[E1][2].value = "";
+}
+SPOIL(clock_off)
+{
+    s->seen[E2].clock_ahead_s = 1003;
+}
+/* --- Activity --- */
+static struct sql_activity activity = {.id = 42,
+                                       .ms = 5000,
+                                       .user = "app",
+                                       .host = "h",
+                                       .state = "Updating",
+                                       .text = "UPDATE t",
+                                       .is_statement = true};
+static struct sql_activity idle = {
+    .id = 43, .ms = 5000, .user = "app", .host = "h", .state = "", .text = "", .rows_changed = 1};
+static struct sql_event event = {"app", "e", "root@localhost"};
+SPOIL(long_update)
+{
+    s->looks[W1].inspection.activities = &activity;
+    s->looks[W1].inspection.activity_count = 1;
+}
+SPOIL(idle_transaction)
+{
+    s->looks[W1].inspection.activities = &idle;
+    s->looks[W1].inspection.activity_count = 1;
+}
+SPOIL(lock_waiter)
+{
+    s->looks[W1].inspection.waiters = &activity;
+    s->looks[W1].inspection.waiter_count = 1;
+    long_update(s);
+}
+SPOIL(backup)
+{
+    s->looks[W1].is_freeze_held_up = true;
+}
+SPOIL(xa)
+{
+    s->looks[W1].inspection.xa_count = 2;
+}
+SPOIL(ddl)
+{
+    s->looks[W1].inspection.ddl = &activity;
+    s->looks[W1].inspection.ddl_count = 1;
+    long_update(s);
+}
+SPOIL(event_on_relay)
+{
+    s->looks[E1].inspection.events = &event;
+    s->looks[E1].inspection.event_count = 1;
+}
+/* --- Accounts --- */
+static const char *const poor_lines[] = {"GRANT RELOAD, PROCESS ON *.* TO `holdfast`@`%`",
+                                         "GRANT SELECT ON `mysql`.* TO `holdfast`@`%`"};
+static struct sql_right rights[] = {{"'holdfast'@'%'", "SUPER"},
+                                    {"'mariadb.sys'@'localhost'", "SUPER"},
+                                    {"'root'@'localhost'", "SUPER"},
+                                    {"'repl'@'10.%'", "REPLICATION SLAVE"}};
+SPOIL(poor_holdfast)
+{
+    sample_login(&s->looks[E2].logins[ACCOUNT_CONTROL], poor_lines, 2);
+}
+SPOIL(scheduler_on)
+{
+    s->seen[W1].state.is_event_scheduler_on = true;
+    s->looks[W1].inspection.events = &event;
+    s->looks[W1].inspection.event_count = 1;
+}
+SPOIL(hidden_accounts)
+{
+    static const char *lines[2];
+    lines[0] = control_lines[0];
+    lines[1] = control_lines[2];
+    sample_login(&s->looks[W1].logins[ACCOUNT_CONTROL], lines, 2);
+}
+SPOIL(root_is_there)
+{
+    s->looks[W1].inspection.rights = rights;
+    s->looks[W1].inspection.right_count = 3;
+}
+SPOIL(repl_refused)
+{
+    s->looks[E1].logins[ACCOUNT_REPLICATION] =
+        (struct login){.was_tried = true, .status = ST_DENIED};
+}
+SPOIL(repl_elsewhere)
+{
+    repl_refused(s);
+    s->looks[E1].inspection.rights = &rights[3];
+    s->looks[E1].inspection.right_count = 1;
+}
+SPOIL(repl_poor)
+{
+    sample_login(&s->looks[E1].logins[ACCOUNT_REPLICATION], probe_lines, 1);
+}
+SPOIL(probe_refused)
+{
+    s->looks[W1].logins[ACCOUNT_PROBE] = (struct login){.was_tried = true, .status = ST_DENIED};
+}
+SPOIL(probe_poor)
+{
+    sample_login(&s->looks[W1].logins[ACCOUNT_PROBE], probe_lines, 1);
+}
+SPOIL(probe_strong)
+{
+    sample_login(&s->looks[W1].logins[ACCOUNT_PROBE], control_lines, 1);
+}
+SPOIL(table_missing)
+{
+    s->looks[W1].inspection.table_count = 1;
+}
+
+static const struct check_case rows[] = {
+    {not_durable, "durability@e2:3306"},
+    {repeatable_read, "isolation@w1:3306"},
+    {config_writable, "config-read-only@w1:3306"},
+    {option_writable, "config-read-only@w1:3306"},
+    {default_writable, "default-read-only@w1:3306"},
+    {older_relay, "version-older@e1:3306"},
+    {newer_relay, "version-differs@e1:3306"},
+    {other_sql_mode, "settings-differ@e1:3306"},
+    {clock_off, "clock-differs@e2:3306"},
+    {long_update, "long-statement@w1:3306"},
+    {idle_transaction, "open-transaction@w1:3306"},
+    {lock_waiter, "table-lock@w1:3306"},
+    {backup, "freeze-lock@w1:3306"},
+    {xa, "prepared-xa@w1:3306"},
+    {ddl, "running-ddl@w1:3306"},
+    {event_on_relay, "events-on-replica@e1:3306"},
+    {poor_holdfast, "grants-missing@e2:3306"},
+    {scheduler_on, "scheduler-grant@w1:3306"},
+    {hidden_accounts, "accounts-hidden@w1:3306"},
+    {root_is_there, "privileged-accounts@w1:3306"},
+    {repl_refused, "replication-login@e1:3306"},
+    {repl_elsewhere, "replication-unseen@e1:3306"},
+    {repl_poor, "replication-grant@e1:3306"},
+    {probe_refused, "probe-login@w1:3306"},
+    {probe_poor, "probe-grants@w1:3306"},
+    {probe_strong, "probe-privileged@w1:3306"},
+    {table_missing, "schema-missing@w1:3306"},
+};
+
+static const struct check_cases cases = {rows, ARRAY_SIZE(rows)};
+
+static void each_check_finds_what_it_is_for_and_nothing_else(void **state UNUSED)
+{
+    assert_cases_pass(&cases);
+}
+
+static void every_check_has_a_case(void **state UNUSED)
+{
+    assert_cases_cover(&cases, CHECK_DURABILITY, CHECKS);
+}
+
+static void missing_privileges_are_named(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    poor_holdfast(&sample);
+    sample_check(&sample);
+    assert_string_equal(
+        sample.found.findings[0].problem,
+        "the account 'holdfast' lacks BINLOG ADMIN, BINLOG MONITOR, CONNECTION ADMIN, EVENT, "
+        "READ_ONLY ADMIN, REPLICATION MASTER ADMIN, REPLICATION SLAVE ADMIN, SET USER, SLAVE "
+        "MONITOR on *.*; SELECT, INSERT, UPDATE, DELETE, CREATE on holdfast.*");
+    sample_release(&sample);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_check_finds_what_it_is_for_and_nothing_else),
+        cmocka_unit_test(every_check_has_a_case),
+        cmocka_unit_test(missing_privileges_are_named),
+    };
+    return cmocka_run_group_tests_name("fleet/readiness_servers", tests, NULL, NULL);
+}
