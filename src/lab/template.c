@@ -211,6 +211,7 @@ static enum status install(const struct lab *lab, const struct template_paths *p
                           defaults,
                           data,
                           "--skip-test-db",
+                          "--force", /* also where no name resolves, not even localhost */
                           "--auth-root-authentication-method=normal",
                           geteuid() == 0 ? "--user=root" : NULL,
                           NULL};
