@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The life of a connection and of one call on it: connect, send, read every result set. Each
- * phase starts or continues one libmariadb operation; 'waiting' says what it waits for.
+ * The life of a connection and of one call on it: resolve the host's name, connect, send, read
+ * every result set. Each phase after the first starts or continues one libmariadb operation;
+ * 'waiting' says what it waits for.
  * Running many calls at once is run.c. */
 #include "sql/conn.h"
 
@@ -9,6 +10,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "sql/internal.h"
+#include "sql/resolve.h"
 
 #include <errmsg.h>
 #include <mysqld_error.h>
@@ -17,11 +19,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum phase { PHASE_IDLE, PHASE_CONNECT, PHASE_QUERY, PHASE_STORE, PHASE_NEXT };
+enum phase { PHASE_IDLE, PHASE_RESOLVE, PHASE_CONNECT, PHASE_QUERY, PHASE_STORE, PHASE_NEXT };
 
 struct sql_conn {
     struct sql_endpoint endpoint;
-    MYSQL *mysql; /* NULL while closed */
+    struct resolve resolve;
+    size_t address; /* which one of the host's is tried */
+    MYSQL *mysql;   /* NULL while closed */
     bool is_open;
     enum phase phase;
     int waiting; /* MYSQL_WAIT_* of the suspended operation; 0 when none is */
@@ -45,6 +49,7 @@ void sql_conn_break(struct sql_conn *conn)
             shutdown(fd, SHUT_RDWR);
         mysql_close(conn->mysql);
     }
+    resolve_release(&conn->resolve);
     conn->mysql = NULL;
     conn->is_open = false;
     conn->phase = PHASE_IDLE;
@@ -139,9 +144,23 @@ static bool fail(struct sql_call *call)
     return finish(call, status);
 }
 
+static bool fail_to_resolve(struct sql_call *call)
+{
+    const struct sql_endpoint *at = &call->conn->endpoint;
+    call->sql_errno = CR_UNKNOWN_HOST;
+    err_set(&call->err, ST_UNREACHABLE, "%s:%d: the name does not resolve: %s", at->host, at->port,
+            call->conn->resolve.answer.why);
+    return finish(call, ST_UNREACHABLE);
+}
+
 static bool expire(struct sql_call *call)
 {
     struct sql_conn *conn = call->conn;
+    if (conn->phase == PHASE_RESOLVE) {
+        resolve_finish(&conn->resolve);
+        if (conn->resolve.answer.count == 0)
+            return fail_to_resolve(call);
+    }
     nsec waited = clock_now() - call->started;
     enum status status = conn->was_sent ? ST_UNKNOWN : ST_TIMEOUT;
     err_set(&call->err, status, "%s:%d: no answer %s within %.0f ms", conn->endpoint.host,
@@ -151,9 +170,22 @@ static bool expire(struct sql_call *call)
     return finish(call, status);
 }
 
+static void resolve_start(struct sql_call *call)
+{
+    struct sql_conn *conn = call->conn;
+    conn->phase = PHASE_RESOLVE;
+    conn->address = 0;
+    bool is_answered = resolve_begin(&conn->resolve, conn->endpoint.host, call->deadline);
+    conn->waiting = is_answered ? 0 : MYSQL_WAIT_READ;
+}
+
+/* libmariadb gets an address, because it would block on a name. No TLS is used today: a certificate
+ * is compared with the host that libmariadb was given, so with TLS it must be told the name apart
+ * from the address, or the certificate be checked here. */
 static void open_start(struct sql_conn *conn)
 {
     const struct sql_endpoint *at = &conn->endpoint;
+    const char *address = conn->resolve.answer.addresses[conn->address];
     conn->mysql = mysql_init(NULL);
     INVARIANT(conn->mysql);
     mysql_options(conn->mysql, MYSQL_OPT_NONBLOCK, 0);
@@ -162,11 +194,24 @@ static void open_start(struct sql_conn *conn)
     mysql_options(conn->mysql, MYSQL_OPT_PROTOCOL, &protocol);
     MYSQL *connected = NULL;
     conn->phase = PHASE_CONNECT;
-    conn->waiting = mysql_real_connect_start(&connected, conn->mysql, at->host, at->user,
+    conn->waiting = mysql_real_connect_start(&connected, conn->mysql, address, at->user,
                                              at->password ? secret_reveal(at->password) : NULL,
                                              at->database, (unsigned)at->port, NULL,
                                              CLIENT_MULTI_STATEMENTS | CLIENT_MULTI_RESULTS);
     conn->is_open = !conn->waiting && connected;
+}
+
+/* A name may have several addresses: when nobody listens at one, the next one is tried. */
+static bool open_next(struct sql_conn *conn)
+{
+    unsigned error = mysql_errno(conn->mysql);
+    if (conn->phase != PHASE_CONNECT || conn->address + 1 >= conn->resolve.answer.count ||
+        (error != CR_CONNECTION_ERROR && error != CR_CONN_HOST_ERROR))
+        return false;
+    sql_conn_break(conn);
+    conn->address++;
+    open_start(conn);
+    return true;
 }
 
 static void query_start(struct sql_call *call)
@@ -188,6 +233,10 @@ static bool advance_operation(struct sql_call *call, int ready)
     MYSQL *connected = NULL;
     MYSQL_RES *rows = NULL;
     switch (conn->phase) {
+    case PHASE_RESOLVE:
+        resolve_finish(&conn->resolve);
+        conn->waiting = 0;
+        break;
     case PHASE_CONNECT:
         conn->waiting = mysql_real_connect_cont(&connected, conn->mysql, ready);
         conn->is_open = !conn->waiting && connected;
@@ -236,12 +285,20 @@ static bool advance_phases(struct sql_call *call)
 {
     struct sql_conn *conn = call->conn;
     while (conn->waiting == 0) {
-        if (conn->phase != PHASE_IDLE && mysql_errno(conn->mysql) != 0)
+        bool has_failed = conn->mysql && conn->phase != PHASE_IDLE && mysql_errno(conn->mysql) != 0;
+        if (has_failed && open_next(conn))
+            continue;
+        if (has_failed)
             return fail(call);
         switch (conn->phase) {
+        case PHASE_RESOLVE:
+            if (conn->resolve.answer.count == 0)
+                return fail_to_resolve(call);
+            open_start(conn);
+            break;
         case PHASE_IDLE:
             if (!conn->is_open) {
-                open_start(conn);
+                resolve_start(call);
                 break;
             }
             /* fall through */
@@ -295,7 +352,8 @@ bool sql_call_step(struct sql_call *call, int ready_events)
 
 int sql_call_fd(const struct sql_call *call)
 {
-    return mysql_get_socket(call->conn->mysql);
+    const struct sql_conn *conn = call->conn;
+    return conn->phase == PHASE_RESOLVE ? conn->resolve.fd : mysql_get_socket(conn->mysql);
 }
 
 int sql_call_events(const struct sql_call *call)

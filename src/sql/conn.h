@@ -2,7 +2,8 @@
  *
  * Connections to SQL servers, and calls on many of them at once, every one under a deadline.
  * Built on libmariadb's non-blocking API: one thread drives any number of servers, so a dead or
- * hanging one costs its deadline once, beside the others. A connection belongs to one thread.
+ * hanging one costs its deadline once, beside the others, and so does a name that does not resolve
+ * (resolve.h). A connection belongs to one thread.
  *
  * A call that passes its deadline breaks its connection: what the server does with the packet
  * from then on is unknown (ST_UNKNOWN when it was sent, ST_TIMEOUT when it was not). There is no
@@ -20,7 +21,7 @@ struct secret;
 
 /* Where and as whom; the pointers are borrowed and must outlive the connection. */
 struct sql_endpoint {
-    const char *host;
+    const char *host; /* a name or a numeric address */
     int port;
     const char *user;
     const struct secret *password;
@@ -59,7 +60,8 @@ MUST_CHECK enum status sql_exec(struct sql_conn *conn, const char *sql, nsec dea
                                 struct sql_result *ret, struct err *err);
 
 /* For event loops that keep calls in flight (the probe): begin a call, then step it whenever its
- * descriptor is ready for sql_call_events() or its deadline passed. True when done. */
+ * descriptor is ready for sql_call_events() or its deadline passed. True when done. Neither blocks,
+ * a name being looked up or not. The descriptor may be another one after every step. */
 bool sql_call_begin(struct sql_call *call);
 bool sql_call_step(struct sql_call *call, int ready_events);
 int sql_call_fd(const struct sql_call *call);
