@@ -86,11 +86,17 @@ enum status step_promote(struct move *move, struct err *err)
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     move->flavour->promote(&sql, &promotion);
+    bool was_sent = move->is_promote_sent;
     move->view.new_primary = NEW_UNKNOWN;
     move->is_promote_sent = true;
     enum status status = session_exec(&move->new_session, CALL_PROMOTE, buf_text(&sql),
                                       clock_deadline(wait_ms + ANSWER_MS), &result, err);
     move_phase_add(move, PHASE_PROMOTE, began);
+    if (status == ST_UNREACHABLE &&
+        !was_sent) { /* the connection was closed already: not now either */
+        move->view.new_primary = NEW_UNTOUCHED;
+        move->is_promote_sent = false;
+    }
     if (status)
         return err_wrap(err, "promote");
     count_statements(move, 1);

@@ -13,6 +13,7 @@
 #include "sql/resolve.h"
 
 #include <errmsg.h>
+#include <errno.h>
 #include <mysqld_error.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -214,6 +215,25 @@ static bool open_next(struct sql_conn *conn)
     return true;
 }
 
+/* A server says nothing unasked but its farewell. Whatever is sent after that reaches nobody, which
+ * is known only before it is sent: afterwards the outcome is unknown. */
+static bool was_closed_while_idle(const struct sql_conn *conn)
+{
+    char farewell;
+    ssize_t got = recv(mysql_get_socket(conn->mysql), &farewell, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+static bool fail_unsent(struct sql_call *call)
+{
+    const struct sql_endpoint *at = &call->conn->endpoint;
+    call->sql_errno = CR_SERVER_GONE_ERROR;
+    err_set(&call->err, ST_UNREACHABLE, "%s:%d: the server closed the connection", at->host,
+            at->port);
+    sql_conn_break(call->conn);
+    return finish(call, ST_UNREACHABLE);
+}
+
 static void query_start(struct sql_call *call)
 {
     int failed = 0;
@@ -301,6 +321,8 @@ static bool advance_phases(struct sql_call *call)
                 resolve_start(call);
                 break;
             }
+            if (call->sql && was_closed_while_idle(conn))
+                return fail_unsent(call);
             /* fall through */
         case PHASE_CONNECT:
             if (!call->sql)

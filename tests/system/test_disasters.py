@@ -95,6 +95,22 @@ def test_an_old_primary_killed_while_it_is_pointed_follows_all_the_same(lab, fil
         assert_sound(fleet, writers.acked)
 
 
+def test_a_relay_that_died_before_it_was_promoted_does_not_keep_the_old_primary_closed(lab):
+    """Nothing was sent to it, so nobody has to ask it."""
+    fleet = of_lab(lab)
+    old, relay = fleet.primary(), fleet.relay()
+    with Writers(fleet) as writers:
+        done = fleet.move(relay.region, expect=FAILED,
+                          fault=f"old.freeze:after=run:{lab_command('kill', relay.name)}")
+        assert done["shard"]["result"] == "undone" and relay.address in done["shard"]["error"], done
+        assert fleet.unfinished() is None
+        assert not fleet.value(old, "SELECT @@GLOBAL.read_only")
+        writers.wait_for_more(5)
+        fleet.cli("lab", "restart", relay.name, expect=0)
+        writers.stop()
+        assert_sound(fleet, writers.acked)
+
+
 def test_a_new_primary_that_took_writes_and_crashed_is_never_undone(lab):
     """The conductor dies right after promote; clients write at the new primary; it crashes and comes
     back read-only. To open the old primary again would lose what the clients were told is kept."""
