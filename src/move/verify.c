@@ -61,13 +61,15 @@ static enum status write_row(struct move *move, nsec deadline, char **ret_positi
     return !status && move->late_position ? write_once(move, deadline, ret_position, err) : status;
 }
 
+/* One server: has it got the row, and what is it now? */
 struct check {
     struct sql_conn *conn;
     const struct inventory_server *server;
+    enum status status;
+    struct err err;
+    bool has_row;
+    struct sql_server_state state;
 };
-
-/* The new primary applies nothing: its own position is no wait, but its role is looked at too. */
-#define LOOK_AT_ROLE "SELECT @@global.read_only AS read_only, @@gtid_strict_mode AS is_strict"
 
 static struct sql_conn *connect_to(const struct move *move, const struct inventory_server *server)
 {
@@ -81,46 +83,95 @@ static struct sql_conn *connect_to(const struct move *move, const struct invento
     return sql_conn_new(&endpoint);
 }
 
-static void checks_open(struct move *move, struct check *checks, struct sql_call *calls,
-                        const char *wait_and_look)
+/* Ask them all. The new primary applies nothing: its own position is no wait. */
+static void look_at_all(struct move *move, struct check *checks, const char *position,
+                        nsec deadline)
 {
-    for (size_t i = 0; i < move->shard->server_count; i++) {
+    size_t count = move->shard->server_count;
+    AUTO(buf_release) struct buf look = {0}, wait = {0};
+    AUTO_FREE struct sql_call *calls = mem_zalloc(count * sizeof(*calls));
+    buf_add(&look, "SELECT 0; ");
+    move->flavour->observe(&look);
+    move->flavour->wait_for(&wait, position, WAIT_MS);
+    buf_add(&wait, "; ");
+    move->flavour->observe(&wait);
+    for (size_t i = 0; i < count; i++) {
         checks[i].server = &move->shard->servers[i];
         checks[i].conn = connect_to(move, checks[i].server);
-        bool is_new = checks[i].server == move->new_server;
-        const char *sql = is_new ? "SELECT 0; " LOOK_AT_ROLE : wait_and_look;
-        calls[i] = (struct sql_call){.conn = checks[i].conn, .sql = sql};
+        const struct buf *sql = checks[i].server == move->new_server ? &look : &wait;
+        calls[i] = (struct sql_call){.conn = checks[i].conn, .sql = buf_text(sql)};
+    }
+    fault_point(CALL_VERIFY, FAULT_BEFORE);
+    sql_run(calls, count, deadline);
+    fault_point(CALL_VERIFY, FAULT_AFTER);
+    for (size_t i = 0; i < count; i++) {
+        checks[i].status = calls[i].status;
+        checks[i].err = calls[i].err;
+        checks[i].has_row = sql_number(sql_value(&calls[i].result, 0, 0, 0), -1) == 0;
+        sql_result_drop_first(&calls[i].result);
+        if (!checks[i].status)
+            checks[i].status =
+                move->flavour->read_observation(&calls[i].result, &checks[i].state, &checks[i].err);
+        sql_call_release(&calls[i]);
     }
 }
 
-/* What one server answered: reached the position, and its role. */
-static enum status judge(const struct move *move, const struct inventory_server *server,
-                         struct sql_call *call, struct err *err)
+static void checks_free(struct check *checks, size_t count)
 {
-    if (call->status) {
-        *err = call->err;
-        return call->status;
+    for (size_t i = 0; i < count; i++) {
+        sql_server_state_release(&checks[i].state);
+        sql_conn_free(checks[i].conn);
     }
-    if (sql_number(sql_value(&call->result, 0, 0, 0), -1) != 0)
-        return err_set(err, ST_TIMEOUT, "%s did not get the row written at %s within %d ms",
-                       server->name, move->new_server->name, WAIT_MS);
-    bool is_read_only = sql_true(sql_named(&call->result, 1, 0, "read_only"));
-    if (server == move->new_server && is_read_only)
-        return err_set(err, ST_CONFLICT, "%s became read-only", server->name);
-    if (server != move->new_server && !is_read_only)
-        return err_set(err, ST_CONFLICT, "%s accepts writes besides %s", server->name,
+    free(checks);
+}
+
+static bool is_replicating(const struct check *check)
+{
+    return check->state.channels > 0 && check->state.is_io_running && check->state.is_sql_running;
+}
+
+/* Why did the row not come? */
+static enum status tell_missing_row(const struct move *move, const struct check *check,
+                                    struct err *err)
+{
+    const struct sql_server_state *state = &check->state;
+    const char *why = state->channels == 0     ? "it replicates from nobody"
+                      : state->sql_error[0]    ? state->sql_error
+                      : state->io_error[0]     ? state->io_error
+                      : !state->is_sql_running ? "it does not apply"
+                      : !state->is_io_running  ? "it is not connected to its source"
+                                               : "it replicates, but is behind";
+    err_set(err, ST_TIMEOUT, "%s did not get the row written at %s within %d ms: %.200s",
+            check->server->name, move->new_server->name, WAIT_MS, why);
+    if (is_replicating(check))
+        err_hint(err, "it applied %.60s of %.60s received", state->applied, state->received);
+    return ST_TIMEOUT;
+}
+
+static enum status judge(const struct move *move, const struct check *check, struct err *err)
+{
+    if (check->status) {
+        *err = check->err;
+        return check->status;
+    }
+    bool is_new = check->server == move->new_server;
+    if (!check->has_row)
+        return tell_missing_row(move, check, err);
+    if (is_new && check->state.is_read_only)
+        return err_set(err, ST_CONFLICT, "%s became read-only", check->server->name);
+    if (!is_new && !check->state.is_read_only)
+        return err_set(err, ST_CONFLICT, "%s accepts writes besides %s", check->server->name,
                        move->new_server->name);
     return ST_OK;
 }
 
-static enum status judge_all(struct move *move, struct check *checks, struct sql_call *calls,
-                             struct err *err)
+static enum status judge_all(struct move *move, const struct check *checks, struct err *err)
 {
     enum status worst = ST_OK;
     for (size_t i = 0; i < move->shard->server_count; i++) {
         const struct inventory_server *server = checks[i].server;
         struct err one = ERR_INIT;
-        enum status status = judge(move, server, &calls[i], &one);
+        enum status status = judge(move, &checks[i], &one);
         bool is_end = server == move->old_server || server == move->new_server;
         if (status && (is_end || status == ST_CONFLICT)) {
             worst = status;
@@ -176,14 +227,12 @@ void move_tell_region(struct move *move, const char *sql, nsec deadline)
 
 /* Late writes at the old primary had the strict order of GTIDs lifted in its region: by us, or by
  * the process before us. */
-static void restore_order(struct move *move, const struct check *checks,
-                          const struct sql_call *calls, nsec deadline)
+static void restore_order(struct move *move, const struct check *checks, nsec deadline)
 {
     bool is_lifted = false;
     for (size_t i = 0; i < move->shard->server_count; i++)
-        is_lifted = is_lifted ||
-                    (checks[i].server->region == move->old_server->region && !calls[i].status &&
-                     !sql_true(sql_named(&calls[i].result, 1, 0, "is_strict")));
+        is_lifted = is_lifted || (checks[i].server->region == move->old_server->region &&
+                                  !checks[i].status && !checks[i].state.is_gtid_strict);
     if (!is_lifted || !move->route.is_strict || !(move->late_position || move->view.is_inherited))
         return;
     AUTO(buf_release) struct buf sql = {0};
@@ -191,14 +240,20 @@ static void restore_order(struct move *move, const struct check *checks,
     move_tell_region(move, buf_text(&sql), deadline);
 }
 
+/* Replication that failed to start is begun again; one that runs is only waited for: to point it
+ * again would make it begin from the start of what it is reading. */
+static bool follows(const struct move *move, const struct check *checks)
+{
+    for (size_t i = 0; i < move->shard->server_count; i++)
+        if (checks[i].server == move->old_server)
+            return !checks[i].status && is_replicating(&checks[i]);
+    return false;
+}
+
 enum status step_verify(struct move *move, struct err *err)
 {
     nsec began = clock_now(), deadline = clock_deadline(VERIFY_MS);
-    size_t count = move->shard->server_count;
     AUTO_FREE char *position = NULL;
-    AUTO_FREE struct check *checks = mem_zalloc(count * sizeof(*checks));
-    AUTO_FREE struct sql_call *calls = mem_zalloc(count * sizeof(*calls));
-    AUTO(buf_release) struct buf sql = {0};
     enum status status = session_take(move, &move->new_session, deadline, err);
     if (!status)
         status = write_row(move, deadline, &position, err);
@@ -208,22 +263,15 @@ enum status step_verify(struct move *move, struct err *err)
                  move->new_server->name);
     if (status)
         return status == ST_FENCED ? status : err_wrap(err, "verify");
-    move->flavour->wait_for(&sql, position, WAIT_MS);
-    buf_add(&sql, "; " LOOK_AT_ROLE);
-    checks_open(move, checks, calls, buf_text(&sql));
-    fault_point(CALL_VERIFY, FAULT_BEFORE);
-    sql_run(calls, count, deadline);
-    fault_point(CALL_VERIFY, FAULT_AFTER);
-    status = judge_all(move, checks, calls, err);
+    struct check *checks = mem_zalloc(move->shard->server_count * sizeof(*checks));
+    look_at_all(move, checks, position, deadline);
+    status = judge_all(move, checks, err);
     if (!status)
-        restore_order(move, checks, calls, deadline);
-    for (size_t i = 0; i < count; i++) {
-        sql_call_release(&calls[i]);
-        sql_conn_free(checks[i].conn);
-    }
+        restore_order(move, checks, deadline);
+    if (status == ST_TIMEOUT)
+        move->view.is_redirected = follows(move, checks);
+    checks_free(checks, move->shard->server_count);
     move_phase_add(move, PHASE_VERIFY, began);
     move->view.is_verified = status == ST_OK;
-    if (status == ST_TIMEOUT)
-        move->view.is_redirected = false; /* point it again: replication may have failed to start */
     return status ? err_wrap(err, "verify") : ST_OK;
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 void sql_result_release(struct sql_result *result)
@@ -14,6 +15,15 @@ void sql_result_release(struct sql_result *result)
         mysql_free_result(result->sets[i].rows);
     free(result->sets);
     *result = (struct sql_result){0};
+}
+
+void sql_result_drop_first(struct sql_result *result)
+{
+    if (result->count == 0)
+        return;
+    mysql_free_result(result->sets[0].rows);
+    result->count--;
+    memmove(result->sets, result->sets + 1, result->count * sizeof(*result->sets));
 }
 
 static MYSQL_RES *rows_of(const struct sql_result *result, size_t set)

@@ -20,6 +20,7 @@ struct sql_result {
 };
 
 void sql_result_release(struct sql_result *result);
+void sql_result_drop_first(struct sql_result *result); /* of the sets; the others move up */
 size_t sql_rows(const struct sql_result *result, size_t set);
 const char *sql_value(const struct sql_result *result, size_t set, size_t row, size_t column);
 const char *sql_named(const struct sql_result *result, size_t set, size_t row, const char *column);
