@@ -8,18 +8,22 @@
 #include "base/scope.h"
 #include "cli/internal.h"
 #include "conductor/keeper.h"
+#include "conductor/report_html.h"
 #include "conductor/switchover.h"
 #include "move/fault.h"
+#include "os/file.h"
 #include "store/store.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <string.h>
+#include <sys/stat.h>
 
-enum { STORE_MS = 5000, CHECK_MS = 5000 };
+enum { STORE_MS = 5000, CHECK_MS = 5000, PAGE_MODE = 0644 };
 
 static void print_json(json_t *object)
 {
-    AUTO_FREE char *text = json_dumps(object, JSON_INDENT(2));
+    AUTO_FREE char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);
     printf("%s\n", text ? text : "{}");
 }
@@ -185,9 +189,14 @@ static enum status print_report(const struct fleet_scene *scene, const char *id,
     enum status status = run_report_load(scene->store, id, &json, err);
     if (status)
         return status;
+    json_t *object = as_json ? json_loads(json, 0, NULL) : NULL;
+    if (object) { /* the store has it on one line */
+        print_json(object);
+        return ST_OK;
+    }
     AUTO(buf_release) struct buf text = {0};
     switchover_report_format(json, &text);
-    printf("%s%s", as_json ? json : buf_text(&text), as_json ? "\n" : "");
+    printf("%s", buf_text(&text));
     return ST_OK;
 }
 
@@ -229,8 +238,69 @@ static enum status dev_points(const struct cli_args *args, struct err *err)
     return ST_OK;
 }
 
+/* Only a file may be replaced: a rename would put one in the place of a device, too. */
+static enum status check_page_path(const struct cli_args *args, mode_t *ret_mode, struct err *err)
+{
+    const char *path = cli_text(args, "--html");
+    struct stat info;
+    if (cli_flag(args, "--json")) {
+        err_set(err, ST_INVALID, "--json and --html are two answers: give one of them");
+        return err_hint(err, "holdfast report %s --html %s", cli_operand(args, 0), path);
+    }
+    if (!path[0])
+        return err_set(err, ST_INVALID, "option --html: the name of the file is empty");
+    if (strcmp(path, "-") == 0 || stat(path, &info))
+        return ST_OK;
+    if (S_ISDIR(info.st_mode)) {
+        err_set(err, ST_INVALID, "option --html: '%s' is a folder", path);
+        return err_hint(err, "name a file in it: --html %s%s%s.html", path,
+                        path[strlen(path) - 1] == '/' ? "" : "/", cli_operand(args, 0));
+    }
+    if (!S_ISREG(info.st_mode)) {
+        err_set(err, ST_INVALID, "option --html: '%s' is not a file", path);
+        return err_hint(err, "'--html -' writes to standard output");
+    }
+    *ret_mode = info.st_mode & 0777;
+    return ST_OK;
+}
+
+static enum status write_page(const struct buf *page, const char *path, mode_t mode,
+                              struct err *err)
+{
+    if (strcmp(path, "-") == 0) {
+        bool is_written = fwrite(page->data, 1, page->length, stdout) == page->length;
+        return is_written && fflush(stdout) == 0
+                   ? ST_OK
+                   : err_set_errno(err, errno, "write", "standard output");
+    }
+    AUTO_FREE char *real = realpath(path, NULL); /* what a link points to, not the link */
+    enum status status = file_write(real ? real : path, page->data, page->length, mode, err);
+    if (status)
+        return err_wrap(err, "write the report");
+    printf("wrote %s: %zu KiB\n", path, (page->length + 1023) / 1024);
+    return ST_OK;
+}
+
+static enum status report_as_page(const struct cli_args *args, struct err *err)
+{
+    AUTO(fleet_scene_release) struct fleet_scene scene = {0};
+    AUTO(buf_release) struct buf page = {0};
+    AUTO_FREE char *json = NULL;
+    mode_t mode = PAGE_MODE;
+    enum status status = check_page_path(args, &mode, err);
+    if (!status)
+        status = run_scene_open(&scene, args, false, err);
+    if (!status)
+        status = run_report_load(scene.store, cli_operand(args, 0), &json, err);
+    if (!status)
+        status = report_html_format(json, &page, err);
+    return status ? status : write_page(&page, cli_text(args, "--html"), mode, err);
+}
+
 static enum status report(const struct cli_args *args, struct err *err)
 {
+    if (cli_text(args, "--html"))
+        return report_as_page(args, err);
     AUTO(fleet_scene_release) struct fleet_scene scene = {0};
     enum status status = run_scene_open(&scene, args, false, err);
     return status ? status
@@ -267,6 +337,13 @@ static const struct cli_option switchover_options[] = {
 
 static const struct cli_option run_options[] = {FLEET_OPTION, JSON_OPTION, {0}};
 
+static const struct cli_option report_options[] = {
+    FLEET_OPTION,
+    JSON_OPTION,
+    {"--html", OPTION_TEXT, "FILE", "write one HTML page; '-' is standard output", false, 0, 0},
+    {0},
+};
+
 const struct cli_command run_commands[] = {
     {"plan switchover", "", "Show what a switchover would do, and whether it may",
      "Checks everything that 'switchover' checks, and changes nothing. Exit status 3 on a no-go.",
@@ -287,7 +364,11 @@ const struct cli_command run_commands[] = {
     {"run abort", "[RUN]", "Abort a run: of a live process, or one that was left behind",
      "What is past the point of no return is finished, everything else goes back.",
      run_options, run_abort_command, false},
-    {"report", "RUN", "Print the report of a run", NULL, run_options, report, false},
+    {"report", "RUN", "Print the report of a run, or make a page of it",
+     "With --html: one HTML page that needs nothing beside it, to read, print or pass on: what was "
+     "ordered, whether the promise was kept, the write outage, what went wrong, and the timeline of "
+     "every shard.",
+     report_options, report, false},
     {"dev points", "", "List the crash points of a move", NULL, NULL, dev_points, true},
     {0},
 };

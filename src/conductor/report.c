@@ -23,6 +23,20 @@ static double outage_of(const struct switchover_report *report, const struct sha
     return report->is_measured ? shard->outage_ms : shard->critical_ms;
 }
 
+static json_t *timeline_json(const struct switchover_report *report,
+                             const struct shard_report *shard)
+{
+    json_t *timeline = json_array();
+    for (size_t i = 0; i < shard->span_count; i++) {
+        const struct move_span *span = &shard->spans[i];
+        json_array_append_new(timeline,
+                              json_pack("{s:s, s:o, s:o}", "phase", move_phase_name(span->phase),
+                                        "from_ms", ms_or_null(clock_ms(span->from - report->began)),
+                                        "to_ms", ms_or_null(clock_ms(span->to - report->began))));
+    }
+    return timeline;
+}
+
 static json_t *shard_json(const struct switchover_report *report, const struct shard_report *shard)
 {
     json_t *phases = json_object();
@@ -37,6 +51,7 @@ static json_t *shard_json(const struct switchover_report *report, const struct s
         "critical_statements", (json_int_t)shard->critical_statements, "phases_ms", phases,
         "lost_transactions", (json_int_t)shard->late_transactions);
     INVARIANT(object);
+    json_object_set_new(object, "timeline", timeline_json(report, shard));
     if (shard->err.status) {
         json_object_set_new(object, "error", json_string(shard->err.text));
         if (shard->err.hint[0])
@@ -60,20 +75,53 @@ static json_t *outage_json(const struct switchover_report *report)
                      ms_or_null(stats_percentile(&outages, 100)));
 }
 
-char *switchover_report_json(const struct switchover_report *report)
+static json_t *report_json(const struct switchover_report *report)
 {
+    char ordered[WALL_TEXT_MAX], began[WALL_TEXT_MAX];
+    clock_wall_format(report->ordered_us, ordered);
+    clock_wall_format(report->began_us, began);
     json_t *shards = json_array();
     for (size_t i = 0; i < report->count; i++)
         json_array_append_new(shards, shard_json(report, &report->shards[i]));
     json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "run", report->run, "kind", "switchover",
-        "result", run_state_name(report->state), "from", report->from, "to", report->to, "took_ms",
-        ms_or_null(report->took_ms), "measured_by", report->is_measured ? "probe" : "runner",
-        "write_outage_ms", outage_json(report), "shards", shards);
+        "{s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:b, s:{s:I, s:I}, s:o, s:s, s:o, s:o}", "run",
+        report->run, "kind", "switchover", "result", run_state_name(report->state), "from",
+        report->from, "to", report->to, "by", report->by, "ordered", ordered, "began", began,
+        "resumed", report->is_resumed, "promise", "rto_ms", (json_int_t)report->promise_rto_ms,
+        "rpo_ms", (json_int_t)report->promise_rpo_ms, "took_ms", ms_or_null(report->took_ms),
+        "measured_by", report->is_measured ? "probe" : "runner", "write_outage_ms",
+        outage_json(report), "shards", shards);
     INVARIANT(object);
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    json_decref(object);
+    return object;
+}
+
+static char *dump(const json_t *object, size_t style)
+{
+    char *text = json_dumps(object, style | JSON_REAL_PRECISION(9));
     INVARIANT(text);
+    return text;
+}
+
+char *switchover_report_json(const struct switchover_report *report)
+{
+    json_t *object = report_json(report);
+    char *text = dump(object, JSON_INDENT(2));
+    json_decref(object);
+    return text;
+}
+
+char *switchover_report_json_stored(const struct switchover_report *report, size_t cap_bytes)
+{
+    json_t *object = report_json(report), *shard = NULL;
+    char *text = dump(object, JSON_COMPACT);
+    if (strlen(text) > cap_bytes) {
+        size_t index = 0;
+        json_array_foreach(json_object_get(object, "shards"), index, shard)
+            json_object_del(shard, "timeline");
+        free(text);
+        text = dump(object, JSON_COMPACT);
+    }
+    json_decref(object);
     return text;
 }
 

@@ -10,6 +10,7 @@
 #include "move/gate.h"
 #include "move/journal.h"
 #include "move/probe.h"
+#include "store/store.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -84,6 +85,8 @@ static void fill_report(struct shard_report *report, struct move *move)
     report->critical_statements = move->critical_statements;
     for (unsigned i = 0; i < MOVE_PHASES; i++)
         report->phases_ms[i] = clock_ms(move->phase_ns[i]);
+    for (size_t i = 0; i < move->span_count; i++)
+        VEC_PUSH(report->spans, report->span_count, report->span_capacity, move->spans[i]);
     report->late_transactions = move->late_transactions;
     if (move->result == MOVE_MOVED)
         report->err = (struct err)ERR_INIT;
@@ -254,12 +257,19 @@ static void report_init(struct switchover_report *report, const struct run *run,
     for (size_t i = 0; i < observation->count; i++)
         report->shards[i].shard = observation->shards[i].shard;
     report->is_measured = run->mandate.probe != NULL;
+    report->is_resumed = run->mandate.is_resumed;
+    report->by = mem_strdup(run->record.by);
+    report->ordered_us = run->record.started_us;
+    report->began_us = clock_wall_us();
+    report->began = clock_now();
+    report->promise_rto_ms = fleet->promise_rto_ms;
+    report->promise_rpo_ms = fleet->promise_rpo_ms;
 }
 
 static enum status record_end(struct run *run, const struct switchover_report *report,
                               struct err *err)
 {
-    AUTO_FREE char *json = switchover_report_json(report);
+    AUTO_FREE char *json = switchover_report_json_stored(report, STORE_VALUE_MAX);
     enum status status =
         run_report_store(run->mandate.store, run->record.id, json, run->mandate.token, err);
     if (status == ST_FENCED)
@@ -284,7 +294,6 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
                            switchover_progress *progress, void *context,
                            struct switchover_report *ret, struct err *err)
 {
-    nsec began = clock_now();
     report_init(ret, run, observation);
     if (run->mandate.fleet->probe.user && !run->mandate.is_abort_only)
         run->mandate.probe = probe_start(&run->mandate.fleet->probe);
@@ -295,7 +304,7 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     run->mandate.probe = NULL;
     bool is_fenced = false;
     ret->state = judge(run, ret, &is_fenced);
-    ret->took_ms = clock_ms(clock_now() - began);
+    ret->took_ms = clock_ms(clock_now() - ret->began);
     if (is_fenced)
         return say_fenced(ret, err);
     return record_end(run, ret, err);
@@ -303,8 +312,11 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
 
 void switchover_report_release(struct switchover_report *report)
 {
-    for (size_t i = 0; i < report->count; i++)
+    for (size_t i = 0; i < report->count; i++) {
         free(report->shards[i].notes);
+        free(report->shards[i].spans);
+    }
     free(report->shards);
+    free(report->by);
     *report = (struct switchover_report){0};
 }

@@ -24,6 +24,8 @@ struct shard_report {
     double critical_ms; /* freeze sent until published; -1: did not get that far */
     size_t critical_statements;
     double phases_ms[MOVE_PHASES];
+    struct move_span *spans; /* of all attempts; owned */
+    size_t span_count, span_capacity;
     uint64_t late_transactions;
 };
 
@@ -33,7 +35,13 @@ struct switchover_report {
     char from[RUN_TARGET_MAX], to[RUN_TARGET_MAX];
     struct shard_report *shards;
     size_t count;
+    char *by;           /* who ordered it; owned */
+    int64_t ordered_us; /* wall time; of a resumed run long before it began here */
+    int64_t began_us;   /* wall time of 'began' */
+    nsec began;         /* where the timelines begin */
+    int64_t promise_rto_ms, promise_rpo_ms;
     double took_ms;
+    bool is_resumed;
     bool is_measured; /* by the probe; else outages are the critical section as the runner saw it */
 };
 
@@ -48,8 +56,10 @@ MUST_CHECK enum status switchover_run(struct run *run, const struct fleet_observ
                                       struct switchover_report *ret, struct err *err);
 void switchover_report_release(struct switchover_report *report);
 
-/* The report as JSON (caller frees) and as lines for people; both from the same record. */
+/* The report as JSON (caller frees) and as lines for people; both from the same record. To be
+ * stored it is compact, and goes without timelines when it would be too large with them. */
 char *switchover_report_json(const struct switchover_report *report);
+char *switchover_report_json_stored(const struct switchover_report *report, size_t cap_bytes);
 void switchover_report_format(const char *json, struct buf *out);
 
 #endif

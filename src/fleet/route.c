@@ -41,11 +41,12 @@ char *route_key(const char *shard)
 char *route_encode(const struct route *route)
 {
     json_t *object = json_pack(
-        "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s}", "state",
+        "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:I}", "state",
         shard_state_name(route->state), "epoch", (json_int_t)route->epoch, "home", route->home,
         "primary", route->primary, "run", route->run, "target", route->target, "old_primary",
         route->old_primary, "new_primary", route->new_primary, "runs_events",
-        (int)route->runs_events, "strict", (int)route->is_strict, "log_end", route->log_end);
+        (int)route->runs_events, "strict", (int)route->is_strict, "log_end", route->log_end,
+        "new_log_end", route->new_log_end, "new_id", (json_int_t)route->new_id);
     INVARIANT(object);
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
@@ -73,26 +74,30 @@ enum status route_decode(const char *text, struct route *ret, struct err *err)
 {
     json_error_t where;
     json_t *object = json_loads(text, 0, &where);
-    const char *state, *home, *primary, *run, *target, *old_primary, *new_primary, *log_end = "";
-    json_int_t epoch = 0;
+    const char *state, *home, *primary, *run, *target, *old_primary, *new_primary;
+    const char *log_end = "", *new_log_end = "";
+    json_int_t epoch = 0, new_id = 0;
     int runs_events = 0, is_strict = 0;
     struct route route = {0};
     bool is_good =
         object &&
-        json_unpack(object, "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s?b, s?s}", "state",
-                    &state, "epoch", &epoch, "home", &home, "primary", &primary, "run", &run,
-                    "target", &target, "old_primary", &old_primary, "new_primary", &new_primary,
-                    "runs_events", &runs_events, "strict", &is_strict, "log_end", &log_end) == 0 &&
+        json_unpack(object, "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s?b, s?s, s?s, s?I}",
+                    "state", &state, "epoch", &epoch, "home", &home, "primary", &primary, "run",
+                    &run, "target", &target, "old_primary", &old_primary, "new_primary",
+                    &new_primary, "runs_events", &runs_events, "strict", &is_strict, "log_end",
+                    &log_end, "new_log_end", &new_log_end, "new_id", &new_id) == 0 &&
         epoch >= 0 && decode_state(state, &route.state) && copy_text(route.home, home) &&
         copy_text(route.primary, primary) && copy_text(route.run, run) &&
         copy_text(route.target, target) && copy_text(route.old_primary, old_primary) &&
-        copy_text(route.new_primary, new_primary) && copy_text(route.log_end, log_end);
+        copy_text(route.new_primary, new_primary) && copy_text(route.log_end, log_end) &&
+        copy_text(route.new_log_end, new_log_end);
     json_decref(object);
     if (!is_good)
         return err_set(err, ST_INVALID, "the store holds a route that does not read: %.200s", text);
     route.epoch = (uint64_t)epoch;
     route.runs_events = runs_events;
     route.is_strict = is_strict;
+    route.new_id = new_id;
     *ret = route;
     return ST_OK;
 }

@@ -44,7 +44,9 @@ struct route {
     bool runs_events; /* the old primary's event scheduler was on: the new one's shall be */
     bool is_strict;   /* the servers run with a strict order of GTIDs, and shall again */
     char log_end[ROUTE_NAME_MAX]; /* "FILE:POSITION" in the old primary's log before the freeze */
-    uint64_t revision;            /* of the record; 0: not in the store yet */
+    char new_log_end[ROUTE_NAME_MAX]; /* the same of the new primary */
+    int64_t new_id;    /* server id of the new primary when it was prepared; 0: not known */
+    uint64_t revision; /* of the record; 0: not in the store yet */
 };
 
 /* Read a shard's route. ST_NOT_FOUND when Holdfast never moved it. */

@@ -34,6 +34,7 @@
     X(CALL_FREEZE,           "old.freeze",       SQL,   true)  \
     X(CALL_PROMOTE,          "new.promote",      SQL,   true)  \
     X(CALL_CONFIRM,          "new.confirm",      SQL,   false) \
+    X(CALL_NEW_LOG,          "new.log",          SQL,   false) \
     X(CALL_CLOSE_NEW,        "new.close",        SQL,   false) \
     X(CALL_FORGET,           "new.forget",       SQL,   false) \
     X(CALL_LIST_HELD,        "old.list-held",    SQL,   false) \

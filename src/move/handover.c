@@ -10,9 +10,10 @@
 #include "base/scope.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* How much longer than the server's own bound we wait for its answer. */
-enum { ANSWER_MS = 150 };
+enum { ANSWER_MS = 150, LOG_MS = 1000 };
 
 static void count_statements(struct move *move, size_t statements)
 {
@@ -28,8 +29,7 @@ static enum status freeze_old(struct move *move, struct err *err)
     move->view.old_primary = OLD_UNKNOWN;
     enum status status = session_exec(&move->old_session, CALL_FREEZE, buf_text(&sql),
                                       clock_deadline(timeout_ms + ANSWER_MS), &result, err);
-    if (status) {
-        session_drop(&move->old_session); /* the undo evicts it, whatever it still does */
+    if (status) { /* when the session broke, the undo evicts it, whatever it still does */
         err_wrap(err, "freeze");
         if (status == ST_TIMEOUT || status == ST_UNKNOWN)
             err_hint(err,
@@ -101,6 +101,10 @@ enum status step_promote(struct move *move, struct err *err)
         return err_wrap(err, "promote");
     count_statements(move, 1);
     int64_t opened = sql_number(session_last_value(&result), 0);
+    if (opened != 1 && !was_sent && !move->view.is_inherited) { /* nothing else could open it */
+        move->view.new_primary = NEW_CLOSED;
+        move->is_promote_sent = false;
+    }
     if (opened < 0)
         return err_set(err, ST_NO_GO,
                        "promote: %s has lost its ackers: no write there would return",
@@ -120,9 +124,37 @@ static enum status close_new(struct move *move, struct err *err)
                         clock_deadline(ANSWER_MS * 10), NULL, err);
 }
 
+/* Did the server log a transaction of its own that changes something, since it was prepared? Only a
+ * log that can be read whole says no. */
+static bool has_own_changes(struct move *move, int64_t server_id)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result log = {0};
+    struct err ignored = ERR_INIT;
+    move->flavour->list_log(&sql, move->route.new_log_end);
+    if (!move->route.new_log_end[0] ||
+        session_exec(&move->new_session, CALL_NEW_LOG, buf_text(&sql), clock_deadline(LOG_MS), &log,
+                     &ignored))
+        return true;
+    bool is_own = false;
+    for (size_t row = 0; row < sql_rows(&log, 0); row++) {
+        struct sql_log_row entry;
+        move->flavour->read_log_row(&log, row, &entry);
+        AUTO(gtid_set_release) struct gtid_set one = {0};
+        if (entry.begins)
+            is_own = gtid_set_parse(move->flavour->gtid, entry.begins, strcspn(entry.begins, " "),
+                                    &one, &ignored) ||
+                     (one.count > 0 && one.items[0].server == server_id);
+        else if (is_own && entry.is_change)
+            return true;
+    }
+    return sql_rows(&log, 0) >= SQL_LOG_ROWS_MAX;
+}
+
 /* A new primary that opened and then crashed comes back read-only, but with transactions of its
- * own, and clients may have been told that they are kept. Then there is no way back. */
-static bool has_been_open(const struct move *move, const struct sql_server_state *state)
+ * own, and clients may have been told that they are kept. Then there is no way back. What a
+ * privileged session did there without changing data (FLUSH TABLES) is no such transaction. */
+static bool has_been_open(struct move *move, const struct sql_server_state *state)
 {
     if (!move->view.is_inherited && !move->is_promote_sent)
         return false;
@@ -136,7 +168,7 @@ static bool has_been_open(const struct move *move, const struct sql_server_state
         const struct gtid_entry *last = gtid_set_find_domain(&applied, logged.items[i].domain);
         if (logged.items[i].server == state->server_id &&
             (!last || last->last < logged.items[i].last))
-            return true;
+            return has_own_changes(move, state->server_id);
     }
     return false;
 }
@@ -144,15 +176,23 @@ static bool has_been_open(const struct move *move, const struct sql_server_state
 /* Freeze and promote once more: whatever happened before, nothing is lost by that. */
 static enum status open_again(struct move *move, struct err *err)
 {
+    if (!move->old_server)
+        return err_set(
+            err, ST_INVALID,
+            "%s was open and crashed; to open it again the old primary %s must be in the "
+            "fleet file",
+            move->new_server->name, move->route.old_primary);
     enum status status = session_take(move, &move->old_session, clock_deadline(1000), err);
     if (!status)
         status = freeze_old(move, err);
     if (status)
         return status;
     move->view.old_primary = OLD_FROZEN;
-    move_note(move, "%s was open and crashed: its writes are kept, it is opened again",
-              move->new_server->name);
-    return step_promote(move, err);
+    status = step_promote(move, err);
+    if (!status)
+        move_note(move, "%s was open and crashed: its writes are kept, it is opened again",
+                  move->new_server->name);
+    return status;
 }
 
 /* A session of its own, taken now: the older one is dead and what it sent has taken effect or
@@ -176,6 +216,11 @@ enum status step_confirm(struct move *move, struct err *err)
             session_exec(&move->new_session, CALL_CONFIRM, buf_text(&sql), deadline, &result, err);
     if (!status)
         status = move->flavour->read_observation(&result, &state, err);
+    if (!status && move->route.new_id && state.server_id != move->route.new_id)
+        status = err_set(err, ST_CONFLICT,
+                         "%s is another server (id %lld) than the one that was prepared (id %lld)",
+                         move->new_server->name, (long long)state.server_id,
+                         (long long)move->route.new_id);
     if (!status)
         move->clock_ahead_s = state.clock_s - clock_ms(clock_now()) / 1000;
     bool was_open = !status && state.is_read_only && has_been_open(move, &state);

@@ -7,6 +7,7 @@
 
 #include "base/invariant.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/scope.h"
 #include "move/gate.h"
 #include "move/internal.h"
@@ -52,7 +53,14 @@ void move_note(struct move *move, const char *format, ...)
 
 void move_phase_add(struct move *move, enum move_phase phase, nsec since)
 {
-    move->phase_ns[phase] += clock_now() - since;
+    nsec now = clock_now();
+    move->phase_ns[phase] += now - since;
+    struct move_span *last = move->span_count ? &move->spans[move->span_count - 1] : NULL;
+    if (last && last->phase == phase)
+        last->to = now;
+    else
+        VEC_PUSH(move->spans, move->span_count, move->span_capacity,
+                 ((struct move_span){phase, since, now}));
 }
 
 /* How each action's record of the rule's next state is made. */
@@ -258,4 +266,5 @@ void move_release(struct move *move)
     buf_release(&move->notes);
     free(move->position);
     free(move->late_position);
+    free(move->spans);
 }

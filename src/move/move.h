@@ -49,6 +49,12 @@ enum move_result { MOVE_RESULT_TABLE(TABLE_ID) MOVE_RESULTS };
 
 const char *move_result_name(enum move_result result);
 
+/* When a phase ran. */
+struct move_span {
+    enum move_phase phase;
+    nsec from, to;
+};
+
 /* A connection that may change a server: it holds the server's Holdfast lock. */
 struct session {
     struct sql_conn *conn;
@@ -74,7 +80,9 @@ struct move {
     char *late_position;  /* where its log ended later, when something was written there since */
     double clock_ahead_s; /* the new primary's wall clock minus our boot clock */
     bool is_gate_held, is_deadline_extended;
-    bool is_promote_sent; /* by this process */
+    bool is_promote_sent;                 /* by this process, and not answered with "not opened" */
+    bool was_redirected;                  /* tried before by this process */
+    const struct inventory_server *rival; /* whom somebody else made the primary meanwhile */
     struct store_pending *pending;
     int pending_fault;                 /* enum fault_effect that a test wants of it */
     struct probe_target *probe_target; /* NULL: not measured */
@@ -84,6 +92,8 @@ struct move {
     struct err failure; /* the first thing that went wrong; status ST_OK when nothing did */
     struct buf notes;   /* lines for people: warnings that do not change the result */
     nsec phase_ns[MOVE_PHASES];
+    struct move_span *spans; /* attempts at a phase that follow each other are one */
+    size_t span_count, span_capacity;
     nsec frozen_at, published_at;
     size_t critical_statements; /* SQL statements between freeze and publish */
     uint64_t late_transactions; /* on the old primary after its final position */

@@ -39,6 +39,13 @@ static enum status look(struct session *session, const struct sql_flavour *flavo
     return status ? status : flavour->read_observation(&result, ret, err);
 }
 
+/* One row: file and offset. */
+static void keep_log_end(const struct sql_result *result, char ret_end[static ROUTE_NAME_MAX])
+{
+    const char *file = sql_value(result, 0, 0, 0), *offset = sql_value(result, 0, 0, 1);
+    snprintf(ret_end, ROUTE_NAME_MAX, "%s:%s", file ? file : "", offset ? offset : "");
+}
+
 static enum status look_at_old(struct move *move, struct err *err)
 {
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
@@ -70,6 +77,7 @@ static enum status look_at_new(struct move *move, struct err *err)
     if (state.ackers < 1)
         return err_set(err, ST_NO_GO, "%s has no replica that would acknowledge its writes",
                        move->new_server->name);
+    move->route.new_id = state.server_id;
     /* From before the question: an estimate that is early, never late. */
     move->route.is_strict = state.is_gtid_strict;
     move->clock_ahead_s = state.clock_s - clock_ms(asked) / 1000;
@@ -146,13 +154,16 @@ static enum status measure_gap(struct move *move, nsec *ret_took, struct err *er
     const char *at = status ? NULL : session_last_value(&position);
     if (status)
         return status;
-    snprintf(move->route.log_end, sizeof(move->route.log_end), "%s:%s",
-             sql_value(&position, 0, 0, 0), sql_value(&position, 0, 0, 1));
+    keep_log_end(&position, move->route.log_end);
     buf_clear(&sql);
+    move->flavour->read_log_end(&sql);
+    buf_add(&sql, "; ");
     move->flavour->wait_for(&sql, at ? at : "", (int)move->mandate->fleet->policy.max_lag_ms);
     nsec began = clock_now();
     status = session_exec(&move->new_session, CALL_CATCH_UP, buf_text(&sql), move->view.deadline,
                           &waited, err);
+    if (!status)
+        keep_log_end(&waited, move->route.new_log_end);
     if (!status && sql_number(session_last_value(&waited), -1) != 0)
         return err_set(err, ST_NO_GO, "%s is more than %lld ms behind %s", move->new_server->name,
                        (long long)move->mandate->fleet->policy.max_lag_ms, move->old_server->name);

@@ -26,11 +26,11 @@ static enum status forget_source(struct move *move, nsec deadline, struct err *e
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     enum status status = session_take(move, &move->new_session, deadline, err);
-    /* What another process published may have been moved on by hand since. */
+    /* What was published a while ago may have been moved on by hand since. */
+    bool is_late = move->view.is_inherited || move->was_redirected;
     const struct inventory_server *rival =
-        status || !move->view.is_inherited
-            ? NULL
-            : move_find_rival(move, move->new_server, clock_deadline(RIVAL_MS));
+        status || !is_late ? NULL
+                           : move_find_rival(move, move->new_server, clock_deadline(RIVAL_MS));
     if (rival)
         return err_set(err, ST_CONFLICT, "%s accepts writes: %s is not opened beside it",
                        rival->name, move->new_server->name);
@@ -106,10 +106,21 @@ static enum status move_event(struct move *move, const struct sql_event *event, 
     AUTO(buf_release) struct buf sql = {0};
     move->flavour->switch_event(&sql, event, true);
     enum status status = run_simple(&move->new_session, CALL_EVENTS_NEW, &sql, deadline, err);
+    if (status) /* it was left with its binary log switched off */
+        session_drop(&move->new_session);
+    if (status == ST_NOT_FOUND) {
+        move_note(move, "event %s.%s is not on %s: it does not run there", event->database,
+                  event->name, move->new_server->name);
+        status = session_take(move, &move->new_session, deadline, err);
+    }
     buf_clear(&sql);
     move->flavour->switch_event(&sql, event, false);
     if (!status)
         status = run_simple(&move->old_session, CALL_EVENTS_OLD, &sql, deadline, err);
+    if (status)
+        session_drop(&move->old_session);
+    if (status == ST_NOT_FOUND) /* dropped at the new primary meanwhile */
+        status = session_take(move, &move->old_session, deadline, err);
     return status;
 }
 
@@ -145,20 +156,39 @@ static enum status move_events(struct move *move, nsec deadline, struct err *err
     return status;
 }
 
-enum status step_redirect(struct move *move, struct err *err)
+/* The old primary's side; a server that was lost for good and taken out of the fleet file has none.
+ */
+static enum status redirect_old(struct move *move, nsec deadline, struct err *err)
 {
-    if (!move->old_server || !move->new_server)
-        return err_set(err, ST_INVALID,
-                       "the route names servers that the fleet file does not have");
-    nsec began = clock_now(), deadline = clock_deadline(REDIRECT_MS);
-    enum status status = forget_source(move, deadline, err);
-    if (!status)
-        status = end_freeze(move, deadline, err);
+    if (!move->old_server) {
+        if (!move->was_redirected)
+            move_note(move, "%s is not in the fleet file any more: it was not made to follow %s",
+                      move->route.old_primary, move->new_server->name);
+        return ST_OK;
+    }
+    enum status status = end_freeze(move, deadline, err);
     if (!status)
         status = move_follow(move, deadline, err);
     if (!status)
         status = move_events(move, deadline, err);
+    return status;
+}
+
+enum status step_redirect(struct move *move, struct err *err)
+{
+    if (!move->new_server) {
+        err_set(err, ST_INVALID, "the new primary %s is not in the fleet file",
+                move->route.new_primary);
+        return err_hint(err, "put it back, then: holdfast run resume %s", move->mandate->run);
+    }
+    nsec began = clock_now(), deadline = clock_deadline(REDIRECT_MS);
+    enum status status = forget_source(move, deadline, err);
+    if (!status)
+        status = redirect_old(move, deadline, err);
+    move->was_redirected = true;
     move_phase_add(move, PHASE_REDIRECT, began);
+    if (status && status != ST_FENCED && !move->old_server)
+        return err_wrap(err, "open %s", move->new_server->name);
     if (status && status != ST_FENCED) {
         session_drop(&move->old_session);
         err_wrap(err, "make %s follow %s", move->old_server->name, move->new_server->name);

@@ -105,6 +105,9 @@ static enum status evict(const struct move *move, struct session *session, const
         err_hint(err, "look at 'SHOW PROCESSLIST' there; another store may be moving this shard");
         return ST_BUSY;
     }
+    status = move_check_token(move, deadline, err); /* it may be the one that replaced us */
+    if (status)
+        return status;
     buf_clear(&sql);
     move->flavour->kill(&sql, holder);
     enum call call = session->is_new ? CALL_EVICT_NEW : CALL_EVICT_OLD;

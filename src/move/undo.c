@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Back to the old home: the old primary accepts writes again. The plan comes here only when the
- * new primary was never sent a promote statement or is confirmed closed. A frozen session is
- * evicted first: a freeze that still waits would close the server again after it was opened. */
+ * new primary was never sent a promote statement or is confirmed closed. A session whose freeze has
+ * answered opens the server itself: it holds the server's lock, so nobody else acts there, and the
+ * store need not be asked. A freeze without an answer is evicted first: it would close the server
+ * again after it was opened. */
 #include "move/internal.h"
 #include "move/mandate.h"
 
@@ -29,11 +31,23 @@ static enum status look_for_strangers(struct move *move, nsec deadline, struct e
     if (state.channels == 0 && !rival)
         return ST_OK;
     move->view.old_primary = OLD_FOREIGN;
+    move->rival = rival;
     err_set(err, ST_CONFLICT, "%s is not the primary any more: it %s %s", move->old_server->name,
             rival ? "is not opened beside" : "replicates from",
             rival ? rival->name : state.source_host);
     err_hint(err, "somebody else moved this shard; holdfast status shows where it is");
     return ST_CONFLICT;
+}
+
+/* A freeze that failed half-way may hold a stage, or none: only the opening tells. */
+static void end_stage(struct move *move, nsec deadline)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    struct err ignored = ERR_INIT;
+    move->flavour->end_freeze(&sql);
+    status_ignore(
+        session_exec(&move->old_session, CALL_END_FREEZE, buf_text(&sql), deadline, NULL, &ignored),
+        "then there was no stage, or the session is gone");
 }
 
 static enum status open_old(struct move *move, nsec deadline, struct err *err)
@@ -56,7 +70,8 @@ enum status step_undo(struct move *move, struct err *err)
                        "does not have",
                        move->route.old_primary);
     nsec began = clock_now(), deadline = clock_deadline(UNDO_MS);
-    session_drop(&move->old_session);
+    if (move->old_session.is_held)
+        end_stage(move, deadline);
     enum status status = session_take(move, &move->old_session, deadline, err);
     if (!status)
         status = look_for_strangers(move, deadline, err);

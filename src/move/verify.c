@@ -211,7 +211,7 @@ void move_tell_region(struct move *move, const char *sql, nsec deadline)
     AUTO_FREE struct sql_call *calls = mem_zalloc(move->shard->server_count * sizeof(*calls));
     for (size_t i = 0; i < move->shard->server_count; i++) {
         const struct inventory_server *server = &move->shard->servers[i];
-        if (server->region == move->old_server->region)
+        if (server->region != move->new_server->region)
             calls[count++] = (struct sql_call){.conn = connect_to(move, server), .sql = sql};
     }
     fault_point(CALL_STRICT, FAULT_BEFORE);
@@ -231,7 +231,7 @@ static void restore_order(struct move *move, const struct check *checks, nsec de
 {
     bool is_lifted = false;
     for (size_t i = 0; i < move->shard->server_count; i++)
-        is_lifted = is_lifted || (checks[i].server->region == move->old_server->region &&
+        is_lifted = is_lifted || (checks[i].server->region != move->new_server->region &&
                                   !checks[i].status && !checks[i].state.is_gtid_strict);
     if (!is_lifted || !move->route.is_strict || !(move->late_position || move->view.is_inherited))
         return;
@@ -247,7 +247,7 @@ static bool follows(const struct move *move, const struct check *checks)
     for (size_t i = 0; i < move->shard->server_count; i++)
         if (checks[i].server == move->old_server)
             return !checks[i].status && is_replicating(&checks[i]);
-    return false;
+    return !move->old_server; /* nobody to be pointed */
 }
 
 enum status step_verify(struct move *move, struct err *err)

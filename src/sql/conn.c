@@ -88,6 +88,8 @@ static enum status status_of_sql(unsigned number, bool was_sent)
         return ST_TIMEOUT;
     case ER_QUERY_INTERRUPTED:
         return ST_ABORTED;
+    case ER_EVENT_DOES_NOT_EXIST:
+        return ST_NOT_FOUND;
     case ER_ACCESS_DENIED_ERROR:
     case ER_DBACCESS_DENIED_ERROR:
     case ER_TABLEACCESS_DENIED_ERROR:

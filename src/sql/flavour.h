@@ -91,6 +91,8 @@ struct sql_source {
     bool is_order_relaxed; /* let GTIDs come out of order, whatever the server was set to */
 };
 
+enum { SQL_LOG_ROWS_MAX = 5000 }; /* of one look at a log */
+
 /* An entry of a server's own log: the begin of a transaction (with its position), or a part. */
 struct sql_log_row {
     const char *begins; /* position of the transaction that begins here; NULL: a part of it */

@@ -34,7 +34,8 @@ void mariadb_list_log(struct buf *sql, const char *log_end)
     AUTO_FREE char *file = colon ? strndup(log_end, (size_t)(colon - log_end)) : strdup("");
     buf_add(sql, "SHOW BINLOG EVENTS IN ");
     sql_quote(sql, file);
-    buf_printf(sql, " FROM %lld LIMIT 5000", colon ? strtoll(colon + 1, NULL, 10) : 4);
+    buf_printf(sql, " FROM %lld LIMIT %d", colon ? strtoll(colon + 1, NULL, 10) : 4,
+               SQL_LOG_ROWS_MAX);
 }
 
 /* Does the text of a statement begin so, after the "use `db`; " that the server shows? */

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The HTML report, put together: what was ordered and what came of it, the promise, the outage, the
+ * timeline, the findings, all shards. Says what it does not know instead of guessing. */
+#include "conductor/report_html.h"
+
+#include "base/scope.h"
+#include "conductor/report_page.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char none[] = "not in this report";
+
+static const char *plural(size_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+/* ---- head ---- */
+
+static const struct result {
+    const char *name, *class_name, *sign, *sentence;
+} results[] = {
+    {"done", "ok", "✓", "Every shard serves at "},
+    {"aborted", "back", "■", "Stopped on demand. No shard is in between."},
+    {"failed", "back", "✕", "Some shards did not move. No shard is in between."},
+    {"stuck", "bad", "!", "Some shards wait for an operator."},
+    {NULL, "bad", "?", ""},
+};
+
+static const struct result *find_result(const char *name)
+{
+    const struct result *at = results;
+    while (at->name && strcmp(at->name, name) != 0)
+        at++;
+    return at;
+}
+
+static void add_fact(struct buf *out, const char *name, const char *value)
+{
+    buf_printf(out, "<div><dt>%s</dt><dd>", name);
+    page_text(out, value[0] ? value : none);
+    buf_add(out, "</dd></div>");
+}
+
+/* "2026-11-22T22:15:02.123Z" as people write it. */
+static void add_time(struct buf *out, const char *name, const char *wall)
+{
+    char text[48] = "";
+    if (strlen(wall) >= 20 && wall[10] == 'T')
+        snprintf(text, sizeof(text), "%.10s %.8s UTC", wall, wall + 11);
+    add_fact(out, name, text[0] ? text : wall);
+}
+
+static void add_route(const struct page *page, struct buf *out)
+{
+    page_text(out, page_head(page, "from"));
+    buf_add(out, " → ");
+    page_text(out, page_head(page, "to"));
+}
+
+static void add_head(const struct page *page, struct buf *out)
+{
+    const struct result *result = find_result(page_head(page, "result"));
+    buf_add(out, "<header><p class=\"eyebrow\">Holdfast ");
+    page_text(out, page_head(page, "kind"));
+    buf_add(out, "</p><h1>");
+    add_route(page, out);
+    buf_printf(out, "</h1><p class=\"outcome\"><b class=\"badge %s\">%s ", result->class_name,
+               result->sign);
+    page_text(out, page_head(page, "result"));
+    buf_printf(out, "</b> %s", result->sentence);
+    if (result == results) {
+        page_text(out, page_head(page, "to"));
+        buf_add(out, ".");
+    }
+    buf_add(out, "</p><dl class=\"facts\">");
+    add_fact(out, "Run", page_head(page, "run"));
+    add_fact(out, "Ordered by", page_head(page, "by"));
+    if (page->is_resumed)
+        add_time(out, "Ordered", page_head(page, "ordered"));
+    add_time(out, page->is_resumed ? "Resumed" : "Began", page_head(page, "began"));
+    buf_add(out, "<div><dt>Took</dt><dd>");
+    page_ms(out, page->took);
+    buf_add(out, "</dd></div><div><dt>Shards</dt><dd>");
+    page_count(out, (long long)page->count);
+    buf_add(out, "</dd></div></dl></header>\n");
+}
+
+/* ---- the promise ---- */
+
+struct tally {
+    size_t by_result[MOVE_RESULTS];
+    size_t stuck_closed; /* stuck, and not known to accept writes */
+    size_t unmeasured;   /* perhaps frozen, but not measured */
+    size_t over;         /* longer than the promised time */
+    size_t losers;       /* shards with lost transactions */
+    long long lost;
+    const struct page_shard *worst; /* the longest outage; NULL: none is known */
+};
+
+/* Of a run that was resumed, another process may have frozen any shard. */
+static bool is_unmeasured(const struct page *page, const struct page_shard *shard)
+{
+    bool was_frozen = shard->result == MOVE_MOVED || shard->phases[PHASE_FREEZE] > 0 ||
+                      (page->is_resumed && shard->result != MOVE_ALREADY_THERE);
+    return shard->outage < 0 && was_frozen && shard->result != MOVE_STUCK;
+}
+
+static struct tally count_up(const struct page *page)
+{
+    struct tally tally = {0};
+    for (size_t i = 0; i < page->count; i++) {
+        const struct page_shard *shard = &page->shards[i];
+        tally.by_result[shard->result]++;
+        tally.stuck_closed += shard->result == MOVE_STUCK && shard->critical < 0;
+        tally.unmeasured += is_unmeasured(page, shard);
+        tally.over += page->rto >= 0 && shard->outage > page->rto;
+        tally.losers += shard->lost > 0;
+        tally.lost += shard->lost;
+        if (shard->outage >= 0 && (!tally.worst || shard->outage > tally.worst->outage))
+            tally.worst = shard;
+    }
+    return tally;
+}
+
+enum verdict { KEPT, BROKEN, UNKNOWN };
+
+static void open_verdict(struct buf *out, const char *name, double promised, enum verdict verdict)
+{
+    static const struct {
+        const char *class_name, *words;
+    } looks[] = {[KEPT] = {"ok", "✓ kept"},
+                 [BROKEN] = {"bad", "✕ broken"},
+                 [UNKNOWN] = {"back", "? not known"}};
+    buf_printf(out, "<div class=\"card\"><h3>%s", name);
+    if (promised >= 0)
+        buf_printf(out, " <span>%g&nbsp;%s</span>", promised < 1000 ? promised : promised / 1000,
+                   promised < 1000 ? "ms" : "s");
+    buf_printf(out, "</h3><p><b class=\"badge %s\">%s</b></p><p>", looks[verdict].class_name,
+               looks[verdict].words);
+}
+
+static void add_rto(const struct page *page, const struct tally *tally, struct buf *out)
+{
+    bool is_broken = tally->over || tally->stuck_closed;
+    bool is_known = page->rto >= 0 && tally->unmeasured == 0;
+    open_verdict(out, "RTO", page->rto,
+                 page->rto < 0 ? UNKNOWN
+                 : is_broken   ? BROKEN
+                 : is_known    ? KEPT
+                               : UNKNOWN);
+    if (page->rto < 0)
+        buf_printf(out, "The promise is %s. ", none);
+    if (tally->over)
+        buf_printf(out, "%zu shard%s took longer. ", tally->over, plural(tally->over));
+    if (tally->stuck_closed)
+        buf_printf(out, "%zu stuck shard%s may refuse writes until an operator acts. ",
+                   tally->stuck_closed, plural(tally->stuck_closed));
+    if (tally->unmeasured)
+        buf_printf(out, "The outage of %zu shard%s was not measured. ", tally->unmeasured,
+                   plural(tally->unmeasured));
+    if (tally->worst) {
+        buf_add(out, "Longest outage: ");
+        page_ms(out, tally->worst->outage);
+        buf_add(out, ", at <bdi>");
+        page_text(out, tally->worst->name);
+        buf_add(out, "</bdi>.");
+    } else if (tally->unmeasured == 0) {
+        buf_add(out, "No shard was closed for writes.");
+    }
+    buf_add(out, "</p></div>");
+}
+
+static void add_rpo(const struct page *page, const struct tally *tally, struct buf *out)
+{
+    size_t stuck = tally->by_result[MOVE_STUCK];
+    open_verdict(out, "RPO", page->rpo,
+                 page->rpo < 0 ? UNKNOWN
+                 : tally->lost ? BROKEN
+                 : stuck       ? UNKNOWN
+                               : KEPT);
+    if (page->rpo < 0)
+        buf_printf(out, "The promise is %s. ", none);
+    page_count(out, tally->lost);
+    buf_printf(out, " transaction%s lost", tally->lost == 1 ? "" : "s");
+    if (tally->lost)
+        buf_printf(out,
+                   " on %zu shard%s: written at the old primary after its final position. A "
+                   "planned move must lose none.",
+                   tally->losers, plural(tally->losers));
+    else if (stuck)
+        buf_add(out, " so far; what stuck shards have is seen when they are resumed.");
+    else
+        buf_add(out, ".");
+    buf_add(out, "</p></div>");
+}
+
+static void add_tally(const struct page *page, const struct tally *tally, struct buf *out)
+{
+    static const enum move_result order[] = {MOVE_MOVED,   MOVE_ALREADY_THERE, MOVE_UNDONE,
+                                             MOVE_ABORTED, MOVE_STUCK,         MOVE_FENCED,
+                                             MOVE_PENDING};
+    buf_add(out, "<div class=\"card\"><h3>Shards <span>");
+    page_count(out, (long long)page->count);
+    buf_add(out, "</span></h3><div class=\"share\" aria-hidden=\"true\">");
+    for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+        if (tally->by_result[order[i]])
+            buf_printf(out, "<i class=\"%s\" style=\"flex-grow:%zu\"></i>", page_class(order[i]),
+                       tally->by_result[order[i]]);
+    buf_add(out, "</div><ul>");
+    for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+        if (!tally->by_result[order[i]])
+            continue;
+        buf_printf(out, "<li><b class=\"%s\">%s</b> ", page_class(order[i]), page_sign(order[i]));
+        page_count(out, (long long)tally->by_result[order[i]]);
+        buf_printf(out, " %s</li>",
+                   order[i] == MOVE_PENDING ? "other" : move_result_name(order[i]));
+    }
+    buf_add(out, "</ul></div>");
+}
+
+static void add_promise(const struct page *page, struct buf *out)
+{
+    struct tally tally = count_up(page);
+    buf_add(out, "<section><h2>The promise</h2><div class=\"cards\">");
+    add_rto(page, &tally, out);
+    add_rpo(page, &tally, out);
+    add_tally(page, &tally, out);
+    buf_add(out, "</div></section>\n");
+}
+
+/* ---- the page ---- */
+
+enum status report_html_format(const char *json, struct buf *out, struct err *err)
+{
+    AUTO(page_release) struct page page = {0};
+    enum status status = page_load(&page, json, err);
+    if (status)
+        return status;
+    buf_add(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
+                 "<meta name=\"color-scheme\" content=\"light dark\">"
+                 "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+                 "style-src 'unsafe-inline'\"><title>");
+    add_route(&page, out);
+    buf_add(out, ": ");
+    page_text(out, page_head(&page, "result"));
+    buf_add(out, ", run ");
+    page_text(out, page_head(&page, "run"));
+    buf_printf(out, "</title><style>%s</style></head>\n<body><main>\n", page_style);
+    add_head(&page, out);
+    add_promise(&page, out);
+    page_spread(&page, out);
+    page_findings(&page, out);
+    page_timeline(&page, out);
+    page_table(&page, out);
+    buf_add(out, "<footer>Holdfast " HOLDFAST_VERSION ". The same for programs: <code>holdfast "
+                 "report ");
+    page_text(out, page_head(&page, "run"));
+    buf_add(out, " --json</code></footer>\n</main></body></html>\n");
+    return ST_OK;
+}

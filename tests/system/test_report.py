@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a real run: what is kept of it, and the page that is made of it."""
+import html.parser
+import json
+import os
+import stat
+
+from moves import DONE, of_lab
+
+PHASES = ["prepare", "freeze", "promote", "publish", "redirect", "verify"]
+WRONG = 2
+
+
+class Page(html.parser.HTMLParser):
+    """Which tags there are, and what a reader reads."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words = [], ""
+        self.feed(text)
+        self.words = " ".join(self.words.split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        if self.lasttag != "style":
+            self.words += data
+
+
+def assert_in_order(report):
+    """Each phase begins when the one before it is over, and all are within the run."""
+    timeline = report["shards"][0]["timeline"]
+    assert [span["phase"] for span in timeline] == PHASES
+    at = 0
+    for span in timeline:
+        assert at <= span["from_ms"] <= span["to_ms"] <= report["took_ms"], timeline
+        at = span["to_ms"] - 0.01  # rounded
+    for span in timeline:
+        took = report["shards"][0]["phases_ms"][span["phase"]]
+        assert abs(span["to_ms"] - span["from_ms"] - took) < 0.01, timeline
+
+
+def test_the_page_of_a_run(lab):
+    fleet = of_lab(lab, probe=True)
+    to = fleet.relay().region
+    report = fleet.move(to, expect=DONE)["report"]
+    assert_in_order(report)
+    assert report["promise"]["rto_ms"] > 0 and report["by"] and not report["resumed"]
+    assert report["ordered"] <= report["began"]
+    run = report["run"]
+    kept = json.loads(fleet.cli("report", run, "--json", expect=DONE).stdout)
+    assert kept == report
+
+    path = f"{lab.dir}/report.html"
+    said = fleet.cli("report", run, "--html", path, expect=DONE).stdout
+    assert said.startswith(f"wrote {path}: ")
+    text = open(path, encoding="utf-8").read()
+    page = Page(text)
+    assert "script" not in page.tags and "link" not in page.tags and page.tags.count("svg") == 5
+    for words in (run, report["by"], f"{report['from']} → {to}", "✓ kept", fleet.shard,
+                  "None: every shard simply moved"):
+        assert words in page.words, words
+    assert fleet.cli("report", run, "--html", "-", expect=DONE).stdout == text
+
+
+def test_a_page_replaces_a_file_and_nothing_else(lab):
+    fleet = of_lab(lab)
+    run = fleet.move(fleet.relay().region, expect=DONE)["report"]["run"]
+    path, link = f"{lab.dir}/kept.html", f"{lab.dir}/link.html"
+    with open(path, "w", encoding="utf-8") as out:
+        out.write("old")
+    os.chmod(path, 0o600)
+    os.symlink(path, link)
+    fleet.cli("report", run, "--html", link, expect=DONE)
+    assert os.path.islink(link) and open(path, encoding="utf-8").read().startswith("<!doctype")
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    for wrong, said in (((lab.dir,), "is a folder"), (("/dev/null",), "is not a file"),
+                        (("",), "is empty"), (("x.html", "--json"), "give one of them"),
+                        ((), "needs a value")):
+        done = fleet.cli("report", run, "--html", *wrong, expect=WRONG)
+        assert said in done.stderr and done.stdout == "", done
+    done = fleet.cli("report", run, "--html", f"{lab.dir}/no/such/report.html", expect=1)
+    assert "write the report: " in done.stderr and "No such file" in done.stderr
+    done = fleet.cli("report", "20010101-000000-00000", "--html", f"{lab.dir}/never", expect=1)
+    assert "has no report" in done.stderr and not os.path.exists(f"{lab.dir}/never")
