@@ -12,8 +12,10 @@
 #include "move/journal.h"
 #include "store/store.h"
 
+#include <jansson.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -54,6 +56,11 @@ void run_take_signals(void)
     sigaction(SIGHUP, &action, NULL);
 }
 
+bool run_was_interrupted(void)
+{
+    return is_interrupted;
+}
+
 /* From here on Ctrl-C aborts this run; NULL: there is none any more. */
 static void set_running(struct run *run)
 {
@@ -80,16 +87,39 @@ static enum status exit_status_of(enum run_state state)
     return statuses[state];
 }
 
-static enum status say_result(const struct switchover_report *report, bool as_json, struct err *err)
+/* What is printed at the end: one JSON document, or each report as it is known. */
+struct words {
+    bool as_json;
+    json_t *json; /* of the run; with "return" when what moved went back */
+};
+
+static void say_report(struct words *words, const struct switchover_report *report)
 {
     AUTO_FREE char *json = switchover_report_json(report);
     AUTO(buf_release) struct buf text = {0};
-    switchover_report_format(json, &text);
-    if (as_json)
-        printf("%s\n", json);
-    else
+    if (!words->as_json) {
+        switchover_report_format(json, &text);
         printf("%s", buf_text(&text));
+        fflush(stdout);
+    } else if (words->json) {
+        json_object_set_new(words->json, "return", json_loads(json, 0, NULL));
+    } else {
+        words->json = json_loads(json, 0, NULL);
+    }
+}
+
+static void words_finish(struct words *words)
+{
+    if (!words->json)
+        return;
+    json_dumpf(words->json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    puts("");
     fflush(stdout);
+    json_decref(words->json);
+}
+
+static enum status result_of(const struct switchover_report *report, struct err *err)
+{
     enum status status = exit_status_of(report->state);
     if (status == ST_OK)
         return ST_OK;
@@ -106,30 +136,85 @@ static enum status say_result(const struct switchover_report *report, bool as_js
     return status;
 }
 
-enum status run_carry_out(const struct fleet_scene *scene,
-                          const struct fleet_observation *observation, struct run *run,
-                          bool as_json, struct err *err)
+/* One run to its end, with progress; takes it. The report is filled in any case. */
+static enum status carry(const struct fleet_scene *scene,
+                         const struct fleet_observation *observation, struct run *run,
+                         struct words *words, struct switchover_report *ret, struct err *err)
 {
     run->mandate.journal = open_journal(scene, run->record.id);
     journal_add(run->mandate.journal, NULL, run->mandate.is_resumed ? "resume" : "begin",
-                "%s: to %s by %s", run->record.id, run->record.target, run->record.by);
+                "%s: to %s by %s%s%s", run->record.id, run->record.target, run->record.by,
+                run->record.reason ? ": " : "", run->record.reason ? run->record.reason : "");
     set_running(run);
-    struct progress progress = {.out = as_json ? NULL : stderr,
+    struct progress progress = {.out = words->as_json ? NULL : stderr,
                                 .is_tty = isatty(STDERR_FILENO) == 1};
-    struct switchover_report report = {0};
-    enum status status = switchover_run(run, observation, progress_show, &progress, &report, err);
+    enum status status = switchover_run(run, observation, progress_show, &progress, ret, err);
     set_running(NULL);
-    if (status == ST_OK)
-        status = say_result(&report, as_json, err);
-    else if (status != ST_FENCED) {
-        struct err ignored = ERR_INIT;
-        status_ignore(say_result(&report, as_json, &ignored), "the store's failure is worse");
+    if (status != ST_FENCED)
+        say_report(words, ret);
+    if (status && status != ST_FENCED)
         err_hint(err,
                  "the servers are as the report says; when the store is back: holdfast run "
                  "resume %s",
                  run->record.id);
-    }
-    switchover_report_release(&report);
     run_free(run);
+    return status ? status : result_of(ret, err);
+}
+
+/* What moved before the run was stopped goes back: a run of its own, in one wave. Ctrl-C that
+ * stopped the first one does not stop this one; another Ctrl-C does. */
+static enum status carry_back(const struct fleet_scene *scene,
+                              const struct switchover_report *stopped, struct words *words,
+                              struct err *err)
+{
+    struct run_record record;
+    run_record_init(&record, stopped->from);
+    record.reason = mem_printf("run %s was stopped", stopped->run);
+    const struct inventory_shard **shards = mem_zalloc((stopped->count + 1) * sizeof(*shards));
+    size_t count = 0;
+    for (size_t i = 0; i < stopped->count; i++)
+        if (stopped->shards[i].result == MOVE_MOVED) {
+            shards[count++] = stopped->shards[i].shard;
+            run_record_add_shard(&record, stopped->shards[i].shard->name);
+        }
+    if (!words->as_json)
+        fprintf(stderr, "moving %zu shards back to %s\n", count, stopped->from);
+    is_interrupted = 0;
+    AUTO(fleet_observation_release) struct fleet_observation seen = {0};
+    AUTO(switchover_report_release) struct switchover_report report = {0};
+    fleet_observe(scene->fleet, shards, count, clock_deadline(STORE_MS), &seen);
+    free(shards);
+    struct run *run = NULL;
+    enum status status = run_begin(scene->store, scene->fleet, &record, &run, err);
+    run_record_release(&record);
+    return status ? status : carry(scene, &seen, run, words, &report, err);
+}
+
+static bool has_moved(const struct switchover_report *report)
+{
+    for (size_t i = 0; i < report->count; i++)
+        if (report->shards[i].result == MOVE_MOVED)
+            return true;
+    return false;
+}
+
+enum status run_carry_out(const struct fleet_scene *scene,
+                          const struct fleet_observation *observation, struct run *run,
+                          bool as_json, struct err *err)
+{
+    struct words words = {.as_json = as_json};
+    AUTO(switchover_report_release) struct switchover_report report = {0};
+    bool returns = run->record.returns;
+    enum status status = carry(scene, observation, run, &words, &report, err);
+    bool is_stopped = status && (report.state == RUN_ABORTED || report.state == RUN_FAILED);
+    if (returns && is_stopped && has_moved(&report)) {
+        struct err back = ERR_INIT;
+        enum status returned = carry_back(scene, &report, &words, &back);
+        if (returned) {
+            *err = back;
+            status = returned;
+        }
+    }
+    words_finish(&words);
     return status;
 }

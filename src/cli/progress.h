@@ -15,7 +15,7 @@ struct progress {
     size_t done;
 };
 
-void progress_show(void *progress, const struct run *run, const struct shard_report *shards,
+void progress_show(void *progress, const struct run *run, const struct switchover_report *report,
                    size_t done);
 
 #endif

@@ -45,21 +45,21 @@ static enum status choose_run(const struct fleet_scene *scene, const struct cli_
     return status;
 }
 
-/* The shards of the record in place of all. */
-static enum status choose_record_shards(struct fleet_scene *scene, const struct run_record *record,
-                                        struct err *err)
+/* The shards of the record in place of all. One that was taken out of the fleet file is nobody's to
+ * move any more; the others must not wait for it. */
+static void choose_record_shards(struct fleet_scene *scene, const struct run_record *record)
 {
     free(scene->shards);
     scene->shards = mem_zalloc((record->shard_count + 1) * sizeof(*scene->shards));
     scene->shard_count = 0;
     for (size_t i = 0; i < record->shard_count; i++) {
         const struct inventory_shard *shard = inventory_find_shard(scene->fleet, record->shards[i]);
-        if (!shard)
-            return err_set(err, ST_INVALID, "run %s: its shard '%s' is not in %s", record->id,
-                           record->shards[i], scene->path);
-        scene->shards[scene->shard_count++] = shard;
+        if (shard)
+            scene->shards[scene->shard_count++] = shard;
+        else
+            fprintf(stderr, "holdfast: run %s: its shard '%s' is not in %s any more: left out\n",
+                    record->id, record->shards[i], scene->path);
     }
-    return ST_OK;
 }
 
 /* Take over an unfinished run and bring every shard to one side. No readiness check stands in the
@@ -78,11 +78,7 @@ static enum status take_over(const struct cli_args *args, bool abort_only, struc
     if (status)
         return status;
     run->mandate.is_abort_only = abort_only;
-    status = choose_record_shards(&scene, &run->record, err);
-    if (status) {
-        run_free(run);
-        return status;
-    }
+    choose_record_shards(&scene, &run->record);
     AUTO(fleet_observation_release) struct fleet_observation observation = {0};
     fleet_observe(scene.fleet, scene.shards, scene.shard_count, clock_deadline(CHECK_MS),
                   &observation);
@@ -330,6 +326,14 @@ static const struct cli_option switchover_options[] = {
     FLEET_OPTION,
     {"--to", OPTION_TEXT, "REGION", "the region that shall serve", false, 0, 0},
     {"--shard", OPTION_TEXT, "NAME", "only this shard; may be repeated", true, 0, 0},
+    {"--wave", OPTION_TEXT, "SHAPE", "in waves, such as canary=1,25%,100%; each must be well", false,
+     0, 0},
+    {"--settle", OPTION_NUMBER, "SECONDS", "how long a wave must stay well before the next (0)",
+     false, 0, 86400},
+    {"--max-failures", OPTION_NUMBER, "N",
+     "stop when more shards do not move (0 with --wave, else no limit)", false, 0, 1000000},
+    {"--on-abort", OPTION_TEXT, "WHAT", "what moved before a stop: stay, or return", false, 0, 0},
+    {"--reason", OPTION_TEXT, "TEXT", "what for; kept with the run", false, 0, 0},
     {"--yes", OPTION_FLAG, NULL, "go without asking", false, 0, 0},
     JSON_OPTION,
     {0},
@@ -352,7 +356,7 @@ const struct cli_command run_commands[] = {
      "Checks that every shard is ready, shows the plan, asks for the go, and moves the shards' "
      "primaries to the region. Clients cannot write for some milliseconds a shard. Ctrl-C aborts "
      "at any moment: what is in flight is undone or finished, nothing is left in between. Exit "
-     "status 0: every shard is there; 3: not ready, nothing was changed; 4: aborted; 5: a shard "
+     "status 0: every shard is there; 1: some did not move; 3: not ready, nothing was changed; 4: aborted; 5: a shard "
      "waits for an operator.",
      switchover_options, run_switchover, false},
     {"run list", "", "List all runs", NULL, run_options, run_list, false},

@@ -13,6 +13,7 @@ MUST_CHECK enum status run_scene_open(struct fleet_scene *scene, const struct cl
 
 /* From here on Ctrl-C does not end the process but aborts the run, also one yet to begin. */
 void run_take_signals(void);
+bool run_was_interrupted(void);
 
 /* Carry the run out to its end, with progress, and say what came of it. Takes the run;
  * 'observation' is of its shards. */

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * 'plan switchover' and 'switchover': check, show the plan, ask for the go, and go. */
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/scope.h"
 #include "cli/findings.h"
 #include "cli/run.h"
+#include "conductor/waves.h"
 #include "store/store.h"
 
 #include <string.h>
 
-enum { STORE_MS = 5000, CHECK_MS = 8000, ANSWER_MAX = 256 };
+enum { STORE_MS = 5000, CHECK_MS = 8000, OBSERVE_MS = 3000, ANSWER_MAX = 256 };
 
 static enum status choose_target(const struct fleet_scene *scene, const struct cli_args *args,
                                  size_t *ret_region, struct err *err)
@@ -135,12 +137,47 @@ static enum status refuse(const struct plan *plan, bool as_json, struct err *err
     return ST_NO_GO;
 }
 
+/* Same shards, same ends? */
+static bool is_same_plan(const struct plan *a, const struct plan *b)
+{
+    const struct fleet_observation *left = &a->readiness.observation;
+    const struct fleet_observation *right = &b->readiness.observation;
+    bool is_same = left->count == right->count;
+    for (size_t i = 0; is_same && i < left->count; i++) {
+        const struct server_observation *ends[] = {
+            left->shards[i].primary, right->shards[i].primary, left->shards[i].relays[a->to],
+            right->shards[i].relays[b->to]};
+        for (size_t j = 0; is_same && j < ARRAY_SIZE(ends); j += 2)
+            is_same = !ends[j] == !ends[j + 1] &&
+                      (!ends[j] || strcmp(ends[j]->server->name, ends[j + 1]->server->name) == 0);
+    }
+    return is_same;
+}
+
+/* A plan may be read for an hour: what it says must still be so when the go is given. */
+static enum status plan_again(const struct plan *read, const struct cli_args *args, bool as_json,
+                              struct err *err)
+{
+    AUTO(plan_release) struct plan now = {0};
+    enum status status = plan_make(&now, args, err);
+    if (status)
+        return status;
+    if (now.readiness.no_go_count > 0)
+        return refuse(&now, as_json, err);
+    if (is_same_plan(read, &now))
+        return ST_OK;
+    err_set(err, ST_CONFLICT, "the fleet is not what the plan said any more; nothing was changed");
+    return err_hint(err, "look again: holdfast plan switchover --to %s",
+                    read->scene.fleet->regions[read->to]);
+}
+
 /* The operator types the region's name. Anything else changes nothing. */
 static enum status ask_go(const char *region, struct err *err)
 {
     char answer[ANSWER_MAX] = "";
-    fprintf(stderr, "Type the name of the region to go, anything else to stop: ");
-    if (!fgets(answer, sizeof(answer), stdin))
+    if (!run_was_interrupted())
+        fprintf(stderr, "Type the name of the region to go, anything else to stop: ");
+    if (run_was_interrupted() || !fgets(answer, sizeof(answer), stdin))
         answer[0] = '\0';
     answer[strcspn(answer, "\r\n")] = '\0';
     if (strcmp(answer, region) == 0)
@@ -150,37 +187,74 @@ static enum status ask_go(const char *region, struct err *err)
     return ST_ABORTED;
 }
 
-static enum status begin(const struct plan *plan, bool as_json, struct err *err)
+static char *copy_of(const char *text)
+{
+    return text && text[0] ? mem_strdup(text) : NULL;
+}
+
+/* How the run is to go: waves, what stops it, and what happens then. */
+static enum status read_order(const struct cli_args *args, const struct plan *plan,
+                              struct run_record *ret, struct err *err)
+{
+    struct waves waves;
+    const char *shape = cli_text(args, "--wave"), *on_abort = cli_text(args, "--on-abort");
+    enum status status = waves_parse(shape, plan->scene.shard_count, &waves, err);
+    if (status)
+        return status;
+    if (on_abort && strcmp(on_abort, "stay") != 0 && strcmp(on_abort, "return") != 0) {
+        err_set(err, ST_INVALID, "--on-abort: '%s' is neither 'stay' nor 'return'", on_abort);
+        return err_hint(err, "stay: what moved stays there; return: it goes back");
+    }
+    run_record_init(ret, plan->scene.fleet->regions[plan->to]);
+    for (size_t i = 0; i < plan->scene.shard_count; i++)
+        run_record_add_shard(ret, plan->scene.shards[i]->name);
+    ret->waves = copy_of(shape);
+    ret->reason = copy_of(cli_text(args, "--reason"));
+    ret->settle_ms = cli_number(args, "--settle", 0) * 1000;
+    ret->failures_max = cli_number(args, "--max-failures", shape ? 0 : -1);
+    ret->returns = on_abort && strcmp(on_abort, "return") == 0;
+    return ST_OK;
+}
+
+static enum status begin(const struct plan *plan, struct run_record *record, bool as_json,
+                         struct err *err)
 {
     const struct fleet_scene *scene = &plan->scene;
-    struct run_record record;
-    run_record_init(&record, scene->fleet->regions[plan->to]);
-    for (size_t i = 0; i < scene->shard_count; i++)
-        run_record_add_shard(&record, scene->shards[i]->name);
     struct run *run = NULL;
     struct err ignored = ERR_INIT;
     status_ignore(store_maintain(scene->store, clock_deadline(STORE_MS), &ignored),
                   "house-keeping before the run; the next one does it");
-    run_take_signals();
-    enum status status = run_begin(scene->store, scene->fleet, &record, &run, err);
-    run_record_release(&record);
-    return status ? status : run_carry_out(scene, &plan->readiness.observation, run, as_json, err);
+    enum status status = run_begin(scene->store, scene->fleet, record, &run, err);
+    if (status)
+        return status;
+    /* Now that no other run can move anything: who is who? */
+    AUTO(fleet_observation_release) struct fleet_observation seen = {0};
+    fleet_observe(scene->fleet, scene->shards, scene->shard_count, clock_deadline(OBSERVE_MS),
+                  &seen);
+    return run_carry_out(scene, &seen, run, as_json, err);
 }
 
 enum status run_switchover(const struct cli_args *args, struct err *err)
 {
     AUTO(plan_release) struct plan plan = {0};
-    bool as_json = cli_flag(args, "--json");
+    bool as_json = cli_flag(args, "--json"), is_asked = !cli_flag(args, "--yes");
+    AUTO(run_record_release) struct run_record record = {0};
+    run_take_signals();
     enum status status = plan_make(&plan, args, err);
+    if (!status)
+        status = read_order(args, &plan, &record, err);
     if (status)
         return status;
     if (plan.readiness.no_go_count > 0)
         return refuse(&plan, as_json, err);
-    if (!as_json) {
+    if (!as_json || is_asked) {
         print_plan(&plan, stderr);
         findings_print(&plan.readiness, SEVERITY_WARNING, stderr);
     }
-    if (shards_to_move(&plan) > 0 && !cli_flag(args, "--yes"))
+    if (shards_to_move(&plan) > 0 && is_asked) {
         status = ask_go(plan.scene.fleet->regions[plan.to], err);
-    return status ? status : begin(&plan, as_json, err);
+        if (!status)
+            status = plan_again(&plan, args, as_json, err);
+    }
+    return status ? status : begin(&plan, &record, as_json, err);
 }

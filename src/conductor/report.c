@@ -62,6 +62,14 @@ static json_t *shard_json(const struct switchover_report *report, const struct s
     return object;
 }
 
+static const char *wave_of(const struct switchover_report *report, size_t shard)
+{
+    for (size_t i = 0; i < report->waves.count; i++)
+        if (shard < report->waves.items[i].end)
+            return report->waves.items[i].name;
+    return "";
+}
+
 static json_t *outage_json(const struct switchover_report *report)
 {
     AUTO(stats_release) struct stats outages = {0};
@@ -81,8 +89,11 @@ static json_t *report_json(const struct switchover_report *report)
     clock_wall_format(report->ordered_us, ordered);
     clock_wall_format(report->began_us, began);
     json_t *shards = json_array();
-    for (size_t i = 0; i < report->count; i++)
-        json_array_append_new(shards, shard_json(report, &report->shards[i]));
+    for (size_t i = 0; i < report->count; i++) {
+        json_t *shard = shard_json(report, &report->shards[i]);
+        json_object_set_new(shard, "wave", json_string(wave_of(report, i)));
+        json_array_append_new(shards, shard);
+    }
     json_t *object = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:b, s:{s:I, s:I}, s:o, s:s, s:o, s:o}", "run",
         report->run, "kind", "switchover", "result", run_state_name(report->state), "from",
@@ -92,6 +103,8 @@ static json_t *report_json(const struct switchover_report *report)
         "measured_by", report->is_measured ? "probe" : "runner", "write_outage_ms",
         outage_json(report), "shards", shards);
     INVARIANT(object);
+    if (report->stopped.status)
+        json_object_set_new(object, "stopped", json_string(report->stopped.text));
     return object;
 }
 
@@ -181,6 +194,8 @@ static void format_summary(const json_t *report, struct buf *out)
                text_at(report, "kind"), text_at(report, "from"), text_at(report, "to"),
                text_at(report, "result"),
                json_number_value(json_object_get(report, "took_ms")) / 1000);
+    if (text_at(report, "stopped")[0])
+        buf_printf(out, "stopped: %s\n", text_at(report, "stopped"));
     if (!json_is_object(outage))
         return;
     buf_printf(out, "write outage (%s): p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/table.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,8 +36,13 @@ struct run_record {
     char target[RUN_TARGET_MAX]; /* region */
     char **shards;               /* names */
     size_t shard_count, shard_capacity;
-    int64_t started_us; /* wall time */
-    char *by;           /* who ordered it, from which host */
+    int64_t started_us;   /* wall time */
+    char *by;             /* who ordered it, from which host */
+    char *reason;         /* what for; NULL: not said */
+    char *waves;          /* the shape; NULL: one wave. See waves.h */
+    int64_t settle_ms;    /* how long a wave must stay well before the next one */
+    int64_t failures_max; /* more shards that do not move stop the run; -1: however many */
+    bool returns;         /* when it is stopped, what moved goes back */
 };
 
 /* A new id, sortable by time; 'by' and 'started_us' filled in. */

@@ -6,6 +6,7 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "conductor/health.h"
 #include "fleet/schema.h"
 #include "move/gate.h"
 #include "move/journal.h"
@@ -17,22 +18,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS_MAX = 64, PROGRESS_MS = 100, STORE_MS = 3000 };
+enum { THREADS_MAX = 64, PROGRESS_MS = 100, STORE_MS = 3000, OPEN_WAIT_MS = 2000, LOOK_MS = 5 };
 
 struct work {
     struct run *run;
     const struct fleet_observation *observation;
     struct switchover_report *report;
     atomic_size_t next;
+    size_t end; /* of this wave */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     size_t done;
+    int64_t failed; /* shards that did not move, in all waves so far */
 };
 
 /* The route to start from: what the store says, or, for a shard that Holdfast has not moved yet
- * or that somebody moved by hand, what is observed. */
+ * or that somebody moved by hand, what is observed: that is to be recorded, then. */
 static enum status start_route(const struct work *work, const struct shard_observation *seen,
-                               struct route *ret, struct buf *notes, struct err *err)
+                               struct route *ret, bool *ret_is_adopted, struct buf *notes,
+                               struct err *err)
 {
     enum status status =
         route_load(work->run->mandate.store, seen->shard->name, clock_deadline(STORE_MS), ret, err);
@@ -46,14 +50,16 @@ static enum status start_route(const struct work *work, const struct shard_obser
     if (!seen->primary)
         return err_set(err, ST_CONFLICT, "shard %s has no primary, or several", seen->shard->name);
     const struct inventory_server *primary = seen->primary->server;
-    if (strcmp(ret->primary, primary->name) == 0)
+    const char *home = work->run->mandate.fleet->regions[primary->region];
+    bool is_same = strcmp(ret->primary, primary->name) == 0;
+    if (is_same && strcmp(ret->home, home) == 0)
         return ST_OK;
+    *ret_is_adopted = true;
     if (!is_new)
-        buf_printf(notes, "the route said %s, but %s is the primary: taken over as it is\n",
-                   ret->primary, primary->name);
-    ret->epoch++;
-    snprintf(ret->home, sizeof(ret->home), "%s",
-             work->run->mandate.fleet->regions[primary->region]);
+        buf_printf(notes, "the route said %s in %s, but the primary is %s in %s: taken over\n",
+                   ret->primary, ret->home, primary->name, home);
+    ret->epoch += !is_same;
+    snprintf(ret->home, sizeof(ret->home), "%s", home);
     snprintf(ret->primary, sizeof(ret->primary), "%s", primary->name);
     return ST_OK;
 }
@@ -95,6 +101,22 @@ static void fill_report(struct shard_report *report, struct move *move)
     report->notes = notes;
 }
 
+/* The probe watches on until nobody waits any more who began to wait in the span: a wait that does
+ * not end was no outage that ended, but a probe that cannot write. */
+static bool watch_until(struct probe *probe, struct probe_target *target, nsec until)
+{
+    nsec give_up = until + OPEN_WAIT_MS * NSEC_PER_MS;
+    poll(NULL, 0, clock_ms_left(until));
+    for (;;) {
+        nsec pending = probe_pending(probe, target), now = clock_now();
+        if (pending == 0 || now - pending > until)
+            return true;
+        if (now >= give_up)
+            return false;
+        poll(NULL, 0, LOOK_MS);
+    }
+}
+
 /* The longest wait from the freeze until a little after the new primary was published (what
  * redirect does there must not hurt either), and the longest one in as long a time before the
  * freeze. */
@@ -104,9 +126,11 @@ static void measure(struct shard_report *report, struct move *move)
     if (!move->probe_target)
         return;
     struct probe *probe = move->mandate->probe;
-    if (move->frozen_at) {
-        nsec from = move->frozen_at, until = move_probed_until(move);
-        poll(NULL, 0, clock_ms_left(until)); /* the probe watches on; a gap must be seen to end */
+    nsec from = move->frozen_at, until = move_probed_until(move);
+    if (from && !watch_until(probe, move->probe_target, until)) {
+        buf_printf(&move->notes, "the probe could not write at %s: the outage is not measured\n",
+                   move->route.primary);
+    } else if (from) {
         struct waits_span after = {from, until, NSEC_NEVER};
         struct waits_span before = {from - (until - from), from, from};
         report->outage_ms = probe_longest_wait_ms(probe, move->probe_target, &after);
@@ -114,6 +138,28 @@ static void measure(struct shard_report *report, struct move *move)
     }
     probe_unwatch(probe, move->probe_target);
     move->probe_target = NULL;
+}
+
+/* Clients that follow the route wait until it is published, however early the server was open. */
+static void count_publish(struct shard_report *report)
+{
+    if (report->outage_ms >= 0 && report->critical_ms > report->outage_ms)
+        report->outage_ms = report->critical_ms;
+}
+
+/* Nobody saw when the process before this one closed the shard. */
+static void forget_outage(struct shard_report *report)
+{
+    report->outage_ms = report->baseline_ms = report->critical_ms = -1;
+    char *notes = mem_printf("%san earlier process had closed it: the outage is not known\n",
+                             report->notes ? report->notes : "");
+    free(report->notes);
+    report->notes = notes;
+}
+
+static bool is_closed(enum shard_state state)
+{
+    return state == SHARD_FROZEN || state == SHARD_PROMOTING || state == SHARD_UNDOING;
 }
 
 /* One attempt. True when the shard is back at its old home after another process's attempt was
@@ -126,12 +172,17 @@ static bool attempt(struct work *work, const struct shard_observation *seen,
     struct err err = ERR_INIT;
     struct run *run = work->run;
     AUTO(move_release) struct move move = {0};
-    enum status status = start_route(work, seen, &route, &notes, &err);
+    bool is_adopted = false;
+    enum status status = start_route(work, seen, &route, &is_adopted, &notes, &err);
     if (!status) {
         move_init(&move, &run->mandate, seen->shard, &route);
         buf_add(&move.notes, buf_text(&notes));
         bool is_fresh = route.state == SHARD_SERVING && !run_must_stop(run);
-        status = is_fresh ? choose_ends(&move, seen, &err) : ST_OK;
+        bool is_there = strcmp(route.home, run->record.target) == 0;
+        if (is_adopted && is_there) /* else the first record of the move says it */
+            status = move_adopt(&move, &err);
+        if (!status && is_fresh)
+            status = choose_ends(&move, seen, &err);
     }
     if (status) {
         /* Of a run that is resumed, a shard that cannot be looked at may be in between. */
@@ -145,6 +196,7 @@ static bool attempt(struct work *work, const struct shard_observation *seen,
     move_run(&move);
     measure(report, &move);
     fill_report(report, &move);
+    count_publish(report);
     return was_inherited && move.result == MOVE_UNDONE && !run_must_stop(run);
 }
 
@@ -161,11 +213,43 @@ static void run_shard(struct work *work, size_t index)
     struct shard_report *report = &work->report->shards[index];
     const struct shard_observation *seen = &work->observation->shards[index];
     report->outage_ms = report->baseline_ms = report->critical_ms = -1;
+    struct route found = {0};
+    struct err ignored = ERR_INIT;
+    bool was_closed = work->run->mandate.is_resumed &&
+                      route_load(work->run->mandate.store, seen->shard->name,
+                                 clock_deadline(STORE_MS), &found, &ignored) == ST_OK &&
+                      is_closed(found.state);
     if (attempt(work, seen, report)) {
         AUTO(fleet_observation_release) struct fleet_observation fresh = {0};
         struct shard_observation now = observe_again(work, seen->shard, &fresh);
         attempt(work, &now, report);
     }
+    if (was_closed)
+        forget_outage(report);
+}
+
+/* What is in flight is undone or finished, nothing new begins. */
+static void stop_run(struct work *work, const struct err *why)
+{
+    if (run_must_stop(work->run))
+        return;
+    work->report->stopped = *why;
+    journal_add(work->run->mandate.journal, NULL, "stop", "%s", why->text);
+    run_abort(work->run);
+}
+
+/* Under the lock. */
+static void count_failure(struct work *work, const struct shard_report *report)
+{
+    int64_t most = work->run->record.failures_max;
+    if (report->result == MOVE_MOVED || report->result == MOVE_ALREADY_THERE)
+        return;
+    if (++work->failed <= most || most < 0)
+        return;
+    struct err why = ERR_INIT;
+    err_set(&why, ST_NO_GO, "%lld shards did not move, more than --max-failures %lld: %s: %.200s",
+            (long long)work->failed, (long long)most, report->shard->name, report->err.text);
+    stop_run(work, &why);
 }
 
 static void *work_on(void *context)
@@ -173,11 +257,12 @@ static void *work_on(void *context)
     struct work *work = context;
     for (;;) {
         size_t index = atomic_fetch_add(&work->next, 1);
-        if (index >= work->report->count)
+        if (index >= work->end)
             return NULL;
         run_shard(work, index);
         pthread_mutex_lock(&work->lock);
         work->done++;
+        count_failure(work, &work->report->shards[index]);
         pthread_cond_signal(&work->changed);
         pthread_mutex_unlock(&work->lock);
     }
@@ -186,11 +271,11 @@ static void *work_on(void *context)
 static void wait_until_done(struct work *work, switchover_progress *progress, void *context)
 {
     pthread_mutex_lock(&work->lock);
-    while (work->done < work->report->count) {
+    while (work->done < work->end) {
         size_t done = work->done;
         pthread_mutex_unlock(&work->lock);
         if (progress)
-            progress(context, work->run, work->report->shards, done);
+            progress(context, work->run, work->report, done);
         pthread_mutex_lock(&work->lock);
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
@@ -204,10 +289,40 @@ static void wait_until_done(struct work *work, switchover_progress *progress, vo
     }
     pthread_mutex_unlock(&work->lock);
     if (progress)
-        progress(context, work->run, work->report->shards, work->report->count);
+        progress(context, work->run, work->report, work->end);
 }
 
-static void run_threads(struct work *work, switchover_progress *progress, void *context)
+static void run_wave(struct work *work, const struct wave *wave, switchover_progress *progress,
+                     void *context)
+{
+    atomic_store(&work->next, wave->first);
+    work->end = wave->end;
+    size_t shards = wave->end - wave->first, count = shards < THREADS_MAX ? shards : THREADS_MAX;
+    pthread_t threads[THREADS_MAX];
+    for (size_t i = 0; i < count; i++)
+        INVARIANT(pthread_create(&threads[i], NULL, work_on, work) == 0);
+    wait_until_done(work, progress, context);
+    for (size_t i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* May the next wave begin? */
+static void pass_gate(struct work *work, const struct wave *wave)
+{
+    struct err why = ERR_INIT;
+    enum status status =
+        health_wait(work->run, work->report, wave->end, work->run->record.settle_ms, &why);
+    journal_add(work->run->mandate.journal, NULL, "gate", "after %s: %s", wave->name,
+                status ? why.text : "well");
+    if (status) {
+        err_wrap(&why, "after %s", wave->name);
+        stop_run(work, &why);
+    }
+}
+
+/* A stopped run goes through the remaining shards too: one that another process left in between is
+ * brought to one side, the others are only reported. */
+static void run_waves(struct work *work, switchover_progress *progress, void *context)
 {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -215,13 +330,12 @@ static void run_threads(struct work *work, switchover_progress *progress, void *
     pthread_cond_init(&work->changed, &attributes);
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&work->lock, NULL);
-    size_t count = work->report->count < THREADS_MAX ? work->report->count : THREADS_MAX;
-    pthread_t threads[THREADS_MAX];
-    for (size_t i = 0; i < count; i++)
-        INVARIANT(pthread_create(&threads[i], NULL, work_on, work) == 0);
-    wait_until_done(work, progress, context);
-    for (size_t i = 0; i < count; i++)
-        pthread_join(threads[i], NULL);
+    const struct waves *waves = &work->report->waves;
+    for (size_t i = 0; i < waves->count; i++) {
+        run_wave(work, &waves->items[i], progress, context);
+        if (i + 1 < waves->count && !run_must_stop(work->run))
+            pass_gate(work, &waves->items[i]);
+    }
     pthread_cond_destroy(&work->changed);
     pthread_mutex_destroy(&work->lock);
 }
@@ -241,7 +355,7 @@ static enum run_state judge(const struct run *run, const struct switchover_repor
     if (stuck)
         return RUN_STUCK;
     if (stayed)
-        return run_must_stop(run) ? RUN_ABORTED : RUN_FAILED;
+        return run_must_stop(run) && !report->stopped.status ? RUN_ABORTED : RUN_FAILED;
     return RUN_DONE;
 }
 
@@ -298,8 +412,11 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     if (run->mandate.fleet->probe.user && !run->mandate.is_abort_only)
         run->mandate.probe = probe_start(&run->mandate.fleet->probe);
     ret->is_measured = run->mandate.probe != NULL;
+    struct err shape = ERR_INIT;
+    if (waves_parse(run->record.waves, ret->count, &ret->waves, &shape)) /* checked when ordered */
+        status_ignore(waves_parse(NULL, ret->count, &ret->waves, &shape), "one wave is no error");
     struct work work = {.run = run, .observation = observation, .report = ret};
-    run_threads(&work, progress, context);
+    run_waves(&work, progress, context);
     probe_stop(run->mandate.probe);
     run->mandate.probe = NULL;
     bool is_fenced = false;

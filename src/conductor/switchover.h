@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "conductor/run.h"
+#include "conductor/waves.h"
 #include "fleet/observation.h"
 #include "move/move.h"
 
@@ -33,13 +34,15 @@ struct switchover_report {
     char run[RUN_ID_MAX];
     enum run_state state;
     char from[RUN_TARGET_MAX], to[RUN_TARGET_MAX];
-    struct shard_report *shards;
+    struct shard_report *shards; /* wave after wave */
     size_t count;
     char *by;           /* who ordered it; owned */
     int64_t ordered_us; /* wall time; of a resumed run long before it began here */
     int64_t began_us;   /* wall time of 'began' */
     nsec began;         /* where the timelines begin */
     int64_t promise_rto_ms, promise_rpo_ms;
+    struct waves waves;
+    struct err stopped; /* why no further shard was begun; ST_OK: nothing, or an operator */
     double took_ms;
     bool is_resumed;
     bool is_measured; /* by the probe; else outages are the critical section as the runner saw it */
@@ -47,7 +50,7 @@ struct switchover_report {
 
 /* Called by the thread that called switchover_run(), some ten times a second. */
 typedef void switchover_progress(void *context, const struct run *run,
-                                 const struct shard_report *shards, size_t done);
+                                 const struct switchover_report *report, size_t done);
 
 /* Move the run's shards. 'observation' (of the same shards) says who is who. Always fills the
  * report; the run's end is recorded unless another process took over. */

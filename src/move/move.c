@@ -225,6 +225,11 @@ void move_run(struct move *move)
     leave_gate(move);
 }
 
+enum status move_adopt(struct move *move, struct err *err)
+{
+    return move_record(move, SHARD_SERVING, clock_deadline(RECORD_MS), err);
+}
+
 static const struct inventory_server *server_named(const struct inventory_shard *shard,
                                                    const char *name)
 {

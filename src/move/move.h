@@ -105,6 +105,8 @@ void move_init(struct move *move, const struct mandate *mandate,
 void move_set_ends(struct move *move, const struct inventory_server *old_server,
                    const struct inventory_server *new_server);
 void move_release(struct move *move);
+/* Record a route that was taken over from what was observed: the shard serves. */
+MUST_CHECK enum status move_adopt(struct move *move, struct err *err);
 /* Until the plan says finish or give up, or another process took over. */
 void move_run(struct move *move);
 

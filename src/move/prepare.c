@@ -120,13 +120,22 @@ static void start_probe(struct move *move)
 static void warm_up_probe(struct move *move)
 {
     struct probe *probe = move->mandate->probe;
-    if (move->probe_target &&
-        !probe_warm_up(probe, move->probe_target, PROBE_MS, clock_deadline(PROBE_WAIT_MS))) {
+    if (!move->probe_target)
+        return;
+    bool is_warm =
+        probe_warm_up(probe, move->probe_target, PROBE_MS, clock_deadline(PROBE_WAIT_MS));
+    bool is_privileged = probe_is_privileged(move->probe_target);
+    if (is_warm && !is_privileged)
+        return;
+    if (is_privileged)
+        move_note(move,
+                  "the probe account may write on the read-only %s: the outage is not measured",
+                  move->new_server->name);
+    else
         move_note(move, "the probe cannot write at %s: its outage is not measured",
                   move->old_server->name);
-        probe_unwatch(probe, move->probe_target);
-        move->probe_target = NULL;
-    }
+    probe_unwatch(probe, move->probe_target);
+    move->probe_target = NULL;
 }
 
 static enum status try_freeze(struct move *move, struct err *err)

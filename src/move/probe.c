@@ -21,6 +21,7 @@ enum {
     ASK_PATIENCE_MS = 2, /* a question not answered by then is held up */
     WRITE_MS = 2000,     /* what is not answered by then counts as failed */
     RETRY_MS = 20,       /* a lane that could not connect rests so long */
+    READ_ONLY_ERROR = 1290,
 };
 
 /* Passes or fails, and waits, like every other write, but changes nothing: no fsync, no
@@ -46,7 +47,10 @@ struct probe_target {
     struct waits waits; /* under the lock, as the next two */
     nsec pending_since; /* the oldest write that is not acknowledged yet; 0: none */
     bool is_leaving;
-    _Atomic nsec rests_at; /* nothing begins after that, unless a client still waits */
+    bool is_other_closed;      /* the new primary was seen to refuse writes: nothing is written by
+                                  mistake */
+    atomic_bool is_privileged; /* it did not refuse */
+    _Atomic nsec rests_at;     /* nothing begins after that, unless a client still waits */
     struct probe_target *next;
 };
 
@@ -123,6 +127,12 @@ static void lane_done(struct probe *probe, struct probe_target *target, struct l
 {
     bool is_ok = lane->call.status == ST_OK;
     lane->is_busy = false;
+    if (end == 1 && lane->job == JOB_CONNECT && target->end == 0 && !target->since) {
+        target->is_other_closed =
+            target->is_other_closed || lane->call.sql_errno == READ_ONLY_ERROR;
+        if (is_ok)
+            atomic_store(&target->is_privileged, true);
+    }
     lane->is_warm = sql_conn_is_open(lane->conn);
     if (!lane->is_warm)
         lane->retry_at = clock_deadline(RETRY_MS);
@@ -136,7 +146,9 @@ static void lane_done(struct probe *probe, struct probe_target *target, struct l
 static void lane_begin(struct probe *probe, struct probe_target *target, struct lane *lane, int end,
                        enum job job)
 {
-    const char *const sql[] = {"SELECT n FROM probe LIMIT 1", ASK, lane->write};
+    /* The new primary must refuse: an account that may write there would measure nothing, and its
+     * writes would be errant. */
+    const char *const sql[] = {end ? ASK : "SELECT n FROM probe LIMIT 1", ASK, lane->write};
     lane->call = (struct sql_call){
         .conn = lane->conn,
         .sql = sql[job],
@@ -184,7 +196,7 @@ static void insist(struct probe *probe, struct probe_target *target)
 {
     for (int end = 0; end < 2; end++) {
         struct lane *lane = idle_lane(target, end);
-        if (lane)
+        if (lane && (end == target->end || target->is_other_closed))
             lane_begin(probe, target, lane, end, JOB_WRITE);
     }
 }
@@ -380,6 +392,11 @@ void probe_rest(struct probe *probe, struct probe_target *target, nsec until)
 {
     (void)probe;
     atomic_store(&target->rests_at, until);
+}
+
+bool probe_is_privileged(const struct probe_target *target)
+{
+    return atomic_load(&target->is_privileged);
 }
 
 nsec probe_pending(struct probe *probe, struct probe_target *target)

@@ -28,6 +28,8 @@ struct probe_target *probe_watch(struct probe *probe, const struct inventory_ser
 bool probe_warm_up(struct probe *probe, struct probe_target *target, int warm_ms, nsec deadline);
 /* Write no more after 'until': a probe is a load too. The samples stay. */
 void probe_rest(struct probe *probe, struct probe_target *target, nsec until);
+/* The account may write on a read-only server: it would not see an outage. Known once warm. */
+bool probe_is_privileged(const struct probe_target *target);
 /* How long the oldest write that is not acknowledged yet has waited. */
 nsec probe_pending(struct probe *probe, struct probe_target *target);
 /* See waits_longest_ms(). */

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Are moved shards well? See health.h. */
+#include "conductor/health.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    OBSERVE_MS = 2000,
+    RECOVER_MS = 10000, /* a shard that is not well has so long to become so */
+    LOOK_MS = 200,
+};
+
+static enum status judge_primary(const struct shard_observation *seen, const char *primary,
+                                 struct err *err)
+{
+    const char *name = seen->shard->name;
+    if (seen->writable_count > 1)
+        return err_set(err, ST_NO_GO, "%s: %zu servers accept writes", name, seen->writable_count);
+    if (!seen->primary)
+        return err_set(err, ST_NO_GO, "%s: no server accepts writes", name);
+    if (strcmp(seen->primary->server->name, primary) != 0)
+        return err_set(err, ST_NO_GO, "%s: %s accepts writes instead of %s", name,
+                       seen->primary->server->name, primary);
+    const struct sql_server_state *state = &seen->primary->state;
+    if (!state->is_source_semi_sync || !state->is_semi_sync_active || state->ackers < 1)
+        return err_set(err, ST_NO_GO, "%s: no replica acknowledges the writes of %s", name,
+                       primary);
+    return ST_OK;
+}
+
+static enum status judge_shard(const struct run *run, const struct shard_observation *seen,
+                               const char *primary, struct err *err)
+{
+    enum status status = judge_primary(seen, primary, err);
+    if (status)
+        return status;
+    size_t from = 1 - run->mandate.to_region;
+    const struct server_observation *relay = seen->relays[from];
+    int64_t max_lag_ms = run->mandate.fleet->policy.max_lag_ms;
+    if (!relay)
+        return err_set(err, ST_NO_GO, "%s: no server of %s follows %s", seen->shard->name,
+                       run->mandate.fleet->regions[from], primary);
+    if (relay->lag_ms < 0 || relay->lag_ms > (double)max_lag_ms)
+        return err_set(err, ST_NO_GO, "%s: %s is more than %lld ms behind %s", seen->shard->name,
+                       relay->server->name, (long long)max_lag_ms, primary);
+    return ST_OK;
+}
+
+/* The moved shards, and where each of them is now. */
+struct moved {
+    const struct inventory_shard **shards;
+    const char **primaries;
+    size_t count;
+};
+
+static struct moved moved_of(const struct switchover_report *report, size_t count)
+{
+    struct moved moved = {
+        .shards = mem_zalloc((count + 1) * sizeof(*moved.shards)),
+        .primaries = mem_zalloc((count + 1) * sizeof(*moved.primaries)),
+    };
+    for (size_t i = 0; i < count; i++)
+        if (report->shards[i].result == MOVE_MOVED) {
+            moved.shards[moved.count] = report->shards[i].shard;
+            moved.primaries[moved.count++] = report->shards[i].primary;
+        }
+    return moved;
+}
+
+static void moved_release(struct moved *moved)
+{
+    free(moved->shards);
+    free(moved->primaries);
+}
+
+static enum status look(const struct run *run, const struct moved *moved, struct err *err)
+{
+    AUTO(fleet_observation_release) struct fleet_observation seen = {0};
+    const struct inventory *fleet = run->mandate.fleet;
+    fleet_observe(fleet, moved->shards, moved->count, clock_deadline(OBSERVE_MS), &seen);
+    fleet_observe_lag(fleet, &seen, clock_deadline(OBSERVE_MS));
+    enum status status = ST_OK;
+    for (size_t i = 0; i < seen.count && !status; i++)
+        status = judge_shard(run, &seen.shards[i], moved->primaries[i], err);
+    return status;
+}
+
+enum status health_wait(const struct run *run, const struct switchover_report *report, size_t count,
+                        int64_t settle_ms, struct err *err)
+{
+    AUTO(moved_release) struct moved moved = moved_of(report, count);
+    nsec give_up = clock_deadline(RECOVER_MS), well_since = 0;
+    for (;;) {
+        enum status status = moved.count ? look(run, &moved, err) : ST_OK;
+        nsec now = clock_now();
+        if (run_must_stop(run))
+            return err_set(err, ST_ABORTED, "stopped between two waves");
+        if (status && (well_since || now >= give_up)) /* it was well, and did not stay so */
+            return status;
+        if (!status && !well_since)
+            well_since = now;
+        if (!status && now - well_since >= settle_ms * NSEC_PER_MS)
+            return ST_OK;
+        poll(NULL, 0, LOOK_MS);
+    }
+}

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run in waves: each must be well before the next; what stops a run, and what happens then."""
+import json
+import signal
+
+import pytest
+
+from conftest import HOLDFAST, wait_until
+
+FAILED, INVALID, ABORTED = 1, 2, 4
+
+
+def move(lab, *options, to="east", expect=0, env=None):
+    done = lab.cli("switchover", "--to", to, "--yes", "--json", *options, check=False, env=env)
+    assert done.returncode == expect, f"{done.returncode}: {done.stdout}{done.stderr}"
+    return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def homes(lab):
+    return {shard["name"]: shard["home"] for shard in lab.json("status", check=False)["shards"]}
+
+
+def results(report):
+    return {shard["name"]: shard["result"] for shard in report["shards"]}
+
+
+@pytest.mark.lab(shards=3)
+def test_waves_follow_each_other(lab):
+    report = move(lab, "--wave", "canary=1,66%", "--settle", "1", "--reason", "ticket 4711")
+    assert [shard["wave"] for shard in report["shards"]] == ["canary", "wave 2", "rest"]
+    assert set(results(report).values()) == {"moved"}
+    assert report["took_ms"] > 2000  # two gates of a second each
+    assert set(homes(lab).values()) == {"east"}
+    assert lab.json("run", "show", report["run"])["reason"] == "ticket 4711"
+
+
+@pytest.mark.lab(shards=3)
+def test_a_canary_that_is_not_well_stops_the_run(lab):
+    """Its old home does not follow: the relay there is stopped as soon as it is one."""
+    stop = f"{HOLDFAST} lab freeze s0-west-1 --dir {lab.dir} >/dev/null"
+    report = move(lab, "--wave", "canary=1", "--settle", "2", expect=FAILED,
+                  env={"HOLDFAST_FAULT": f"cas.serving:after=run:{stop}"})
+    lab.cli("lab", "thaw", "s0-west-1")
+    assert results(report) == {"s0": "moved", "s1": "aborted", "s2": "aborted"}
+    assert report["stopped"].startswith("after canary: s0: "), report["stopped"]
+    assert homes(lab) == {"s0": "east", "s1": "west", "s2": "west"}
+
+
+@pytest.mark.lab(shards=3)
+def test_what_moved_goes_back_when_that_was_ordered(lab):
+    """The second shard's relay is dead when its wave comes: more than no failure."""
+    kill = f"{HOLDFAST} lab kill s1-east-1 --dir {lab.dir} >/dev/null"
+    report = move(lab, "--wave", "1,2,3", "--on-abort", "return", expect=FAILED,
+                  env={"HOLDFAST_FAULT": f"cas.serving:after=run:{kill}"})
+    assert results(report) == {"s0": "moved", "s1": "undone", "s2": "aborted"}
+    assert "--max-failures 0" in report["stopped"]
+    assert results(report["return"]) == {"s0": "moved"} and report["return"]["to"] == "west"
+    assert set(homes(lab).values()) == {"west"}
+    runs = {run["run"]: run["state"] for run in lab.json("run", "list")}
+    assert runs[report["run"]] == "failed" and runs[report["return"]["run"]] == "done"
+
+
+@pytest.mark.lab(shards=2)
+def test_interrupted_between_two_waves(lab):
+    process = lab.popen("switchover", "--to", "east", "--yes", "--json", "--wave", "1",
+                        "--settle", "60", "--on-abort", "return")
+    wait_until(lambda: homes(lab)["s0"] == "east", 20, "the canary has moved")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    report = json.loads(out)
+    assert process.returncode == ABORTED, err
+    assert results(report) == {"s0": "moved", "s1": "aborted"}
+    assert results(report["return"]) == {"s0": "moved"}
+    assert set(homes(lab).values()) == {"west"}
+
+
+def test_a_shape_that_is_none_is_refused_before_anything(lab):
+    for words, says in [(("--wave", "canary"), "'canary' is neither"),
+                        (("--wave", "50%,25%"), "less than the wave before"),
+                        (("--on-abort", "maybe"), "neither 'stay' nor 'return'"),
+                        (("--settle", "-1"), "--settle"), (("--max-failures", "x"), "--max-failures")]:
+        assert says in move(lab, *words, expect=INVALID)
+    assert lab.json("run", "list") == []
