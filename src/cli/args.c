@@ -135,6 +135,11 @@ static enum status add_option(struct cli_args *args, const struct cli_option *op
         err_set(err, ST_INVALID, "option %s is given twice", option->name);
         return hint_help(args->command, err);
     }
+    if (option->kind == OPTION_TEXT && text[0] == '\0') {
+        err_set(err, ST_INVALID, "option %s is given an empty value: %s %s", option->name,
+                option->name, option->value);
+        return hint_help(args->command, err);
+    }
     if (option->kind == OPTION_NUMBER && check_number(args->command, option, text, err))
         return err ? err->status : ST_INVALID;
     VEC_PUSH(args->values, args->value_count, args->value_capacity,

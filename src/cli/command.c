@@ -7,6 +7,7 @@
 #include "base/scope.h"
 #include "cli/internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +79,20 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
     return report(&err, status);
 }
 
-int cli_main(int argc, char **argv)
+/* The one place where a full disk under a redirected output shows. A reader that has gone ('|
+ * head') has what it wanted. stdio keeps what it could not write, so the flush fails again: errno
+ * is its. */
+static int finish_output(int code)
+{
+    errno = 0;
+    bool has_failed = fflush(stdout) != 0 || ferror(stdout);
+    if (!has_failed || errno == EPIPE)
+        return code;
+    fprintf(stderr, "holdfast: cannot write the output: %s\n", strerror(errno ? errno : EIO));
+    return code ? code : status_exit_code(ST_IO);
+}
+
+static int dispatch(int argc, char **argv)
 {
     const char *level = getenv("HOLDFAST_LOG");
     if (level)
@@ -92,4 +106,9 @@ int cli_main(int argc, char **argv)
     if (command)
         return run_command(command, argc - 1 - words, argv + 1 + words);
     return cli_help_unknown(argc - 1, argv + 1);
+}
+
+int cli_main(int argc, char **argv)
+{
+    return finish_output(dispatch(argc, argv));
 }

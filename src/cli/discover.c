@@ -144,6 +144,23 @@ static void drop_wrong_addresses(struct search *search)
     }
 }
 
+static enum status explain_silence(const struct found *primary, struct err *err)
+{
+    *err = primary->err;
+    if (err->hint[0])
+        return err->status;
+    if (err->status == ST_DENIED)
+        return err_hint(err, "check --user and the password (--password-file, --password-env); "
+                             "'holdfast fleet grants' prints the SQL that makes the account");
+    if (err->status == ST_TIMEOUT)
+        return err_hint(err, "is it a MariaDB server? does a firewall drop packets to port %d?",
+                        primary->port);
+    return err_hint(err,
+                    "is it a MariaDB server? does it run, and listen on this address and "
+                    "port %d?",
+                    primary->port);
+}
+
 static enum status search_run(struct search *search, struct err *err)
 {
     for (size_t first = 0, wave = 0; first < search->count && wave < WAVES_MAX; wave++) {
@@ -153,10 +170,8 @@ static enum status search_run(struct search *search, struct err *err)
     }
     drop_wrong_addresses(search);
     const struct found *primary = &search->servers[0];
-    if (primary->err.status) {
-        *err = primary->err;
-        return err->status;
-    }
+    if (primary->err.status)
+        return explain_silence(primary, err);
     if (primary->state.channels > 0) {
         err_set(err, ST_INVALID, "%s:%d is no primary: it replicates from %s:%lld", primary->host,
                 primary->port, primary->state.source_host, (long long)primary->state.source_port);
@@ -180,12 +195,24 @@ static void guess_regions(struct search *search)
 
 /* --- The file --------------------------------------------------------------------------------- */
 
+static enum status hint_help(struct err *err)
+{
+    return err_hint(err, "holdfast fleet discover --help");
+}
+
 static enum status set_regions(const char *names, struct inventory *inventory, struct err *err)
 {
     const char *comma = strchr(names, ',');
-    if (!comma || comma == names || !comma[1] || strchr(comma + 1, ','))
-        return err_set(err, ST_INVALID, "--regions: '%s' is not HOME,OTHER", names);
-    inventory->regions[0] = strndup(names, (size_t)(comma - names));
+    if (!comma || comma == names || !comma[1] || strchr(comma + 1, ',')) {
+        err_set(err, ST_INVALID, "--regions: '%s' is not HOME,OTHER", names);
+        return hint_help(err);
+    }
+    size_t length = (size_t)(comma - names);
+    if (strlen(comma + 1) == length && strncmp(names, comma + 1, length) == 0) {
+        err_set(err, ST_INVALID, "--regions: duplicate region '%s'", comma + 1);
+        return hint_help(err);
+    }
+    inventory->regions[0] = strndup(names, length);
     inventory->regions[1] = mem_strdup(comma + 1);
     inventory->region_count = INVENTORY_REGIONS;
     return ST_OK;
@@ -267,6 +294,8 @@ static void write_comments(const struct search *search, const struct inventory *
         "#     the primary as its region '%s', everything else as '%s'\n"
         "#   the names of the deployment and the shard; add the other shards\n"
         "#   promise, store, and the password files of 'credentials' and 'replication'\n"
+        "#   add 'probe: { user: probe, password_file: probe.password }': without it the outages\n"
+        "#     of a switchover are not measured\n"
         "#   then: holdfast fleet check; holdfast readiness\n",
         search->servers[0].host, search->servers[0].port, inventory->regions[0],
         inventory->regions[1]);
@@ -299,6 +328,47 @@ static void print_json(const struct search *search, const struct inventory *inve
     json_decref(json);
 }
 
+/* What the options gave is read as it would be from the file: refused in the same words, and before
+ * anything is connected to. The place in that file means nothing to anybody. */
+static enum status check_options(const struct search *search, const struct cli_args *args,
+                                 struct err *err)
+{
+    static const char name[] = "options:";
+    AUTO(inventory_freep) struct inventory *inventory = inventory_new();
+    AUTO(inventory_freep) struct inventory *parsed = NULL;
+    AUTO(buf_release) struct buf text = {0};
+    struct err why = ERR_INIT;
+    enum status status = build(search, args, inventory, err);
+    if (status)
+        return status;
+    inventory_write(inventory, &text);
+    status = inventory_parse(buf_text(&text), text.length, "options", &parsed, &why);
+    if (!status)
+        return ST_OK;
+    const char *place = strncmp(why.text, name, strlen(name)) == 0 ? strchr(why.text, ' ') : NULL;
+    err_set(err, status, "%s", place ? place + 1 : why.text);
+    return why.hint[0] ? err_hint(err, "%s", why.hint) : hint_help(err);
+}
+
+/* Before the search, so that nobody waits for what cannot be kept. */
+static enum status check_target(const char *path, struct err *err)
+{
+    if (!path)
+        return ST_OK;
+    if (access(path, F_OK) == 0) {
+        err_set(err, ST_EXISTS, "'%s' exists; it is left as it is", path);
+        return err_hint(err, "name another file with --fleet, or remove this one");
+    }
+    const char *slash = strrchr(path, '/');
+    AUTO_FREE char *folder = !slash          ? mem_strdup(".")
+                             : slash == path ? mem_strdup("/")
+                                             : strndup(path, (size_t)(slash - path));
+    if (access(folder, W_OK | X_OK) == 0)
+        return ST_OK;
+    err_set_errno(err, errno, "write", path);
+    return err_hint(err, "the folder %s has to be there, and writable", folder);
+}
+
 static enum status deliver(const struct search *search, const struct cli_args *args,
                            struct err *err)
 {
@@ -310,8 +380,9 @@ static enum status deliver(const struct search *search, const struct cli_args *a
         return status;
     write_comments(search, inventory, &text);
     inventory_write(inventory, &text);
-    if (path && access(path, F_OK) == 0)
-        return err_set(err, ST_EXISTS, "'%s' exists; it is left as it is", path);
+    status = check_target(path, err);
+    if (status)
+        return status;
     if (path)
         status = file_write(path, text.data, text.length, 0644, err);
     if (cli_flag(args, "--json"))
@@ -329,8 +400,10 @@ static enum status read_password(const struct cli_args *args, struct secret *ret
     const char *file = cli_text(args, "--password-file");
     if (variable) {
         const char *text = getenv(variable);
-        if (!text)
-            return err_set(err, ST_INVALID, "the environment has no variable %s", variable);
+        if (!text) {
+            err_set(err, ST_INVALID, "the environment has no variable %s", variable);
+            return err_hint(err, "put the password into it, or use --password-file");
+        }
         secret_set(ret, text, strlen(text));
         return ST_OK;
     }
@@ -362,6 +435,8 @@ enum status fleet_discover(const struct cli_args *args, struct err *err)
     const char *user = cli_text(args, "--user");
     search.user = user ? user : "holdfast";
     enum status status = read_address(cli_operand(args, 0), &search, err);
+    status = status ? status : check_options(&search, args, err);
+    status = status ? status : check_target(cli_text(args, "--fleet"), err);
     status = status ? status : read_password(args, &search.password, err);
     status = status ? status : search_run(&search, err);
     if (status)

@@ -14,6 +14,7 @@
 #include "os/file.h"
 #include "store/store.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,14 +46,30 @@ static enum status choose_shards(struct fleet_scene *scene, const struct cli_arg
     return ST_OK;
 }
 
-/* Looking must not make a store where there is none. */
-static bool has_store(const char *url)
+/* Looking must not make a store where there is none (ST_NOT_FOUND): nothing was ever moved.
+ * Whatever else keeps it from being seen may hide one. */
+static enum status find_store(const char *url, struct err *err)
 {
     static const char scheme[] = "file://";
     if (strncmp(url, scheme, sizeof(scheme) - 1) != 0)
-        return true;
+        return ST_OK;
     AUTO_FREE char *file = mem_printf("%s/store.db", url + sizeof(scheme) - 1);
-    return access(file, F_OK) == 0;
+    if (access(file, F_OK) == 0)
+        return ST_OK;
+    if (errno == ENOENT)
+        return ST_NOT_FOUND;
+    err_set_errno(err, errno, "look for", file);
+    return err_wrap(err, "store '%s'", url);
+}
+
+static void open_store(struct fleet_scene *scene)
+{
+    enum status status = find_store(scene->fleet->store_url, &scene->store_err);
+    if (status)
+        return;
+    status_ignore(store_open(scene->fleet->store_url, clock_deadline(STORE_MS), &scene->store,
+                             &scene->store_err),
+                  "the servers can be looked at all the same; the command says it");
 }
 
 enum status fleet_scene_open(struct fleet_scene *scene, const struct cli_args *args,
@@ -62,10 +79,8 @@ enum status fleet_scene_open(struct fleet_scene *scene, const struct cli_args *a
     enum status status = inventory_load(scene->path, &scene->fleet, err);
     if (!status)
         status = choose_shards(scene, args, has_shard_option, err);
-    if (!status && has_store(scene->fleet->store_url))
-        status_ignore(store_open(scene->fleet->store_url, clock_deadline(STORE_MS), &scene->store,
-                                 &scene->store_err),
-                      "the servers can be looked at all the same; the command says it");
+    if (!status)
+        open_store(scene);
     return status;
 }
 
@@ -114,6 +129,20 @@ struct tally {
     size_t servers, bad;
 };
 
+static const char *plural(size_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+/* Most errors of a server begin with its name, which has a column of its own here. */
+static const char *error_text(const struct server_observation *at)
+{
+    size_t length = strlen(at->server->name);
+    bool is_named = strncmp(at->err.text, at->server->name, length) == 0 &&
+                    strncmp(at->err.text + length, ": ", 2) == 0;
+    return at->err.text + (is_named ? length + 2 : 0);
+}
+
 static struct tally show_servers(const struct fleet_observation *seen, json_t *servers)
 {
     struct tally tally = {0};
@@ -132,7 +161,7 @@ static struct tally show_servers(const struct fleet_observation *seen, json_t *s
                               at->status ? at->err.text : NULL, "version",
                               at->status ? NULL : at->state.version, "answer_ms", at->answer_ms));
             else if (at->status)
-                printf("%-12s %-22s %s\n", shard->shard->name, at->server->name, at->err.text);
+                printf("%-12s %-22s %s\n", shard->shard->name, at->server->name, error_text(at));
         }
     }
     return tally;
@@ -173,12 +202,14 @@ static enum status run_check(const struct cli_args *args, struct err *err)
         puts("");
         json_decref(json);
     } else if (is_good) {
-        printf("%s: %zu shards, %zu servers: all answer\n", scene.path, scene.shard_count,
-               tally.servers);
+        printf("%s: %zu shard%s, %zu server%s: all answer\n", scene.path, scene.shard_count,
+               plural(scene.shard_count), tally.servers, plural(tally.servers));
     }
     if (scene.store_err.status) {
         *err = scene.store_err;
-        return err->status;
+        return err->hint[0] ? err->status
+                            : err_hint(err, "check 'store' in the fleet file, and the rights and "
+                                            "space of that folder");
     }
     if (is_good)
         return ST_OK;

@@ -92,6 +92,20 @@ static void say_next(const struct cli_args *args, const struct lab *lab)
            fleet, lab_region_name(1), dir, dir);
 }
 
+/* " s0-west-1 s0-west-3": those to restart; " NAME..." when there are too many to type. */
+static char *down_words(const struct lab *lab)
+{
+    enum { WORDS_MAX = LAB_SHARD_SERVERS };
+    AUTO_FREE struct lab_view *views = mem_zalloc(lab->server_count * sizeof(*views));
+    AUTO(buf_release) struct buf words = {0};
+    size_t count = 0;
+    lab_observe(lab, LOOK_MS, views);
+    for (size_t i = 0; i < lab->server_count; i++)
+        if (views[i].role == LAB_ROLE_DOWN && count++ < WORDS_MAX)
+            buf_printf(&words, " %s", lab->servers[i].name);
+    return count && count <= WORDS_MAX ? buf_take(&words) : mem_strdup(" NAME...");
+}
+
 /* A second 'up' is fine when what it asks for runs already. */
 static enum status already_up(const struct cli_args *args, const char *dir, struct err *err)
 {
@@ -109,9 +123,11 @@ static enum status already_up(const struct cli_args *args, const char *dir, stru
     err_set(err, ST_EXISTS, "there is a lab of %zu %s in %s already; %zu of its %zu servers run",
             lab->shard_count, lab->shard_count == 1 ? "shard" : "shards", lab->dir, running,
             lab->server_count);
-    if (running < lab->server_count)
-        return err_hint(err, "holdfast lab restart west east%s, or holdfast lab down%s", words,
+    if (running < lab->server_count) {
+        AUTO_FREE char *down = down_words(lab);
+        return err_hint(err, "holdfast lab restart%s%s, or holdfast lab down%s", down, words,
                         words);
+    }
     return err_hint(err, "holdfast lab down%s, or another folder: --dir DIR", words);
 }
 
@@ -288,9 +304,11 @@ static const struct cli_option status_options[] = {
 
 static const struct cli_option dir_options[] = {DIR_OPTION, {0}};
 
-static const char choice_details[] =
-    "A NAME is a server (s0-west-1), a host (west-1: that server of every shard), or a region\n"
-    "(west). Several may be given.";
+#define CHOICE_DETAILS                                                                             \
+    "A NAME is a server (s0-west-1), a host (west-1: that server of every shard), or a region\n"   \
+    "(west). Several may be given."
+
+static const char choice_details[] = CHOICE_DETAILS;
 
 const struct cli_command lab_commands[] = {
     {.path = "lab up",
@@ -335,7 +353,10 @@ const struct cli_command lab_commands[] = {
     {.path = "lab restart",
      .operands = "NAME...",
      .summary = "Start servers again; replicas follow again, a primary stays read-only",
-     .details = choice_details,
+     .details =
+         "Servers that were killed, or are frozen (those are ended first). If one of those named\n"
+         "runs, nothing is done.\n"
+         "\n" CHOICE_DETAILS,
      .options = dir_options,
      .run = run_restart},
     {.path = "lab down",

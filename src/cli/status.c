@@ -78,11 +78,34 @@ static void judge_server(struct line *line, const struct server_observation *ser
                     (long long)(max_lag_ms < LAG_MS ? max_lag_ms : LAG_MS));
 }
 
+/* Of those in the fleet file; NULL when the address is none of them. */
+static const struct server_observation *find_server(const struct shard_observation *seen,
+                                                    const char *name)
+{
+    for (size_t i = 0; i < seen->shard->server_count; i++)
+        if (strcmp(seen->servers[i].server->name, name) == 0)
+            return &seen->servers[i];
+    return NULL;
+}
+
+/* Silence is not death: it may well accept writes, and a second primary would lose some. In the
+ * states of a move in which nobody may write, the route's primary says nothing. */
+static void judge_silent_primary(struct line *line)
+{
+    const struct server_observation *at = find_server(line->seen, line->route.primary);
+    if (!line->seen->primary && at && at->status && shard_state_is_writable(line->route.state))
+        add_trouble(line,
+                    "the store says that %s is its primary, which does not answer: do not open "
+                    "another one",
+                    line->route.primary);
+}
+
 static void judge_route(struct line *line)
 {
     if (!line->has_route)
         return;
     const struct server_observation *primary = line->seen->primary;
+    judge_silent_primary(line);
     if (line->route.state != SHARD_SERVING)
         add_trouble(line, "run %s is moving it, or left it: holdfast run show %s", line->route.run,
                     line->route.run);
@@ -90,12 +113,20 @@ static void judge_route(struct line *line)
         add_trouble(line, "the store says that %s is its primary", line->route.primary);
 }
 
+static bool all_answered(const struct shard_observation *seen)
+{
+    for (size_t i = 0; i < seen->shard->server_count; i++)
+        if (seen->servers[i].status)
+            return false;
+    return true;
+}
+
 static void judge(struct line *line, const struct inventory *fleet)
 {
     const struct shard_observation *seen = line->seen;
     const struct server_observation *primary = seen->primary;
     if (seen->writable_count == 0)
-        add_trouble(line, "no server accepts writes");
+        add_trouble(line, "no server %saccepts writes", all_answered(seen) ? "" : "that answers ");
     if (primary && primary->role == ROLE_CONFLICT)
         add_trouble(line, "the primary %s replicates from %s:%lld", primary->server->name,
                     primary->state.source_host, (long long)primary->state.source_port);
@@ -109,20 +140,29 @@ static void judge(struct line *line, const struct inventory *fleet)
     judge_route(line);
 }
 
+/* False: there may be a route, and a move under way. */
+static bool read_route(struct line *line, const struct fleet_scene *scene)
+{
+    struct err err = ERR_INIT;
+    if (!scene->store)
+        return scene->store_err.status == ST_OK;
+    enum status status = route_load(scene->store, line->seen->shard->name, clock_deadline(STORE_MS),
+                                    &line->route, &err);
+    line->has_route = status == ST_OK;
+    if (status == ST_OK || status == ST_NOT_FOUND)
+        return true;
+    add_trouble(line, "%s", err.text);
+    return false;
+}
+
 static void read_line(struct line *line, const struct fleet_scene *scene)
 {
     const struct server_observation *primary = line->seen->primary;
-    struct err err = ERR_INIT;
-    if (scene->store) {
-        enum status status = route_load(scene->store, line->seen->shard->name,
-                                        clock_deadline(STORE_MS), &line->route, &err);
-        line->has_route = status == ST_OK;
-        if (status && status != ST_NOT_FOUND)
-            add_trouble(line, "%s", err.text);
-    }
+    bool is_route_known = read_route(line, scene);
     line->state = line->seen->writable_count == 0  ? "no primary"
                   : line->seen->writable_count > 1 ? "several primaries"
-                                                   : "serving";
+                  : is_route_known                 ? "serving"
+                                                   : "unknown";
     if (line->has_route && (primary || line->route.state != SHARD_SERVING))
         line->state = shard_state_name(line->route.state);
     if (primary) {
@@ -175,12 +215,13 @@ static json_t *line_json(const struct line *line, const struct inventory *fleet)
     return json;
 }
 
-static void print_json(const struct line *lines, size_t count, const struct inventory *fleet)
+static void print_json(const struct line *lines, size_t count, const struct fleet_scene *scene)
 {
+    const char *store_error = scene->store_err.status ? scene->store_err.text : NULL;
     json_t *shards = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(shards, line_json(&lines[i], fleet));
-    json_t *json = json_pack("{s:o}", "shards", shards);
+        json_array_append_new(shards, line_json(&lines[i], scene->fleet));
+    json_t *json = json_pack("{s:o, s:s?}", "shards", shards, "store_error", store_error);
     json_dumpf(json, stdout, JSON_INDENT(2));
     puts("");
     json_decref(json);
@@ -229,8 +270,8 @@ static void print_lines(const struct line *lines, size_t count)
     for (size_t i = 0; i < count; i++)
         print_line(&lines[i], &widths);
     if (bad)
-        printf("%zu of %zu shards need attention: holdfast readiness says what to do\n", bad,
-               count);
+        printf("%zu of %zu shard%s: holdfast readiness says what to do\n", bad, count,
+               count == 1 ? " needs attention" : "s need attention");
 }
 
 /* For scripts: a shard that nobody can write to, or that two servers accept writes of, is an error.
@@ -242,8 +283,9 @@ static enum status exit_status(const struct line *lines, size_t count, struct er
         bad += lines[i].seen->writable_count != 1;
     if (bad == 0)
         return ST_OK;
-    err_set(err, ST_NO_GO, "%zu of %zu shards do not have exactly one server that accepts writes",
-            bad, count);
+    err_set(err, ST_NO_GO,
+            "%zu of %zu %s not have exactly one server that answers and accepts writes", bad, count,
+            count == 1 ? "shard does" : "shards do");
     return err_hint(err, "holdfast readiness says what to do");
 }
 
@@ -264,7 +306,7 @@ enum status fleet_status(const struct cli_args *args, struct err *err)
     if (scene.store_err.status)
         fprintf(stderr, "holdfast: the store cannot be read: %s\n", scene.store_err.text);
     if (cli_flag(args, "--json"))
-        print_json(lines, seen.count, scene.fleet);
+        print_json(lines, seen.count, &scene);
     else
         print_lines(lines, seen.count);
     status = exit_status(lines, seen.count, err);

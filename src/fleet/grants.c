@@ -13,6 +13,7 @@
 
 #define OWN SCHEMA_NAME ".*"
 #define OWN_PROBE SCHEMA_NAME ".probe"
+#define OWN_LOAD SCHEMA_NAME ".load_row"
 
 /* clang-format off */
 const struct grant grants[] = {
@@ -38,6 +39,9 @@ const struct grant grants[] = {
     {ACCOUNT_PROBE, OWN_PROBE, "SELECT", NULL, false, "measure the outage as a client sees it"},
     {ACCOUNT_PROBE, OWN_PROBE, "INSERT", NULL, false, "measure the outage as a client sees it"},
     {ACCOUNT_PROBE, OWN_PROBE, "UPDATE", NULL, false, "measure the outage as a client sees it"},
+    {ACCOUNT_PROBE, OWN_LOAD, "SELECT", NULL, true, "for 'holdfast load', which writes rows and verifies them"},
+    {ACCOUNT_PROBE, OWN_LOAD, "INSERT", NULL, true, "for 'holdfast load', which writes rows and verifies them"},
+    {ACCOUNT_PROBE, OWN_LOAD, "DELETE", NULL, true, "for 'holdfast load', which writes rows and verifies them"},
 };
 /* clang-format on */
 
@@ -192,6 +196,7 @@ static void write_password(const struct inventory_account *account, struct buf *
     buf_add(sql, "'");
 }
 
+/* What is optional is commented out, each use of it by itself. */
 static void write_grants(enum account_kind kind, const char *name, bool is_optional,
                          struct buf *sql)
 {
@@ -200,7 +205,8 @@ static void write_grants(enum account_kind kind, const char *name, bool is_optio
         const struct grant *at = &grants[i];
         if (at->account != kind || at->is_optional != is_optional)
             continue;
-        if (last && is_same_scope(last, at) && !is_optional) {
+        bool is_same_use = !is_optional || (last && strcmp(last->why, at->why) == 0);
+        if (last && is_same_scope(last, at) && is_same_use) {
             buf_printf(sql, ", %s", at->privilege);
         } else {
             if (last)

@@ -50,9 +50,12 @@ static enum status load_password(const char *path, struct inventory *inventory,
     if (account->password_file)
         return load_password_file(path, inventory, account, err);
     const char *password = getenv(account->password_env);
-    if (!password || !password[0])
-        return err_set(err, ST_NOT_FOUND, "%s:%d: the environment variable '%s' is not set", path,
-                       account->line, account->password_env);
+    if (!password || !password[0]) {
+        err_set(err, ST_NOT_FOUND, "%s:%d: the environment variable '%s' is not set", path,
+                account->line, account->password_env);
+        return err_hint(err, "put the password of '%.64s' into it, or use password_file",
+                        account->user);
+    }
     secret_set(&account->password, password, strlen(password));
     return ST_OK;
 }
@@ -63,6 +66,8 @@ static enum status read_file(const char *path, struct buf *text, struct err *err
     if (status == ST_NOT_FOUND)
         err_hint(err, "name the fleet file with --fleet FILE or HOLDFAST_FLEET, or write one with: "
                       "holdfast fleet discover HOST:PORT");
+    else if (status)
+        err_hint(err, "a fleet file that can be read is needed: --fleet FILE or HOLDFAST_FLEET");
     return status;
 }
 

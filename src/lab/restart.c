@@ -1,31 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Restarting servers. They come up role-neutral, as their configuration says. Those that followed
- * somebody follow again, acknowledging if they are in its region: the lab stands in for an
- * operator who would type START SLAVE. One that followed nobody stays read-only. */
+ * Restarting servers that ended, or are frozen. They come up role-neutral, as their configuration
+ * says. Those that followed somebody follow again, acknowledging if they are in its region: the lab
+ * stands in for an operator who would type START SLAVE. One that followed nobody stays read-only.
+ */
 #include "base/mem.h"
 #include "base/scope.h"
 #include "lab/internal.h"
 
-#include <signal.h>
 #include <string.h>
 
-enum { SHUTDOWN_MS = 10000, STEP_MS = 5000 };
+enum { STEP_MS = 5000 };
 
-/* A server that hangs in its shutdown, as a primary without ackers does, is killed. */
-static enum status stop_servers(const struct lab_choice *choice, struct err *err)
+/* One that serves is not to lose its connections, or its role, to a slip of the pen. */
+static enum status refuse_running(const struct lab_choice *choice, struct err *err)
 {
-    nsec deadline = clock_deadline(SHUTDOWN_MS);
     for (size_t i = 0; i < choice->count; i++) {
-        const struct process *process = &choice->servers[i]->process;
-        bool can_listen = lab__process_state(process) == LAB_PROCESS_RUNS;
-        if (can_listen)
-            status_ignore(process_signal(process, SIGTERM, NULL), "it ended just now");
+        const struct lab_server *server = choice->servers[i];
+        if (lab__process_state(&server->process) != LAB_PROCESS_RUNS)
+            continue;
+        err_set(err, ST_CONFLICT, "%s runs (pid %d); nothing was restarted", server->name,
+                (int)server->process.pid);
+        return err_hint(err, "holdfast lab kill %s first", server->name);
     }
-    for (size_t i = 0; i < choice->count; i++) {
-        const struct process *process = &choice->servers[i]->process;
-        if (lab__process_state(process) == LAB_PROCESS_RUNS)
-            status_ignore(process_wait(process, deadline, NULL, NULL), "it is killed below");
-    }
+    return ST_OK;
+}
+
+/* What is left of those chosen: frozen ones. */
+static enum status end_servers(const struct lab_choice *choice, struct err *err)
+{
     enum status status = lab_kill(choice, err);
     return status == ST_NOT_FOUND ? ST_OK : status;
 }
@@ -93,7 +95,8 @@ enum status lab_restart(struct lab *lab, const struct lab_choice *choice,
     AUTO(lab__links_release) struct lab_links links = {0};
     enum status status = lab__lock(lab->dir, &lock, err);
     status = status ? status : refresh(lab, err);
-    status = status ? status : stop_servers(choice, err);
+    status = status ? status : refuse_running(choice, err);
+    status = status ? status : end_servers(choice, err);
     status = status ? status : start_servers(lab, choice, err);
     status = status ? status : lab__servers_connect(lab, choice, progress, &links, err);
     return status ? status : follow_again(lab, choice, &links, progress, err);

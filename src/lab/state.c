@@ -23,11 +23,12 @@ static void json_freep(json_t **json)
     json_decref(*json);
 }
 
+/* With errno when not. */
 bool lab__exists(const char *dir)
 {
     AUTO_FREE char *path = mem_printf("%s/%s", dir, state_name);
     struct stat info;
-    return stat(path, &info) == 0;
+    return stat(path, &info) == 0; /* free() keeps errno */
 }
 
 static json_t *encode_servers(const struct lab *lab)
@@ -97,6 +98,8 @@ static enum status decode(const char *dir, const char *text, struct lab **ret, s
 enum status lab_open(const char *dir, struct lab **ret, struct err *err)
 {
     if (!lab__exists(dir)) {
+        if (errno != ENOENT)
+            return err_set_errno(err, errno, "look for a lab in", dir);
         err_set(err, ST_NOT_FOUND, "there is no lab in %s", dir);
         return err_hint(err, "holdfast lab up, or say where it is: --dir DIR");
     }

@@ -53,12 +53,20 @@ static enum status not_installed(const char *program, struct err *err)
     return err_hint(err, "apt install mariadb-server-core mariadb-client-core");
 }
 
+static enum status hint_mariadbd(struct err *err)
+{
+    return err_hint(err,
+                    "let $HOLDFAST_MARIADBD name a mariadbd, or unset it for that of the PATH");
+}
+
 enum status lab__find_mariadbd(char **ret_path, struct err *err)
 {
     const char *chosen = getenv("HOLDFAST_MARIADBD");
     if (chosen && chosen[0]) {
-        if (access(chosen, X_OK))
-            return err_set_errno(err, errno, "use $HOLDFAST_MARIADBD", chosen);
+        if (access(chosen, X_OK)) {
+            err_set_errno(err, errno, "use $HOLDFAST_MARIADBD", chosen);
+            return hint_mariadbd(err);
+        }
         *ret_path = mem_strdup(chosen);
         return ST_OK;
     }
@@ -127,12 +135,16 @@ static enum status parse_version(const char *said, const char *program,
     const char *at = strstr(said, "Ver ");
     int major = 0, minor = 0;
     if (!at || sscanf(at, "Ver %99[0-9A-Za-z.+~:-]", version) != 1 ||
-        sscanf(version, "%d.%d", &major, &minor) != 2 || !strstr(version, "MariaDB"))
-        return err_set(err, ST_INVALID, "%s is no MariaDB server: --version says '%.*s'", program,
-                       (int)strcspn(said, "\n"), said);
-    if (major < OLDEST_MAJOR || (major == OLDEST_MAJOR && minor < OLDEST_MINOR))
-        return err_set(err, ST_INVALID, "%s is version %s; the lab needs %d.%d or newer", program,
-                       version, OLDEST_MAJOR, OLDEST_MINOR);
+        sscanf(version, "%d.%d", &major, &minor) != 2 || !strstr(version, "MariaDB")) {
+        err_set(err, ST_INVALID, "%s is no MariaDB server: --version says '%.*s'", program,
+                (int)strcspn(said, "\n"), said);
+        return hint_mariadbd(err);
+    }
+    if (major < OLDEST_MAJOR || (major == OLDEST_MAJOR && minor < OLDEST_MINOR)) {
+        err_set(err, ST_INVALID, "%s is version %s; the lab needs %d.%d or newer", program, version,
+                OLDEST_MAJOR, OLDEST_MINOR);
+        return hint_mariadbd(err);
+    }
     snprintf(ret_version, VERSION_MAX, "%s", version);
     return ST_OK;
 }

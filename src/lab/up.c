@@ -25,16 +25,24 @@ static void close_listing(DIR **listing)
         closedir(*listing);
 }
 
-/* Also true when there is no such folder. */
-static bool is_empty(const char *dir)
+/* Also empty when there is no such folder. */
+static enum status look_into(const char *dir, bool *ret_is_empty, struct err *err)
 {
     AUTO(close_listing) DIR *listing = opendir(dir);
-    if (!listing)
-        return errno == ENOENT;
-    for (struct dirent *entry = readdir(listing); entry; entry = readdir(listing))
+    if (!listing && errno != ENOENT)
+        return err_set_errno(err, errno, "look into", dir);
+    bool is_empty = true;
+    for (struct dirent *entry = NULL; listing && (entry = readdir(listing));)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            return false;
-    return true;
+            is_empty = false;
+    *ret_is_empty = is_empty;
+    return ST_OK;
+}
+
+static bool is_empty(const char *dir)
+{
+    bool is = false;
+    return look_into(dir, &is, NULL) == ST_OK && is;
 }
 
 /* --- Down ---------------------------------------------------------------------------------------
@@ -74,9 +82,12 @@ static enum status check_folder(const char *dir, struct err *err)
         err_set(err, ST_EXISTS, "there is a lab in %s already", dir);
         return err_hint(err, "holdfast lab status; to be rid of it: holdfast lab down");
     }
-    if (is_empty(dir))
-        return ST_OK;
-    err_set(err, ST_INVALID, "%s is not empty, and not a lab", dir);
+    bool can_be_used = false;
+    if (look_into(dir, &can_be_used, err) == ST_OK) {
+        if (can_be_used)
+            return ST_OK;
+        err_set(err, ST_INVALID, "%s is not empty, and not a lab", dir);
+    }
     return err_hint(err, "choose another folder: holdfast lab up --dir DIR");
 }
 
@@ -89,8 +100,9 @@ static enum status check_space(const struct lab *lab, struct err *err)
     uint64_t need_mib = (lab->server_count + 1) * SERVER_MIB;
     if (free_mib >= need_mib)
         return ST_OK;
-    err_set(err, ST_FULL, "a lab of %zu shards needs %zu MiB in %s, where %zu MiB are free",
-            lab->shard_count, (size_t)need_mib, lab->dir, (size_t)free_mib);
+    err_set(err, ST_FULL, "a lab of %zu shard%s needs %zu MiB in %s, where %zu MiB are free",
+            lab->shard_count, lab->shard_count == 1 ? "" : "s", (size_t)need_mib, lab->dir,
+            (size_t)free_mib);
     return err_hint(err, "fewer shards, or another folder: holdfast lab up --shards N --dir DIR");
 }
 

@@ -3,6 +3,7 @@
  * takes the writes. Everything that can be refused is refused here, with nothing written. */
 #include "base/mem.h"
 #include "base/scope.h"
+#include "fleet/grants.h"
 #include "load/internal.h"
 #include "store/store.h"
 
@@ -57,12 +58,12 @@ void load__answers_free(const struct load *load, struct sql_call *calls)
 /* --- the account, the table, the primary ----------------------------------------------------- */
 
 /* It would write past a freeze: the gap would look shorter than it is, and rows would be lost. */
-static const char *find_privilege(const struct sql_result *grants, size_t set)
+static const char *find_privilege(const struct sql_result *held, size_t set)
 {
     static const char *const dangerous[] = {"ALL PRIVILEGES", "SUPER", "READ_ONLY ADMIN",
                                             "READ ONLY ADMIN"};
-    for (size_t row = 0; row < sql_rows(grants, set); row++) {
-        const char *grant = sql_value(grants, set, row, 0);
+    for (size_t row = 0; row < sql_rows(held, set); row++) {
+        const char *grant = sql_value(held, set, row, 0);
         const char *scope = grant ? strstr(grant, " ON *.*") : NULL;
         if (!scope)
             continue;
@@ -75,18 +76,33 @@ static const char *find_privilege(const struct sql_result *grants, size_t set)
     return NULL;
 }
 
+/* "SELECT, INSERT": what an account needs on the table of the rows. */
+static void list_privileges(struct buf *ret)
+{
+    static const char scope[] = LOAD_DATABASE "." LOAD_TABLE;
+    for (size_t i = 0; i < grant_count; i++)
+        if (grants[i].account == ACCOUNT_PROBE && strcmp(grants[i].scope, scope) == 0)
+            buf_printf(ret, "%s%s", ret->length ? ", " : "", grants[i].privilege);
+}
+
 static enum status explain_refusal(const struct load_shard *shard, const struct sql_call *call,
                                    const struct load *load, struct err *err)
 {
     enum { NO_TABLE = 1146, NO_DATABASE = 1049, NOT_ALLOWED = 1142, NO_ACCESS = 1044 };
     const char *user = load->request->user;
+    AUTO(buf_release) struct buf privileges = {0};
+    list_privileges(&privileges);
     *err = call->err;
-    if (call->sql_errno == NO_TABLE || call->sql_errno == NO_DATABASE ||
-        call->sql_errno == NOT_ALLOWED || call->sql_errno == NO_ACCESS)
+    if (call->sql_errno == NO_TABLE || call->sql_errno == NO_DATABASE)
         err_hint(err,
-                 "'holdfast fleet grants' prints the statements that create %s and let '%s' "
-                 "use it: run them on the primary",
-                 load->table, user);
+                 "run on the primary the CREATE statements that 'holdfast fleet grants' prints, "
+                 "and its optional line for load: GRANT %s ON %s TO %s",
+                 buf_text(&privileges), load->table, user);
+    else if (call->sql_errno == NOT_ALLOWED || call->sql_errno == NO_ACCESS)
+        err_hint(err,
+                 "run on the primary: GRANT %s ON %s TO %s; 'holdfast fleet grants' prints that "
+                 "line commented out, as optional for load",
+                 buf_text(&privileges), load->table, user);
     else if (call->status == ST_DENIED)
         err_hint(err,
                  "check the password of '%s', or name another account: --user, "
@@ -226,12 +242,14 @@ static enum status choose_shards(struct load *load, struct err *err)
             is_all ? &request->fleet->shards[i]
                    : inventory_find_shard(request->fleet, request->shards[i]);
         if (!spec) {
-            err_set(err, ST_NOT_FOUND, "the fleet has no shard '%s'", request->shards[i]);
+            err_set(err, ST_INVALID, "the fleet has no shard '%s'", request->shards[i]);
             return err_hint(err, "holdfast status lists the shards");
         }
         for (size_t j = 0; j < i; j++)
-            if (load->shards[j].spec == spec)
-                return err_set(err, ST_INVALID, "shard '%s' is given twice", spec->name);
+            if (load->shards[j].spec == spec) {
+                err_set(err, ST_INVALID, "shard '%s' is given twice", spec->name);
+                return err_hint(err, "name each shard once with --shard, or none for all");
+            }
         init_shard(load, i, spec);
         load->shard_count = load->report->shard_count = i + 1;
     }

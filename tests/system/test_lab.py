@@ -99,7 +99,8 @@ def test_kill_is_a_sigkill_and_restart_comes_back_role_neutral(lab):
 def test_restarted_replicas_and_relays_follow_again(lab):
     lab.cli("lab", "kill", "s0-west-2")
     assert "replica of s0-west-1" in lab.cli("lab", "restart", "s0-west-2").stdout
-    assert "relay of s0-west-1" in lab.cli("lab", "restart", "s0-east-1").stdout  # while it runs
+    lab.cli("lab", "kill", "s0-east-1")
+    assert "relay of s0-west-1" in lab.cli("lab", "restart", "s0-east-1").stdout
     assert lab.roles() == ROLES
     assert lab.value("s0-west-2", "SELECT @@GLOBAL.rpl_semi_sync_slave_enabled") == 1
     assert lab.value("s0-east-1", "SELECT @@GLOBAL.rpl_semi_sync_slave_enabled") == 0
@@ -107,6 +108,17 @@ def test_restarted_replicas_and_relays_follow_again(lab):
                ["Value"] == "2", 5, "two ackers again")
     lab.sql("s0-west-1", "INSERT INTO holdfast.probe VALUES (1, 1, 1)", user="probe")
     lab.wait_for_replication()
+
+
+def test_a_server_that_runs_is_not_restarted(lab):
+    lab.cli("lab", "kill", "s0-west-2")
+    before = {server["name"]: server["pid"] for server in lab.status()["servers"]}
+    for word in ("s0-west-1", "west"):
+        done = lab.cli("lab", "restart", "s0-west-2", word, check=False)
+        assert done.returncode == 1
+        assert f"s0-west-1 runs (pid {before['s0-west-1']})" in done.stderr
+        assert "  next: holdfast lab kill s0-west-1 first" in done.stderr
+    assert {server["name"]: server["pid"] for server in lab.status()["servers"]} == before
 
 
 def test_a_frozen_server_keeps_its_connections_and_its_process(lab):
@@ -192,6 +204,7 @@ def test_a_second_up_says_what_runs(lab):
     lab.cli("lab", "kill", "west")
     done = lab.cli("lab", "up", check=False)
     assert done.returncode == 1 and "3 of its 6 servers run" in done.stderr
+    assert "  next: holdfast lab restart s0-west-1 s0-west-2 s0-west-3, or" in done.stderr
     lab.cli("lab", "down")
     assert_nothing_left(lab)
 
@@ -211,6 +224,9 @@ def test_a_folder_that_is_not_a_lab_is_not_touched(make_lab):
     precious.write_text("data")
     done = lab.cli("lab", "up", check=False)
     assert done.returncode == 2 and "is not empty, and not a lab" in done.stderr
+    for command in ("up", "status", "down"):
+        done = lab.cli("lab", command, "--dir", str(precious), check=False)
+        assert done.returncode == 1 and f"'{precious}': Not a directory" in done.stderr
     lab.cli("lab", "down")
     assert precious.read_text() == "data"
 
@@ -221,6 +237,7 @@ def test_without_mariadb_the_package_to_install_is_named(make_lab):
     assert done.returncode == 1 and "/nonexistent/mariadbd" in done.stderr
     done = lab.cli("lab", "up", check=False, env={"HOLDFAST_MARIADBD": "/bin/true"})
     assert "/bin/true is no MariaDB server" in done.stderr
+    assert "  next: let $HOLDFAST_MARIADBD name a mariadbd" in done.stderr
     assert_nothing_left(lab)
 
 

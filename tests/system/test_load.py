@@ -181,7 +181,7 @@ def test_privileged_account_is_refused(lab):
 
 def test_unknown_shard_and_shard_without_primary_are_refused(lab):
     done = lab.cli("load", "run", "--shard", "nope", check=False)
-    assert done.returncode != 0 and "no shard 'nope'" in done.stderr
+    assert done.returncode == 2 and "no shard 'nope'" in done.stderr
     execute(lab, PRIMARY, "SET GLOBAL read_only = 1")
     done = lab.cli("load", "run", check=False)
     assert done.returncode != 0 and "shard s0: no server takes writes; 6 of 6 answer" in done.stderr

@@ -42,14 +42,16 @@ def test_a_hanging_server_costs_its_deadline_once_and_is_named(lab):
 
 def test_a_shard_without_primary_says_so(lab):
     lab.sql("s0-west-1", "SET GLOBAL read_only=1")
-    shard = lab.json("status")["shards"][0]
+    assert lab.cli("status", check=False).returncode == 3
+    shard = lab.json("status", check=False)["shards"][0]
     assert (shard["home"], shard["primary"], shard["state"]) == (None, None, "no primary")
     assert "no server accepts writes" in shard["problems"]
 
 
 def test_two_primaries_are_both_named(lab):
     lab.sql("s0-west-2", "SET GLOBAL read_only=0")
-    shard = lab.json("status")["shards"][0]
+    assert lab.cli("status", check=False).returncode == 3
+    shard = lab.json("status", check=False)["shards"][0]
     assert shard["state"] == "several primaries"
     for name in ("s0-west-1", "s0-west-2"):
         assert any(lab.address(name) in problem for problem in shard["problems"])

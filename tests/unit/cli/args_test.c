@@ -117,6 +117,7 @@ static void bad_input_is_refused_by_name(void **state UNUSED)
         {&no_operands, "-j", "has no option '-j'"},
         {&no_operands, "--dir", "option --dir needs a value: --dir DIR"},
         {&no_operands, "--dir --json", "option --dir needs a value"},
+        {&no_operands, "--dir=", "option --dir is given an empty value: --dir DIR"},
         {&no_operands, "--dir a --dir b", "option --dir is given twice"},
         {&no_operands, "--json=yes", "option --json takes no value"},
         {&no_operands, "--writers 0", "0 is out of range: from 1 to 64"},
