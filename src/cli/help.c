@@ -112,6 +112,7 @@ void cli_help_command(const struct cli_command *command, FILE *out)
         print_option(at->name, at->value, help, out);
     }
     print_option("--help", NULL, "show this", out);
+    fputs("\nExit status 1: it failed, as it says; 2: the command line or a file is wrong.\n", out);
 }
 
 /* --- Commands that do not exist --------------------------------------------------------------- */

@@ -80,8 +80,10 @@ void cli_manual_print(const char *version, FILE *out)
             if (status_exit_code((enum status)status) != code)
                 continue;
             fprintf(out, ".TP\n%d\n%s.\n", code,
-                    code == 1 ? "the command failed, as it says"
-                              : status_text((enum status)status));
+                    code == 1
+                        ? "the command failed, as it says; of a run: shards did not move, and "
+                          "serve where they were"
+                        : status_text((enum status)status));
             break;
         }
     }

@@ -35,11 +35,12 @@ static void check_control(struct checkup *checkup, size_t index)
                     checkup->fleet->credentials.user, buf_text(&missing));
         return;
     }
-    if (server == checkup->old_primary && server->state.is_event_scheduler_on &&
-        checkup->looks[index].inspection.event_count > 0 && !grant_is_held(&lines, &super_grant))
+    size_t events = checkup_enabled_events(&checkup->looks[index].inspection, NULL);
+    if (server == checkup->old_primary && server->state.is_event_scheduler_on && events > 0 &&
+        !grant_is_held(&lines, &super_grant))
         checkup_add(checkup, CHECK_SCHEDULER_GRANT, server,
                     "its event scheduler is on, with %zu enabled events, and '%s' lacks SUPER",
-                    checkup->looks[index].inspection.event_count, checkup->fleet->credentials.user);
+                    events, checkup->fleet->credentials.user);
 }
 
 /* Accounts replicate: the primary's are the shard's. Since 10.11 SUPER alone no longer passes
@@ -48,7 +49,10 @@ static void check_privileged(struct checkup *checkup, size_t index)
 {
     const struct server_look *look = &checkup->looks[index];
     const struct sql_inspection *seen = &look->inspection;
-    struct grant_lines lines = login_lines(&look->logins[ACCOUNT_CONTROL]);
+    const struct login *own = &look->logins[ACCOUNT_CONTROL];
+    if (!own->was_tried || own->status)
+        return;
+    struct grant_lines lines = login_lines(own);
     if (!grant_is_held(&lines, &mysql_grant)) {
         checkup_add(checkup, CHECK_ACCOUNTS_HIDDEN, checkup->old_primary,
                     "'%s' may not read the list of accounts", checkup->fleet->credentials.user);

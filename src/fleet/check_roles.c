@@ -31,6 +31,35 @@ static void check_answers(struct checkup *checkup)
     }
 }
 
+static void add_unasked(struct checkup *checkup, const struct server_observation *server,
+                        const char *what, const struct err *err)
+{
+    enum check_id check =
+        checkup_is_end(checkup, server) ? CHECK_NOT_INSPECTED : CHECK_REPLICA_NOT_INSPECTED;
+    checkup_add(checkup, check, server, "%s not known: %s", what,
+                err->text[0] ? err->text : "it was not asked");
+}
+
+/* Every check of a later look finds nothing where there was no answer: that must not pass for a
+ * go. */
+static void check_looks(struct checkup *checkup, size_t index)
+{
+    const struct server_observation *server = &checkup->shard->servers[index];
+    const struct server_look *look = &checkup->looks[index];
+    const struct login *own = &look->logins[ACCOUNT_CONTROL];
+    if (!own->was_tried || own->status)
+        add_unasked(checkup, server, "the privileges of Holdfast's account are", &own->err);
+    if (!look->is_inspected)
+        add_unasked(checkup, server, "what runs there and how it is set is", &look->inspection_err);
+    if (server != checkup->old_primary)
+        return;
+    if (look->freeze_err.status)
+        add_unasked(checkup, server, "whether something holds a freeze up is", &look->freeze_err);
+    if (!checkup->shard->later_position)
+        add_unasked(checkup, server, "its position, and so who lags or has errant transactions, is",
+                    &checkup->shard->later_err);
+}
+
 /* In the middle of a move, opening a server by hand could make two primaries. */
 static void check_closed(struct checkup *checkup)
 {
@@ -148,9 +177,12 @@ void check_roles(struct checkup *checkup)
     check_answers(checkup);
     check_writable(checkup);
     check_relay(checkup);
-    for (size_t i = 0; i < checkup->shard->shard->server_count; i++)
-        if (checkup_answered(checkup, i))
-            check_source(checkup, &checkup->shard->servers[i]);
+    for (size_t i = 0; i < checkup->shard->shard->server_count; i++) {
+        if (!checkup_answered(checkup, i))
+            continue;
+        check_source(checkup, &checkup->shard->servers[i]);
+        check_looks(checkup, i);
+    }
     check_server_ids(checkup);
     check_shape(checkup);
     check_route(checkup);

@@ -4,6 +4,9 @@
  * is? What runs on the primary right now that would hold a freeze up or be hurt by it? */
 #include "fleet/checkup.h"
 
+#include "base/buf.h"
+#include "base/scope.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -182,19 +185,65 @@ static void check_statements(struct checkup *checkup, const struct sql_inspectio
     }
 }
 
-static void check_running(struct checkup *checkup, const struct server_look *look)
+static void check_running(struct checkup *checkup, const struct sql_inspection *seen)
 {
-    const struct sql_inspection *seen = &look->inspection;
     check_statements(checkup, seen);
     for (size_t i = 0; i < seen->ddl_count && i < SHOWN; i++)
         add_activity(checkup, CHECK_RUNNING_DDL, checkup->old_primary, &seen->ddl[i]);
     for (size_t i = 0; i < seen->waiter_count && i < SHOWN; i++)
         if (!is_listed(seen->ddl, seen->ddl_count, seen->waiters[i].id))
             add_activity(checkup, CHECK_TABLE_LOCK, checkup->old_primary, &seen->waiters[i]);
-    if (look->is_freeze_held_up)
-        checkup_add(checkup, CHECK_FREEZE_LOCK, checkup->old_primary,
-                    "a backup or LOCK TABLES ... WRITE is under way there");
 }
+
+/* --- Events ----------------------------------------------------------------------------------- */
+
+size_t checkup_enabled_events(const struct sql_inspection *seen,
+                              const struct sql_event_seen **ret_first)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < seen->event_count; i++) {
+        if (!seen->events[i].is_enabled)
+            continue;
+        if (count++ == 0 && ret_first)
+            *ret_first = &seen->events[i];
+    }
+    return count;
+}
+
+static const struct sql_event_seen *find_event(const struct sql_inspection *seen,
+                                               const struct sql_event_seen *event)
+{
+    for (size_t i = 0; i < seen->event_count; i++)
+        if (strcmp(seen->events[i].database, event->database) == 0 &&
+            strcasecmp(seen->events[i].name, event->name) == 0)
+            return &seen->events[i];
+    return NULL;
+}
+
+/* Not their states: a replica does not show which of them the primary has enabled. */
+static void check_events(struct checkup *checkup)
+{
+    const struct server_look *old_look = look_of(checkup, checkup->old_primary);
+    const struct server_look *new_look = look_of(checkup, checkup->new_primary);
+    if (!old_look->is_inspected || !new_look->is_inspected)
+        return;
+    AUTO(buf_release) struct buf names = {0};
+    size_t missing = 0;
+    for (size_t i = 0; i < old_look->inspection.event_count; i++) {
+        const struct sql_event_seen *at = &old_look->inspection.events[i];
+        if (find_event(&new_look->inspection, at))
+            continue;
+        if (missing++ < SHOWN)
+            buf_printf(&names, "%s%s.%s", names.length ? ", " : "", at->database, at->name);
+    }
+    if (missing > SHOWN)
+        buf_printf(&names, " and %zu more", missing - SHOWN);
+    if (missing)
+        checkup_add(checkup, CHECK_MISSING_EVENT, checkup->new_primary, "it lacks %s",
+                    buf_text(&names));
+}
+
+/* --- All of it -------------------------------------------------------------------------------- */
 
 static void check_left_over(struct checkup *checkup, const struct server_observation *server,
                             const struct sql_inspection *seen)
@@ -202,10 +251,12 @@ static void check_left_over(struct checkup *checkup, const struct server_observa
     if (seen->xa_count > 0 && checkup_is_end(checkup, server))
         checkup_add(checkup, CHECK_PREPARED_XA, server, "it has %zu prepared XA transactions",
                     seen->xa_count);
-    if (server != checkup->old_primary && server->state.is_read_only && seen->event_count > 0)
+    const struct sql_event_seen *first = NULL;
+    size_t enabled = checkup_enabled_events(seen, &first);
+    if (server != checkup->old_primary && server->state.is_read_only && enabled > 0)
         checkup_add(checkup, CHECK_EVENTS_ON_REPLICA, server,
-                    "%zu events are enabled on it, the first is %s.%s", seen->event_count,
-                    seen->events[0].database, seen->events[0].name);
+                    "%zu events are enabled on it, the first is %s.%s", enabled, first->database,
+                    first->name);
 }
 
 void check_activity(struct checkup *checkup)
@@ -213,10 +264,15 @@ void check_activity(struct checkup *checkup)
     for (size_t i = 0; i < checkup->shard->shard->server_count; i++) {
         const struct server_observation *at = checkup_answered(checkup, i);
         const struct server_look *look = &checkup->looks[i];
+        if (at && at == checkup->old_primary && look->is_freeze_held_up)
+            checkup_add(checkup, CHECK_FREEZE_LOCK, at,
+                        "a backup or LOCK TABLES ... WRITE is under way there");
         if (!at || !look->is_inspected)
             continue;
         if (at == checkup->old_primary)
-            check_running(checkup, look);
+            check_running(checkup, &look->inspection);
         check_left_over(checkup, at, &look->inspection);
     }
+    if (checkup->old_primary && checkup->new_primary)
+        check_events(checkup);
 }

@@ -21,6 +21,8 @@
     X(UNREACHABLE, "unreachable", NO_GO, "a server does not answer", "start it, or look at the network; take it out of the fleet file if it is gone for good") \
     X(LOGIN_REFUSED, "login-refused", NO_GO, "a server refuses Holdfast's account", "check the password file, and create the account: holdfast fleet grants") \
     X(UNSUPPORTED_SERVER, "unsupported-server", NO_GO, "a server that Holdfast cannot move, or that answers oddly", "Holdfast moves MariaDB 10.6 and later") \
+    X(NOT_INSPECTED, "not-inspected", NO_GO, "an end of the move did not answer all questions: what would stand in the way is not known", "run it again; if it stays so, look at what holds that question up there") \
+    X(REPLICA_NOT_INSPECTED, "replica-not-inspected", WARNING, "another server did not answer all questions", "run it again; if it stays so, look at what holds that question up there") \
     X(NO_PRIMARY, "no-primary", NO_GO, "no server of the shard accepts writes", "find out why before anything else; to open a server: SET GLOBAL read_only=0") \
     X(SEVERAL_PRIMARIES, "several-primaries", NO_GO, "more than one server of the shard accepts writes", "make all but the right one read-only at once: SET GLOBAL read_only=1; then look for writes that only the others have") \
     X(PRIMARY_REPLICATES, "primary-replicates", NO_GO, "the writable server is itself a replica", "STOP SLAVE and RESET SLAVE ALL there, if it is meant to be the primary; else SET GLOBAL read_only=1") \
@@ -74,6 +76,7 @@
     X(FREEZE_LOCK, "freeze-lock", NO_GO, "a backup or LOCK TABLES holds what a freeze needs", "wait for the backup, or end the session that locks tables") \
     X(PREPARED_XA, "prepared-xa", NO_GO, "there are prepared XA transactions: their locks would block replication on the demoted server", "XA RECOVER lists them; commit or roll them back") \
     X(RUNNING_DDL, "running-ddl", NO_GO, "DDL is running", "wait for it") \
+    X(MISSING_EVENT, "missing-event", NO_GO, "the relay lacks an event of the primary: it could not be enabled there", "SHOW CREATE EVENT on the primary prints it: create it on the relay with sql_log_bin=0, DISABLE ON SLAVE") \
     X(EVENTS_ON_REPLICA, "events-on-replica", WARNING, "events are enabled on a replica", "ALTER EVENT ... DISABLE ON SLAVE there, with sql_log_bin=0") \
     X(GRANTS_MISSING, "grants-missing", NO_GO, "Holdfast's account lacks privileges", "holdfast fleet grants prints them all") \
     X(SCHEDULER_GRANT, "scheduler-grant", WARNING, "the event scheduler is on, and Holdfast lacks SUPER to move it", "GRANT SUPER to Holdfast's account, or switch the scheduler yourself after the move") \
@@ -85,7 +88,7 @@
     X(NO_PROBE, "no-probe", INFO, "no probe account: the outage of a move is not measured", "add 'probe' to the fleet file; holdfast fleet grants prints the account") \
     X(PROBE_LOGIN, "probe-login", WARNING, "the probe account is refused: the outage of a move is not measured", "check 'probe' in the fleet file, and the account: holdfast fleet grants") \
     X(PROBE_GRANTS, "probe-grants", WARNING, "the probe account lacks privileges: the outage of a move is not measured", "holdfast fleet grants prints them all") \
-    X(PROBE_PRIVILEGED, "probe-privileged", WARNING, "the probe account may write on a read-only server: it would not see the outage", "give it no more than: holdfast fleet grants") \
+    X(PROBE_PRIVILEGED, "probe-privileged", NO_GO, "the probe account may write on a read-only server: the relay would get rows that the primary never had", "give it no more than: holdfast fleet grants") \
     X(SCHEMA_MISSING, "schema-missing", INFO, "tables of the schema holdfast are missing", "nothing: the first move creates them; or create them with holdfast fleet grants")
 /* clang-format on */
 
@@ -110,8 +113,10 @@ struct login {
 struct server_look {
     struct login logins[ACCOUNT_KINDS];
     bool is_inspected;
+    struct err inspection_err; /* why it is not */
     struct sql_inspection inspection;
     bool is_freeze_held_up; /* somebody holds what a freeze needs */
+    struct err freeze_err;  /* why that is not known; ST_OK: it is, or was not asked */
 };
 
 struct checkup {
@@ -152,6 +157,10 @@ static inline bool checkup_is_end(const struct checkup *checkup,
 {
     return server == checkup->old_primary || server == checkup->new_primary;
 }
+
+/* How many events run at that server when its scheduler does. ret_first may be NULL. */
+size_t checkup_enabled_events(const struct sql_inspection *seen,
+                              const struct sql_event_seen **ret_first);
 
 static inline struct grant_lines login_lines(const struct login *login)
 {

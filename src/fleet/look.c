@@ -2,7 +2,7 @@
  *
  * The second look at all servers, for readiness: own grants, lag, what runs there, whether a
  * freeze would get its lock, whether the other accounts are let in. Each stage goes to all servers
- * side by side; what a server does not answer is left out. */
+ * side by side; what a server does not answer is left out, with the reason why. */
 #include "fleet/checkup.h"
 
 #include "base/mem.h"
@@ -101,11 +101,11 @@ static void inspect(struct crowd *crowd, nsec deadline)
     sql_run(crowd->calls, crowd->count, stage_end(deadline, STAGE_MS));
     for (size_t i = 0; i < crowd->count; i++) {
         struct server_look *look = crowd->looks[i];
-        struct err err = ERR_INIT;
         const struct sql_flavour *flavour = crowd->servers[i]->flavour;
-        look->is_inspected =
-            crowd->calls[i].status == ST_OK &&
-            flavour->read_inspection(&crowd->calls[i].result, &look->inspection, &err) == ST_OK;
+        look->inspection_err = crowd->calls[i].err;
+        look->is_inspected = crowd->calls[i].status == ST_OK &&
+                             flavour->read_inspection(&crowd->calls[i].result, &look->inspection,
+                                                      &look->inspection_err) == ST_OK;
         sql_call_release(&crowd->calls[i]);
     }
 }
@@ -126,7 +126,12 @@ static void try_freeze_lock(struct crowd *crowd, nsec deadline)
     }
     sql_run(crowd->calls, count, stage_end(deadline, STAGE_MS));
     for (size_t i = 0; i < count; i++) {
-        crowd->looks[of[i]]->is_freeze_held_up = crowd->calls[i].status == ST_TIMEOUT;
+        struct server_look *look = crowd->looks[of[i]];
+        const struct sql_call *call = &crowd->calls[i];
+        /* with the server's own number; else it is our deadline that passed */
+        look->is_freeze_held_up = call->status == ST_TIMEOUT && call->sql_errno != 0;
+        if (!look->is_freeze_held_up)
+            look->freeze_err = call->err;
         sql_call_release(&crowd->calls[i]);
     }
 }

@@ -204,7 +204,7 @@ static void read_positions(struct fleet_observation *observation, nsec deadline)
     size_t count = 0;
     for (size_t i = 0; i < observation->count; i++) {
         const struct server_observation *primary = observation->shards[i].primary;
-        if (!primary || !sql_conn_is_open(primary->conn))
+        if (!primary)
             continue;
         of[count] = &observation->shards[i];
         primary->flavour->read_position(&packets[count]);
@@ -215,6 +215,7 @@ static void read_positions(struct fleet_observation *observation, nsec deadline)
     for (size_t i = 0; i < count; i++) {
         free(of[i]->later_position);
         of[i]->later_position = mem_strdup(sql_value(&calls[i].result, 0, 0, 0));
+        of[i]->later_err = calls[i].err;
         sql_call_release(&calls[i]);
         buf_release(&packets[i]);
     }

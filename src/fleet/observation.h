@@ -53,6 +53,7 @@ struct shard_observation {
     /* The server of 'region' that replicates from the primary across regions; NULL: none. */
     const struct server_observation *relays[INVENTORY_REGIONS];
     char *later_position; /* owned; the primary's, read after all servers had answered */
+    struct err later_err; /* why it is NULL, when it was asked for */
 };
 
 struct fleet_observation {

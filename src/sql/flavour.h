@@ -66,6 +66,12 @@ struct sql_event {
     const char *database, *name, *definer; /* "user@host" */
 };
 
+/* An event as one server has it: on a replica none is enabled. */
+struct sql_event_seen {
+    const char *database, *name;
+    bool is_enabled;
+};
+
 /* Things that readiness looks for and that cost more than one row each. */
 struct sql_inspection {
     struct sql_result raw;
@@ -73,9 +79,9 @@ struct sql_inspection {
     struct sql_activity *waiters;    /* sessions that wait for a table lock */
     struct sql_activity *ddl;        /* running DDL */
     struct sql_setting *settings;
-    struct sql_right *rights; /* accounts that may write on a read-only server, or replicate */
-    struct sql_event *events; /* enabled here */
-    const char **tables;      /* of the schema holdfast */
+    struct sql_right *rights;      /* accounts that may write on a read-only server, or replicate */
+    struct sql_event_seen *events; /* all, enabled or not */
+    const char **tables;           /* of the schema holdfast */
     size_t activity_count, waiter_count, ddl_count, setting_count, right_count, event_count;
     size_t table_count;
     size_t xa_count;                       /* prepared XA transactions */

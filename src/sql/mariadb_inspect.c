@@ -34,8 +34,21 @@ void mariadb_list_replicas(struct buf *sql)
                  " FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'");
 }
 
-/* What only reads holds no freeze up. InnoDB knows the start of a transaction in whole seconds of
- * the system's time zone, hence the SET STATEMENT and the extra second. */
+/* What may stand before the first word of a statement: blanks, parentheses, comments, and the start
+ * of a comment that the server executes. Without backslashes, which sql_mode could make plain; and
+ * possessive, so that a long comment costs no backtracking. */
+#define BEGINS                                                                                     \
+    "^(?-s)(?:[[:space:](]|/[*](?!M?!)[^*]*+(?:[*](?!/)[^*]*+)*+[*]/|/[*]M?![0-9]*+"               \
+    "|--(?=[[:space:]]).*|[#].*)*+"
+
+/* What only reads holds no freeze up: not when it writes to a file, nor when it locks rows IN SHARE
+ * MODE. What begins like a read holds it up when it locks for a write or takes from a sequence,
+ * which its text says; and when it calls a function that writes, which only the rows tell that its
+ * transaction has changed. A transaction that changed rows and now only reads looks the same, and
+ * counts as well, unless what runs uses no table.
+ *
+ * InnoDB knows the start of a transaction in whole seconds of the system's time zone, hence the SET
+ * STATEMENT and the extra second. */
 static void activities(struct buf *sql, int long_ms)
 {
     buf_printf(sql,
@@ -48,8 +61,10 @@ static void activities(struct buf *sql, int long_ms)
                " FROM information_schema.PROCESSLIST p LEFT JOIN information_schema.INNODB_TRX t"
                " ON t.trx_mysql_thread_id = p.ID"
                " WHERE p.ID <> CONNECTION_ID() AND p.USER NOT IN ('system user', 'event_scheduler')"
-               " AND ((p.COMMAND IN ('Query', 'Execute') AND p.TIME_MS >= %d"
-               " AND p.INFO NOT RLIKE '^[[:space:](]*(SELECT|SHOW|WITH|DESC|EXPLAIN|KILL)')"
+               " AND ((p.COMMAND IN ('Query', 'Execute', 'Bulk_execute') AND p.TIME_MS >= %d"
+               " AND (p.INFO NOT RLIKE '" BEGINS "(SELECT|SHOW|WITH|DESC|EXPLAIN|KILL)'"
+               " OR p.INFO RLIKE '(FOR[[:space:]]+UPDATE|NEXT[[:space:]]+VALUE|NEXTVAL|SETVAL)'"
+               " OR (t.trx_rows_modified > 0 AND t.trx_tables_in_use > 0)))"
                " OR (p.COMMAND = 'Sleep' AND t.trx_rows_modified > 0"
                " AND t.trx_started <= SYSDATE() - INTERVAL %d MICROSECOND))"
                " ORDER BY ms DESC LIMIT 20;",
@@ -69,7 +84,7 @@ static void waiters_and_ddl(struct buf *sql, int long_ms)
                "SELECT ID AS id, USER AS user, HOST AS host, COALESCE(STATE, '') AS state,"
                " LEFT(INFO, 80) AS text, 1 AS is_statement, CAST(TIME_MS AS SIGNED) AS ms,"
                " -1 AS rows_changed FROM information_schema.PROCESSLIST WHERE INFO RLIKE"
-               " '^[[:space:]]*(ALTER|CREATE|DROP|TRUNCATE|RENAME|OPTIMIZE|REPAIR)[[:space:]]'"
+               " '" BEGINS "(ALTER|CREATE|DROP|TRUNCATE|RENAME|OPTIMIZE|REPAIR)[[:space:]/]'"
                " AND ID <> CONNECTION_ID() AND USER <> 'system user' AND TIME_MS >= %d"
                " ORDER BY ms DESC LIMIT 20;",
                long_ms / 2);
@@ -85,8 +100,8 @@ void mariadb_inspect(struct buf *sql, int long_ms)
             " FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE IN"
             " ('SUPER', 'READ_ONLY ADMIN', 'READ ONLY ADMIN', 'REPLICATION SLAVE')"
             " ORDER BY 1, 2 LIMIT 500;"
-            "SELECT EVENT_SCHEMA AS db, EVENT_NAME AS name, DEFINER AS definer"
-            " FROM information_schema.EVENTS WHERE STATUS = 'ENABLED' LIMIT 1000;"
+            "SELECT EVENT_SCHEMA AS db, EVENT_NAME AS name, STATUS = 'ENABLED' AS is_enabled"
+            " FROM information_schema.EVENTS ORDER BY 1, 2;"
             "SELECT VARIABLE_NAME AS name, GLOBAL_VALUE AS value, GLOBAL_VALUE_ORIGIN AS origin,"
             " COALESCE(GLOBAL_VALUE_PATH, '') AS path FROM information_schema.SYSTEM_VARIABLES"
             " WHERE VARIABLE_NAME IN ('READ_ONLY', 'SQL_MODE', 'CHARACTER_SET_SERVER',"
@@ -156,10 +171,10 @@ static void read_schema(struct sql_inspection *ret)
     ret->event_count = sql_rows(raw, SET_EVENT);
     ret->events = mem_zalloc((ret->event_count + 1) * sizeof(*ret->events));
     for (size_t row = 0; row < ret->event_count; row++)
-        ret->events[row] = (struct sql_event){
+        ret->events[row] = (struct sql_event_seen){
             .database = text_at(raw, SET_EVENT, row, "db"),
             .name = text_at(raw, SET_EVENT, row, "name"),
-            .definer = text_at(raw, SET_EVENT, row, "definer"),
+            .is_enabled = sql_true(sql_named(raw, SET_EVENT, row, "is_enabled")),
         };
     ret->table_count = sql_rows(raw, SET_TABLE);
     ret->tables = mem_zalloc((ret->table_count + 1) * sizeof(*ret->tables));

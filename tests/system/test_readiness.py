@@ -12,7 +12,7 @@ import time
 import pymysql
 import pytest
 
-from conftest import wait_until
+from conftest import HOLDFAST, wait_until
 
 NO_GO_EXIT = 3
 
@@ -200,6 +200,98 @@ def test_what_runs_on_the_primary_is_found(lab):
     assert no_gos(lab) == set()
 
 
+# What runs, and whether SET GLOBAL read_only=1 was seen to wait for it; "{}": a file to write.
+STATEMENTS = [
+    ("/* svc=x */ SELECT SLEEP(30)", False),
+    ("-- svc\n # y\n (/* a * b */ SELECT SLEEP(30))", False),
+    ("/*!50000 SELECT SLEEP(30) */", False),
+    ("/* SELECT */ UPDATE app.t SET v = SLEEP(30)", True),
+    ("SELECT app.noting(id), SLEEP(30) FROM app.t", True),
+    ("SELECT SLEEP(30) FROM app.t FOR UPDATE", True),
+    ("WITH w AS (SELECT SLEEP(30) FROM app.t) SELECT * FROM w, app.t FOR\nUPDATE", True),
+    ("SELECT NEXTVAL(app.numbers), SLEEP(30)", True),
+    ("SELECT SLEEP(30) FROM app.t LOCK IN SHARE MODE", False),
+    ("SELECT SLEEP(30) FROM app.t INTO OUTFILE '{}'", False),
+]
+
+
+def holds_a_freeze_up(lab, name):
+    """Whether read_only=1 waits there. The server is opened again."""
+    with lab.connect(name) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute("SET STATEMENT max_statement_time=0.2 FOR SET GLOBAL read_only=1")
+            return False
+        except pymysql.OperationalError as error:
+            assert error.args[0] == 1969, error
+            return True
+        finally:
+            cursor.execute("SET GLOBAL read_only=0")
+
+
+def test_a_statement_is_a_no_go_exactly_when_a_freeze_would_wait_for_it(lab, tmp_path):
+    primary = lab.address("s0-west-1")
+    run_all(lab, "s0-west-1", "CREATE TABLE app.t (id INT PRIMARY KEY, v INT)",
+            "INSERT INTO app.t VALUES (1, 1), (2, 2)", "CREATE TABLE app.note (v INT)",
+            "CREATE SEQUENCE app.numbers",
+            "CREATE FUNCTION app.noting(n INT) RETURNS INT DETERMINISTIC MODIFIES SQL DATA"
+            " BEGIN INSERT INTO app.note VALUES (n); RETURN n; END")
+    lab.wait_for_replication()
+    for statement, waits in STATEMENTS:
+        with running(lab, "s0-west-1", statement.format(tmp_path / "rows"), user="admin"):
+            assert no_gos(lab) == ({("long-statement", primary)} if waits else set()), statement
+            assert holds_a_freeze_up(lab, "s0-west-1") == waits, statement
+    with session(lab, "s0-west-1", "FLUSH TABLES WITH READ LOCK"):
+        assert no_gos(lab) == set()
+        assert not holds_a_freeze_up(lab, "s0-west-1")
+
+
+def test_ddl_behind_a_comment_is_found(lab):
+    lab.sql("s0-west-1", "CREATE TABLE app.t (id INT PRIMARY KEY)")
+    with session(lab, "s0-west-1", "BEGIN", "SELECT * FROM app.t"):
+        with running(lab, "s0-west-1", "/* svc=x */ ALTER TABLE app.t ADD COLUMN w INT"):
+            assert ("running-ddl", lab.address("s0-west-1")) in no_gos(lab)
+
+
+def test_what_does_not_answer_is_no_go(lab):
+    """LOCK TABLES on what the inspection reads: it gets no answer, and something else runs there."""
+    primary = lab.address("s0-west-1")
+    lab.sql("s0-west-1", "CREATE TABLE app.t (id INT PRIMARY KEY, v INT)")
+    lab.sql("s0-west-1", "INSERT INTO app.t VALUES (1, 1)")
+    with running(lab, "s0-west-1", "UPDATE app.t SET v = SLEEP(30)"):
+        with session(lab, "s0-west-1", "LOCK TABLES mysql.event WRITE"):
+            found = [f for f in readiness(lab)["findings"] if f["severity"] == "no-go"]
+    assert {(f["check"], f["server"]) for f in found} == {("not-inspected", primary),
+                                                          ("freeze-lock", primary)}
+    assert any("no answer to a statement within" in f["problem"] for f in found)
+    with session(lab, "s0-east-1", "LOCK TABLES mysql.event WRITE"):
+        assert no_gos(lab) == {("not-inspected", lab.address("s0-east-1"))}
+    with session(lab, "s0-west-2", "LOCK TABLES mysql.event WRITE"):
+        assert no_gos(lab) == set()
+        assert ("replica-not-inspected", lab.address("s0-west-2")) in findings(lab)
+    assert no_gos(lab) == set()
+
+
+def test_an_event_that_the_relay_lacks_is_found(lab):
+    run_all(lab, "s0-west-1", "CREATE EVENT app.tick ON SCHEDULE EVERY 1 HOUR DO SET @x = 1",
+            "CREATE EVENT app.tock ON SCHEDULE EVERY 1 HOUR DISABLE DO SET @x = 1")
+    lab.wait_for_replication()
+    assert no_gos(lab) == set()
+    run_all(lab, "s0-east-1", "SET sql_log_bin=0", "DROP EVENT app.tick")
+    assert no_gos(lab) == {("missing-event", lab.address("s0-east-1"))}
+    found = next(f for f in readiness(lab)["findings"] if f["check"] == "missing-event")
+    assert found["problem"] == "it lacks app.tick"
+    run_all(lab, "s0-east-1", "SET sql_log_bin=0", "CREATE EVENT app.tick ON SCHEDULE EVERY 1 HOUR"
+            " DISABLE ON SLAVE DO SET @x = 1")
+    assert no_gos(lab) == set()
+
+
+def test_a_probe_that_may_write_on_a_read_only_server_is_a_no_go(lab):
+    lab.sql("s0-west-1", "GRANT READ_ONLY ADMIN ON *.* TO probe")
+    lab.wait_for_replication()
+    assert no_gos(lab) == {("probe-privileged", lab.address("s0-west-1")),
+                           ("probe-privileged", lab.address("s0-east-1"))}
+
+
 def test_an_idle_open_transaction_is_a_warning(lab):
     with session(lab, "s0-west-1", "BEGIN", "INSERT INTO holdfast.probe VALUES (901, 1, 0)"):
         wait_until(lambda: ("open-transaction", lab.address("s0-west-1")) in
@@ -320,6 +412,7 @@ def test_printed_grants_are_enough(lab):
     server = lab.servers()["s0-west-1"]
     subprocess.run(["mariadb", "--skip-ssl", "-h", server["host"], "-P", str(server["port"]), "-u",
                     "admin", f"-p{lab.password('admin')}"], input=sql, text=True, check=True)
+    lab.wait_for_replication()
     found = readiness(lab)
     assert found["go"], found["findings"]
     assert {f["check"] for f in found["findings"]} == {"accounts-hidden"}
@@ -358,7 +451,18 @@ def test_a_run_that_was_left_behind_is_a_no_go_that_says_how_to_resume(lab):
     found = [f for f in readiness(lab)["findings"] if f["severity"] == "no-go"]
     assert {f["check"] for f in found} == {"unfinished-run", "no-primary"}
     assert all("holdfast run resume " in f["advice"] for f in found)
-    assert lab.json("status")["shards"][0]["state"] != "serving"
+    assert lab.json("status", check=False)["shards"][0]["state"] != "serving"
+
+
+def test_every_exit_status_is_named_where_one_looks():
+    def printed(*words):
+        return subprocess.run([HOLDFAST, *words], capture_output=True, text=True, check=True).stdout
+    text = " ".join(printed("switchover", "--help").split())
+    assert "Exit status 1: it failed, as it says; 2: " in text
+    assert all(f" {status}: " in text for status in range(6))
+    manual = printed("dev", "man").partition(".SH EXIT STATUS")[2]
+    assert re.findall(r"^\.TP\n(\d+)\n", manual, re.M) == ["0", "1", "2", "3", "4", "5", "70"]
+    assert "of a run: shards did not move" in manual
 
 
 def test_both_ways_are_a_go_after_a_move(lab):

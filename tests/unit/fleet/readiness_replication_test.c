@@ -22,6 +22,39 @@ SPOIL(w2_is_mysql)
     s->seen[W2].status = ST_INVALID;
     s->seen[W2].err = (struct err){ST_INVALID, "is not MariaDB", ""};
 }
+static const struct err no_answer = {ST_UNKNOWN, "no answer", ""};
+SPOIL(primary_uninspected)
+{
+    s->looks[W1].is_inspected = false;
+    s->looks[W1].inspection_err = no_answer;
+}
+SPOIL(relay_uninspected)
+{
+    s->looks[E1].is_inspected = false;
+}
+SPOIL(replica_uninspected)
+{
+    s->looks[E2].is_inspected = false;
+}
+SPOIL(grants_unread)
+{
+    s->looks[E1].logins[ACCOUNT_CONTROL] =
+        (struct login){.was_tried = true, .status = ST_UNKNOWN, .err = no_answer};
+}
+SPOIL(grants_unasked)
+{
+    s->looks[W1].logins[ACCOUNT_CONTROL] = (struct login){0};
+}
+SPOIL(freeze_unknown)
+{
+    s->looks[W1].freeze_err = no_answer;
+}
+SPOIL(position_unknown)
+{
+    s->observation.later_position = NULL;
+    s->observation.later_err = no_answer;
+    s->seen[E1].lag_ms = -1;
+}
 SPOIL(no_writable)
 {
     s->seen[W1].state.is_read_only = true;
@@ -222,6 +255,13 @@ static const struct check_case rows[] = {
     {e3_down, "unreachable@e3:3306"},
     {w2_refuses, "login-refused@w2:3306"},
     {w2_is_mysql, "unsupported-server@w2:3306"},
+    {primary_uninspected, "not-inspected@w1:3306"},
+    {relay_uninspected, "not-inspected@e1:3306"},
+    {replica_uninspected, "replica-not-inspected@e2:3306"},
+    {grants_unread, "not-inspected@e1:3306"},
+    {grants_unasked, "not-inspected@w1:3306"},
+    {freeze_unknown, "not-inspected@w1:3306"},
+    {position_unknown, "not-inspected@w1:3306"},
     {no_writable, "no-primary semi-sync-flag@w1:3306"},
     {two_writable, "several-primaries@w1:3306 several-primaries@w2:3306 semi-sync-flag@w1:3306"},
     {primary_replicates, "primary-replicates@w1:3306"},
@@ -295,12 +335,25 @@ static void history_that_the_primary_lost_is_not_errant(void **state UNUSED)
     sample_release(&sample);
 }
 
+static void what_was_not_answered_is_a_no_go_with_its_error(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    primary_uninspected(&sample);
+    sample_check(&sample);
+    assert_int_equal(sample.found.no_go_count, 1);
+    assert_string_equal(sample.found.findings[0].problem,
+                        "what runs there and how it is set is not known: no answer");
+    sample_release(&sample);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_check_finds_what_it_is_for_and_nothing_else),
         cmocka_unit_test(every_check_has_a_case),
         cmocka_unit_test(history_that_the_primary_lost_is_not_errant),
+        cmocka_unit_test(what_was_not_answered_is_a_no_go_with_its_error),
     };
     return cmocka_run_group_tests_name("fleet/readiness_replication", tests, NULL, NULL);
 }

@@ -50,7 +50,12 @@ static struct sql_activity activity = {.id = 42,
                                        .is_statement = true};
 static struct sql_activity idle = {
     .id = 43, .ms = 5000, .user = "app", .host = "h", .state = "", .text = "", .rows_changed = 1};
-static struct sql_event event = {"app", "e", "root@localhost"};
+static struct sql_event_seen events[] = {{"app", "e", true},
+                                         {"app", "f", false},
+                                         {"app", "g", false},
+                                         {"app", "h", false},
+                                         {"b", "e", false}};
+static struct sql_event_seen replicated[] = {{"b", "E", false}, {"app", "e", false}};
 SPOIL(long_update)
 {
     s->looks[W1].inspection.activities = &activity;
@@ -71,6 +76,11 @@ SPOIL(backup)
 {
     s->looks[W1].is_freeze_held_up = true;
 }
+SPOIL(backup_uninspected)
+{
+    s->looks[W1].is_freeze_held_up = true;
+    s->looks[W1].is_inspected = false;
+}
 SPOIL(xa)
 {
     s->looks[W1].inspection.xa_count = 2;
@@ -83,8 +93,25 @@ SPOIL(ddl)
 }
 SPOIL(event_on_relay)
 {
-    s->looks[E1].inspection.events = &event;
-    s->looks[E1].inspection.event_count = 1;
+    s->looks[E1].inspection.events = events;
+    s->looks[E1].inspection.event_count = 2;
+}
+SPOIL(event_off_on_relay)
+{
+    s->looks[E1].inspection.events = &events[1];
+    s->looks[E1].inspection.event_count = 2;
+}
+SPOIL(event_missing)
+{
+    s->looks[W1].inspection.events = events;
+    s->looks[W1].inspection.event_count = 2;
+    s->looks[E1].inspection.events = replicated;
+    s->looks[E1].inspection.event_count = 2;
+}
+SPOIL(event_replicated)
+{
+    event_missing(s);
+    s->looks[W1].inspection.event_count = 1;
 }
 /* --- Accounts --- */
 static const char *const poor_lines[] = {"GRANT RELOAD, PROCESS ON *.* TO `holdfast`@`%`",
@@ -100,8 +127,12 @@ SPOIL(poor_holdfast)
 SPOIL(scheduler_on)
 {
     s->seen[W1].state.is_event_scheduler_on = true;
-    s->looks[W1].inspection.events = &event;
-    s->looks[W1].inspection.event_count = 1;
+    event_replicated(s);
+}
+SPOIL(scheduler_on_for_nothing)
+{
+    scheduler_on(s);
+    s->looks[W1].inspection.events = &replicated[1];
 }
 SPOIL(hidden_accounts)
 {
@@ -163,9 +194,14 @@ static const struct check_case rows[] = {
     {backup, "freeze-lock@w1:3306"},
     {xa, "prepared-xa@w1:3306"},
     {ddl, "running-ddl@w1:3306"},
+    {backup_uninspected, "not-inspected@w1:3306 freeze-lock@w1:3306"},
     {event_on_relay, "events-on-replica@e1:3306"},
+    {event_off_on_relay, ""},
+    {event_missing, "missing-event@e1:3306"},
+    {event_replicated, ""},
     {poor_holdfast, "grants-missing@e2:3306"},
     {scheduler_on, "scheduler-grant@w1:3306"},
+    {scheduler_on_for_nothing, ""},
     {hidden_accounts, "accounts-hidden@w1:3306"},
     {root_is_there, "privileged-accounts@w1:3306"},
     {repl_refused, "replication-login@e1:3306"},
@@ -203,12 +239,38 @@ static void missing_privileges_are_named(void **state UNUSED)
     sample_release(&sample);
 }
 
+static void missing_events_are_named_up_to_a_few(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    event_missing(&sample);
+    sample.looks[W1].inspection.event_count = ARRAY_SIZE(events);
+    sample.looks[E1].inspection.event_count = 0;
+    sample_check(&sample);
+    assert_string_equal(sample.found.findings[0].problem,
+                        "it lacks app.e, app.f, app.g and 2 more");
+    sample_release(&sample);
+}
+
+/* With it every move would write rows on the relay that the primary never had. */
+static void a_probe_that_writes_on_a_read_only_server_is_a_no_go(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    probe_strong(&sample);
+    sample_check(&sample);
+    assert_int_equal(sample.found.no_go_count, 1);
+    sample_release(&sample);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_check_finds_what_it_is_for_and_nothing_else),
         cmocka_unit_test(every_check_has_a_case),
         cmocka_unit_test(missing_privileges_are_named),
+        cmocka_unit_test(missing_events_are_named_up_to_a_few),
+        cmocka_unit_test(a_probe_that_writes_on_a_read_only_server_is_a_no_go),
     };
     return cmocka_run_group_tests_name("fleet/readiness_servers", tests, NULL, NULL);
 }
