@@ -243,8 +243,6 @@ static enum status check_page_path(const struct cli_args *args, mode_t *ret_mode
         err_set(err, ST_INVALID, "--json and --html are two answers: give one of them");
         return err_hint(err, "holdfast report %s --html %s", cli_operand(args, 0), path);
     }
-    if (!path[0])
-        return err_set(err, ST_INVALID, "option --html: the name of the file is empty");
     if (strcmp(path, "-") == 0 || stat(path, &info))
         return ST_OK;
     if (S_ISDIR(info.st_mode)) {

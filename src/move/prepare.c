@@ -150,16 +150,19 @@ static enum status try_freeze(struct move *move, struct err *err)
     return status;
 }
 
-/* How long the new primary takes to reach the old one's position of this moment. */
-static enum status measure_gap(struct move *move, nsec *ret_took, struct err *err)
+/* How long the new primary takes to reach the old one's position of this moment, and how far away
+ * the old one is: the round trip is in every wait for it, and no sign of trouble. */
+static enum status measure_gap(struct move *move, nsec *ret_took, nsec *ret_trip, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result position = {0}, waited = {0};
     move->flavour->read_log_end(&sql);
     buf_add(&sql, "; ");
     move->flavour->read_position(&sql);
+    nsec asked = clock_now();
     enum status status = session_exec(&move->old_session, CALL_READ_OLD, buf_text(&sql),
                                       move->view.deadline, &position, err);
+    *ret_trip = clock_now() - asked;
     const char *at = status ? NULL : session_last_value(&position);
     if (status)
         return status;
@@ -198,15 +201,15 @@ static nsec pending_of(const struct move *move)
  * calm, and is then frozen all the same, unless the freeze would most likely have to be undone. */
 static enum status wait_for_calm(struct move *move, struct err *err)
 {
-    nsec began = clock_now(), best = NSEC_NEVER, took = 0, waited = 0;
+    nsec began = clock_now(), best = NSEC_NEVER, took = 0, trip = 0, waited = 0;
     nsec bearable = move->mandate->fleet->policy.freeze_timeout_ms * NSEC_PER_MS / 2;
     for (int samples = 1; waited < CALM_WAIT_MS * NSEC_PER_MS && !mandate_must_stop(move->mandate);
          samples++) {
-        enum status status = measure_gap(move, &took, err);
+        enum status status = measure_gap(move, &took, &trip, err);
         if (status)
             return status;
         nsec pending = pending_of(move);
-        took = took > pending ? took : pending;
+        took = (took > pending ? took : pending) - trip;
         best = took < best ? took : best;
         waited = clock_now() - began;
         if (is_calm(took, best, samples, waited))
@@ -254,9 +257,9 @@ enum status step_prepare(struct move *move, struct err *err)
         start_probe(move);
     if (!status)
         status = try_freeze(move, err);
-    nsec took = 0;
+    nsec took = 0, trip = 0;
     if (!status)
-        status = measure_gap(move, &took, err);
+        status = measure_gap(move, &took, &trip, err);
     if (!status)
         warm_up_probe(move);
     if (!status)

@@ -76,7 +76,7 @@ def test_a_page_replaces_a_file_and_nothing_else(lab):
     assert os.path.islink(link) and open(path, encoding="utf-8").read().startswith("<!doctype")
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     for wrong, said in (((lab.dir,), "is a folder"), (("/dev/null",), "is not a file"),
-                        (("",), "is empty"), (("x.html", "--json"), "give one of them"),
+                        (("",), "empty value"), (("x.html", "--json"), "give one of them"),
                         ((), "needs a value")):
         done = fleet.cli("report", run, "--html", *wrong, expect=WRONG)
         assert said in done.stderr and done.stdout == "", done
