@@ -213,6 +213,13 @@ static enum status run_show(const struct cli_args *args, struct err *err)
     } else {
         printf("run %s: to %s: %s, by %s\n", record.id, record.target, run_state_name(record.state),
                record.by);
+        char holder[RUN_ID_MAX] = "";
+        struct err nobody = ERR_INIT;
+        bool is_held = run_lock_holder(scene.store, holder, &nobody) == ST_OK &&
+                       strcmp(holder, record.id) == 0;
+        if (record.state == RUN_RUNNING && !is_held)
+            printf("its process is gone; next: holdfast run resume %s, or: holdfast run abort %s\n",
+                   record.id, record.id);
         show_shards(&scene, &record);
         struct err none = ERR_INIT;
         status_ignore(print_report(&scene, id, false, &none), "there may be no report yet");

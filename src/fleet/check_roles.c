@@ -60,12 +60,39 @@ static void check_looks(struct checkup *checkup, size_t index)
                     &checkup->shard->later_err);
 }
 
-/* In the middle of a move, opening a server by hand could make two primaries. */
+static const struct server_observation *first_silent(const struct shard_observation *shard)
+{
+    for (size_t i = 0; i < shard->shard->server_count; i++)
+        if (shard->servers[i].status)
+            return &shard->servers[i];
+    return NULL;
+}
+
+/* In the middle of a move, and while a server is silent that may be the primary, opening another
+ * one by hand could make two. */
 static void check_closed(struct checkup *checkup)
 {
     const struct route *route = checkup->route;
-    checkup_add(checkup, CHECK_NO_PRIMARY, NULL, "no server of it accepts writes");
-    if (route && route->state != SHARD_SERVING)
+    const struct server_observation *silent = first_silent(checkup->shard);
+    bool is_moving = route && route->state != SHARD_SERVING;
+    const char *primary = route && !is_moving ? route->primary : "";
+    if (!silent)
+        checkup_add(checkup, CHECK_NO_PRIMARY, NULL, "no server of it accepts writes");
+    else if (primary[0])
+        checkup_add(checkup, CHECK_NO_PRIMARY, NULL,
+                    "no server of it that answers accepts writes; the store says that %s is its "
+                    "primary",
+                    primary);
+    else
+        checkup_add(checkup, CHECK_NO_PRIMARY, NULL,
+                    "no server of it that answers accepts writes, and %s does not answer",
+                    silent->server->name);
+    if (silent && !is_moving)
+        checkup_advise(checkup,
+                       "first find out what %s does: it may be serving; do not open "
+                       "another server beside it",
+                       silent->server->name);
+    if (is_moving)
         checkup_advise(checkup, "holdfast run resume %s; do not open a server by hand", route->run);
 }
 

@@ -190,7 +190,10 @@ static bool load_route(struct checkup *checkup, const struct readiness_request *
     if (status)
         return false;
     bool is_resumed = request->resuming && strcmp(request->resuming, ret->run) == 0;
-    if (ret->state != SHARD_SERVING && !is_resumed) {
+    AUTO_FREE char *holder =
+        ret->state == SHARD_SERVING ? NULL : read_key(request->store, "run-lock");
+    bool is_moving = holder && strcmp(holder, ret->run) == 0; /* said once, of the fleet */
+    if (ret->state != SHARD_SERVING && !is_resumed && !is_moving) {
         checkup_add(checkup, CHECK_UNFINISHED_RUN, NULL, "run %s left it %s", ret->run,
                     shard_state_name(ret->state));
         checkup_advise(checkup, "holdfast run resume %s", ret->run);

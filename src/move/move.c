@@ -48,7 +48,9 @@ void move_note(struct move *move, const char *format, ...)
     buf_vprintf(&line, format, args);
     va_end(args);
     journal_add(move->mandate->journal, move->shard->name, "note", "%s", buf_text(&line));
-    buf_printf(&move->notes, "%s\n", buf_text(&line));
+    buf_add(&line, "\n");
+    if (!strstr(buf_text(&move->notes), buf_text(&line))) /* a step that is repeated says it once */
+        buf_add(&move->notes, buf_text(&line));
 }
 
 void move_phase_add(struct move *move, enum move_phase phase, nsec since)

@@ -4,6 +4,7 @@ or two operators work at once. And the checker itself: each violation it looks f
 """
 import pathlib
 import shlex
+import sys
 import time
 
 import pytest
@@ -15,6 +16,7 @@ from moves import (ABORTED, DONE, KILLED, SOAK, STUCK, Writers, assert_sound, ho
 FAILED = 1
 IMPATIENT = "{ freeze_timeout: 400ms, move_timeout: 1500ms }"
 LEASE_SECONDS = 10
+HUNG_SECONDS = 6
 
 # Where a server is hit when it is not a soak: round the critical calls.
 OLD_POINTS = ["old.try-freeze:before", "old.freeze:before", "old.freeze:sent", "old.freeze:after",
@@ -117,6 +119,22 @@ def test_a_relay_that_died_before_it_was_promoted_does_not_keep_the_old_primary_
         assert_sound(fleet, writers.acked)
 
 
+def test_a_relay_that_answered_not_opened_is_closed_whatever_else_it_logged(lab):
+    """It cannot catch up, and somebody flushed its tables: that is no client's write to be kept."""
+    fleet = of_lab(lab, policy="{ freeze_timeout: 400ms }")
+    old, relay = fleet.primary(), fleet.relay()
+    stop, flush = (hold_command(fleet, relay, statement, "")
+                   for statement in ("STOP SLAVE SQL_THREAD", "FLUSH TABLES"))
+    with Writers(fleet) as writers:
+        done = fleet.move(relay.region, expect=FAILED,
+                          fault=f"old.freeze:before=run:{stop};old.freeze:after=run:{flush}")
+        assert done["shard"]["result"] == "undone", done
+        assert "did not reach the final position" in done["shard"]["error"], done
+        assert not fleet.value(old, "SELECT @@GLOBAL.read_only")
+        assert fleet.value(relay, "SELECT @@GLOBAL.read_only")
+        writers.wait_for_more(5)
+
+
 def test_a_new_primary_that_took_writes_and_crashed_is_never_undone(lab):
     """The conductor dies right after promote; clients write at the new primary; it crashes and comes
     back read-only. To open the old primary again would lose what the clients were told is kept."""
@@ -133,6 +151,24 @@ def test_a_new_primary_that_took_writes_and_crashed_is_never_undone(lab):
             fleet.resume(expect=DONE)
         assert_sound(fleet, writers.acked)
         assert fleet.route()["home"] == to
+
+
+def test_an_undo_does_not_wait_for_a_store_that_hangs(lab):
+    """It locks up just before the freeze, for longer than the run has patience for."""
+    fleet = of_lab(lab, probe=True)
+    old, to = fleet.primary(), fleet.relay().region
+    database = pathlib.Path(lab.dir, "store", "store.db")
+    lock = shlex.join([sys.executable, str(pathlib.Path(__file__).with_name("lock_store.py")),
+                       str(database), str(HUNG_SECONDS)])
+    with Writers(fleet) as writers:
+        done = fleet.move(to, fault=f"cas.promoting:before=run:{lock}")
+        assert done["code"] != DONE and done["shard"]["result"] != "moved", done
+        assert not fleet.value(old, "SELECT @@GLOBAL.read_only")
+        outage = done["shard"]["write_outage_ms"]
+        assert outage is not None and outage < 1000 * HUNG_SECONDS / 2, done
+        if fleet.unfinished():
+            fleet.resume(expect=(DONE, FAILED))
+        assert_sound(fleet, writers.acked)
 
 
 def test_ackers_that_vanish_during_the_freeze_lead_to_undo(lab):

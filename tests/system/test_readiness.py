@@ -471,3 +471,15 @@ def test_both_ways_are_a_go_after_a_move(lab):
     assert no_gos(lab, "--to", "west") == set()
     shard = lab.json("status")["shards"][0]
     assert (shard["home"], shard["state"], shard["problems"]) == ("east", "serving", [])
+
+
+def test_a_silent_primary_is_not_taken_for_a_closed_one(lab):
+    """Nobody is advised to open a second server beside it."""
+    primary = lab.primary()
+    lab.cli("lab", "freeze", primary)
+    done = lab.cli("readiness", "--json", check=False)
+    lab.cli("lab", "thaw", primary)
+    found = [f for f in json.loads(done.stdout)["findings"] if f["check"] == "no-primary"]
+    assert done.returncode == 3 and len(found) == 1
+    assert "that answers accepts writes" in found[0]["problem"], found
+    assert lab.address(primary) in found[0]["advice"] and "do not open" in found[0]["advice"], found
