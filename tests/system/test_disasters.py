@@ -24,9 +24,10 @@ OLD_POINTS = ["old.try-freeze:before", "old.freeze:before", "old.freeze:sent", "
 NEW_POINTS = ["new.catch-up:before", "old.freeze:after", "new.promote:sent", "new.promote:after",
               "new.forget:sent", "all.verify:before"]
 # What only happens in trouble, or before and after the servers are looked at.
-NOT_IN_A_MOVE = ("run.", "lease.", "new.log", "new.confirm", "new.close", "old.open", "cas.undoing", "old.evict",
-                 "new.evict", "old.schema:", "old.end-held", "old.late", "all.strict", "old.events:",
-                 "new.events:", "new.scheduler", "old.scheduler")
+NOT_IN_A_MOVE = ("run.", "lease.", "old.undo-look", "all.rivals", "new.log", "new.confirm",
+                 "new.close", "old.open", "cas.undoing", "old.evict", "new.evict", "old.schema:",
+                 "old.end-held", "old.late", "all.strict", "old.events:", "new.events:",
+                 "new.scheduler", "old.scheduler")
 
 
 # From here on the shard has been seen to serve: a new primary that dies now is not the move's to open.
