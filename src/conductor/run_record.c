@@ -6,6 +6,7 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "move/mandate.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -190,8 +191,10 @@ enum status run_report_load(struct store *store, const char *id, char **ret_json
     AUTO_FREE char *key = mem_printf("reports/%s", id);
     AUTO(store_entry_release) struct store_entry entry = {0};
     enum status status = store_get(store, key, clock_deadline(STORE_MS), &entry, err);
-    if (status == ST_NOT_FOUND)
+    if (status == ST_NOT_FOUND) {
         err_set(err, ST_NOT_FOUND, "run '%s' has no report", id);
+        err_hint(err, "holdfast run list shows the runs; one that is not finished has none yet");
+    }
     if (!status)
         *ret_json = take_pointer(entry.value);
     return status;

@@ -15,8 +15,6 @@
 
 struct store;
 
-#define MANDATE_LOCK_KEY "run-lock"
-
 #define RUN_STATE_TABLE(X)                                                                         \
     X(RUN_RUNNING, "running")                                                                      \
     X(RUN_DONE, "done")       /* every shard is at the target */                                   \

@@ -202,6 +202,7 @@ static nsec pending_of(const struct move *move)
 static enum status wait_for_calm(struct move *move, struct err *err)
 {
     nsec began = clock_now(), best = NSEC_NEVER, took = 0, trip = 0, waited = 0;
+    nsec least_trip = NSEC_NEVER; /* a slow one is the server's trouble, not the way to it */
     nsec bearable = move->mandate->fleet->policy.freeze_timeout_ms * NSEC_PER_MS / 2;
     for (int samples = 1; waited < CALM_WAIT_MS * NSEC_PER_MS && !mandate_must_stop(move->mandate);
          samples++) {
@@ -209,7 +210,8 @@ static enum status wait_for_calm(struct move *move, struct err *err)
         if (status)
             return status;
         nsec pending = pending_of(move);
-        took = (took > pending ? took : pending) - trip;
+        least_trip = trip < least_trip ? trip : least_trip;
+        took = (took > pending ? took : pending) - least_trip;
         best = took < best ? took : best;
         waited = clock_now() - began;
         if (is_calm(took, best, samples, waited))

@@ -62,7 +62,6 @@ struct probe {
     atomic_bool is_stopping;
     struct probe_target *targets;
     struct pollfd *polled;
-    struct lane **lanes;
     size_t capacity;
 };
 

@@ -17,8 +17,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What is known of the new primary. CLOSED only ever comes from a session that was taken after
- * the promote statement could have been sent, so that nothing queued can open it any more. */
+/* What is known of the new primary. CLOSED only ever comes from the only promote statement's own
+ * answer, or from a session that was taken after one could have been sent, so that nothing queued
+ * can open it any more. */
 #define SHARD_NEW_TABLE(X)                                                                         \
     X(NEW_UNKNOWN, "unknown")     /* a promote statement may be under way */                       \
     X(NEW_UNTOUCHED, "untouched") /* this process took it and has not sent promote */              \
