@@ -126,10 +126,10 @@ static void lane_done(struct probe *probe, struct probe_target *target, struct l
 {
     bool is_ok = lane->call.status == ST_OK;
     lane->is_busy = false;
-    if (end == 1 && lane->job == JOB_CONNECT && target->end == 0 && !target->since) {
-        target->is_other_closed =
-            target->is_other_closed || lane->call.sql_errno == READ_ONLY_ERROR;
-        if (is_ok)
+    if (end == 1 && lane->job == JOB_CONNECT) {
+        if (lane->call.sql_errno == READ_ONLY_ERROR)
+            target->is_other_closed = true;
+        else if (is_ok && target->end == 0 && !target->since) /* else it may be open already */
             atomic_store(&target->is_privileged, true);
     }
     lane->is_warm = sql_conn_is_open(lane->conn);

@@ -168,6 +168,13 @@ def test_the_distance_between_the_regions_is_in_the_outage(make_sim):
     assert all(shard["write_outage_ms"] >= 12 for shard in shards.values())
 
 
+def test_the_outage_is_measured_where_every_answer_takes_its_time(make_sim):
+    """Somebody always waits at the old primary, also while the probe gets to know the new one."""
+    sim = make_sim("--fault", "0:0:slow=15", "--fault", "0:3:slow=40", shards=1)
+    for region in ("east", "west", "east"):
+        assert sim.switchover(region)["s0"]["write_outage_ms"] is not None
+
+
 def test_a_conductor_killed_in_the_middle_leaves_a_run_that_is_resumed(make_sim):
     sim = make_sim("--freeze-cap", "1")
     run = sim.popen("switchover", "--to", "east", "--yes")
