@@ -10,6 +10,7 @@
 #include "conductor/switchover.h"
 #include "move/fault.h"
 #include "move/journal.h"
+#include "report/text.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -98,7 +99,7 @@ static void say_report(struct words *words, const struct switchover_report *repo
     AUTO_FREE char *json = switchover_report_json(report);
     AUTO(buf_release) struct buf text = {0};
     if (!words->as_json) {
-        switchover_report_format(json, &text);
+        report_text_format(json, &text);
         printf("%s", buf_text(&text));
         fflush(stdout);
     } else if (words->json) {

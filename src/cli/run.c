@@ -8,10 +8,11 @@
 #include "base/scope.h"
 #include "cli/internal.h"
 #include "conductor/keeper.h"
-#include "conductor/report_html.h"
 #include "conductor/switchover.h"
 #include "move/fault.h"
 #include "os/file.h"
+#include "report/html.h"
+#include "report/text.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -191,7 +192,7 @@ static enum status print_report(const struct fleet_scene *scene, const char *id,
         return ST_OK;
     }
     AUTO(buf_release) struct buf text = {0};
-    switchover_report_format(json, &text);
+    report_text_format(json, &text);
     printf("%s", buf_text(&text));
     return ST_OK;
 }

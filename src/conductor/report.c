@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The report of a run: JSON, kept in the store, and the lines that people read, made from it. */
+ * What a run came to, as JSON. */
 #include "conductor/switchover.h"
 
 #include "base/invariant.h"
@@ -136,90 +136,4 @@ char *switchover_report_json_stored(const struct switchover_report *report, size
     }
     json_decref(object);
     return text;
-}
-
-static const char *text_at(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
-static void add_ms(struct buf *out, const json_t *value, int width)
-{
-    if (json_is_number(value))
-        buf_printf(out, " %*.1f", width, json_number_value(value));
-    else
-        buf_printf(out, " %*s", width, "-");
-}
-
-static void format_shard(const json_t *shard, int width, struct buf *out)
-{
-    const json_t *phases = json_object_get(shard, "phases_ms");
-    buf_printf(out, "  %-*s  %-13s %-22s", width, text_at(shard, "name"), text_at(shard, "result"),
-               text_at(shard, "primary"));
-    add_ms(out, json_object_get(shard, "write_outage_ms"), 9);
-    add_ms(out, json_object_get(shard, "baseline_gap_ms"), 9);
-    add_ms(out, json_object_get(phases, "freeze"), 8);
-    add_ms(out, json_object_get(phases, "promote"), 8);
-    add_ms(out, json_object_get(phases, "publish"), 8);
-    buf_printf(out, " %5lld\n",
-               (long long)json_integer_value(json_object_get(shard, "lost_transactions")));
-    if (text_at(shard, "error")[0])
-        buf_printf(out, "      why: %s\n", text_at(shard, "error"));
-    if (text_at(shard, "hint")[0])
-        buf_printf(out, "      next: %s\n", text_at(shard, "hint"));
-    for (const char *at = text_at(shard, "notes"); *at;) {
-        size_t length = strcspn(at, "\n");
-        buf_printf(out, "      note: %.*s\n", (int)length, at);
-        at += length + (at[length] == '\n');
-    }
-}
-
-static int name_width(const json_t *shards)
-{
-    size_t width = 5, index = 0;
-    const json_t *shard = NULL;
-    json_array_foreach(shards, index, shard)
-    {
-        size_t length = strlen(text_at(shard, "name"));
-        width = length > width ? length : width;
-    }
-    return (int)width;
-}
-
-static void format_summary(const json_t *report, struct buf *out)
-{
-    const json_t *outage = json_object_get(report, "write_outage_ms");
-    buf_printf(out, "run %s: %s %s -> %s: %s in %.2f s\n", text_at(report, "run"),
-               text_at(report, "kind"), text_at(report, "from"), text_at(report, "to"),
-               text_at(report, "result"),
-               json_number_value(json_object_get(report, "took_ms")) / 1000);
-    if (text_at(report, "stopped")[0])
-        buf_printf(out, "stopped: %s\n", text_at(report, "stopped"));
-    if (!json_is_object(outage))
-        return;
-    buf_printf(out, "write outage (%s): p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",
-               strcmp(text_at(report, "measured_by"), "probe") == 0
-                   ? "as the probe saw it, the longest wait without a move under 'before'"
-                   : "freeze to publish as the runner saw it: no probe account is configured",
-               json_number_value(json_object_get(outage, "p50")),
-               json_number_value(json_object_get(outage, "p99")),
-               json_number_value(json_object_get(outage, "max")));
-}
-
-void switchover_report_format(const char *json, struct buf *out)
-{
-    json_t *report = json_loads(json, 0, NULL);
-    if (!report) {
-        buf_add(out, "the report in the store does not read\n");
-        return;
-    }
-    const json_t *shards = json_object_get(report, "shards"), *shard = NULL;
-    size_t index = 0;
-    int width = name_width(shards);
-    format_summary(report, out);
-    buf_printf(out, "  %-*s  %-13s %-22s %9s %9s %8s %8s %8s %5s\n", width, "shard", "result",
-               "primary", "outage ms", "before", "freeze", "promote", "publish", "lost");
-    json_array_foreach(shards, index, shard) format_shard(shard, width, out);
-    json_decref(report);
 }

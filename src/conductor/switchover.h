@@ -59,10 +59,9 @@ MUST_CHECK enum status switchover_run(struct run *run, const struct fleet_observ
                                       struct switchover_report *ret, struct err *err);
 void switchover_report_release(struct switchover_report *report);
 
-/* The report as JSON (caller frees) and as lines for people; both from the same record. To be
- * stored it is compact, and goes without timelines when it would be too large with them. */
+/* The report as JSON (caller frees). To be stored it is compact, and goes without timelines when it
+ * would be too large with them. */
 char *switchover_report_json(const struct switchover_report *report);
 char *switchover_report_json_stored(const struct switchover_report *report, size_t cap_bytes);
-void switchover_report_format(const char *json, struct buf *out);
 
 #endif

@@ -3,7 +3,7 @@
  * phases are Okabe and Ito's, which colour-blind readers can tell apart; neighbours in time differ
  * in brightness too. a-g are the phases in their order, o the outage, x what did not simply move.
  */
-#include "conductor/report_page.h"
+#include "report/page.h"
 
 /* clang-format off */
 const char page_style[] =

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Inside conductor/ only: what the parts of the HTML report share. The report's JSON is read once
+ * Inside report/ only: what the parts of the HTML report share. The report's JSON is read once
  * into a 'struct page' that is tolerant (a report may be of another version, and is not trusted:
  * what is missing or of the wrong type is "not known"); the parts append HTML to a buffer. */
-#ifndef HOLDFAST_CONDUCTOR_REPORT_PAGE_H
-#define HOLDFAST_CONDUCTOR_REPORT_PAGE_H
+#ifndef HOLDFAST_REPORT_PAGE_H
+#define HOLDFAST_REPORT_PAGE_H
 
 #include "base/buf.h"
 #include "base/err.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The HTML report, put together: what was ordered and what came of it, the promise, the outage, the
  * timeline, the findings, all shards. Says what it does not know instead of guessing. */
-#include "conductor/report_html.h"
+#include "report/html.h"
 
 #include "base/scope.h"
-#include "conductor/report_page.h"
+#include "report/page.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The parts of the HTML report in words: the shards that did not simply move, those with the same
  * story told once; and the table of all shards. */
-#include "conductor/report_page.h"
+#include "report/page.h"
 
 #include "base/mem.h"
 #include "base/scope.h"

@@ -2,7 +2,7 @@
  * The part of the HTML report about the write outage: its percentiles, and a plot of how it is
  * spread over the shards. Outages stand upwards on a logarithmic axis, the longest waits just
  * before the moves hang below: what the disks do anyway. */
-#include "conductor/report_page.h"
+#include "report/page.h"
 
 #include "base/scope.h"
 #include "base/stats.h"

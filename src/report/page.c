@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The report as the HTML page needs it, and how its texts and figures are written; see
  * report_page.h. */
-#include "conductor/report_page.h"
+#include "report/page.h"
 
 #include "base/mem.h"
 

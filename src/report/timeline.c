@@ -3,7 +3,7 @@
  * it, much enlarged, what its clients waited for, counted from its freeze. Rows get thin and names
  * sparse as shards get many. The drawings are stretched to the page's width by the browser, so
  * names and figures stand outside them, as text. */
-#include "conductor/report_page.h"
+#include "report/page.h"
 
 #include "base/scope.h"
 #include "base/stats.h"

@@ -5,8 +5,8 @@
  * whatever stands in there is shown as text. Readable with 4 and with 2,000 shards, on a phone and
  * on paper.
  */
-#ifndef HOLDFAST_CONDUCTOR_REPORT_HTML_H
-#define HOLDFAST_CONDUCTOR_REPORT_HTML_H
+#ifndef HOLDFAST_REPORT_HTML_H
+#define HOLDFAST_REPORT_HTML_H
 
 #include "base/buf.h"
 #include "base/err.h"

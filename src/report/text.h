@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The report of a run as lines that people read on a terminal, made from its JSON. */
+#ifndef HOLDFAST_REPORT_TEXT_H
+#define HOLDFAST_REPORT_TEXT_H
+
+#include "base/buf.h"
+
+/* Append the lines to 'out'; of JSON that is no report, a line that says so. */
+void report_text_format(const char *json, struct buf *out);
+
+#endif
