@@ -4,6 +4,8 @@
 #include "report/page.h"
 
 #include "base/mem.h"
+#include "base/scope.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -159,44 +161,28 @@ bool page_is_plain(const struct page_shard *shard)
 
 /* ---- writing ---- */
 
-#define REPLACED "\xef\xbf\xbd" /* U+FFFD */
-
-/* The bytes of UTF-8 at 'at' that must not stand in the page as they are (0: none), and what does
- * instead. Besides markup: control characters, U+200E/F and the other marks of direction, with
- * which a name could pose as another. */
-static size_t unsafe(const unsigned char *at, size_t left, const char **ret_instead)
+/* What stands in the page in place of the 'length' bytes at 'at'; NULL: they themselves. */
+static const char *instead_of(const unsigned char *at, size_t left, size_t *ret_length)
 {
     static const char *const escapes[] = {
         ['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&#39;"};
-    *ret_instead = REPLACED;
-    if (*at < sizeof(escapes) / sizeof(escapes[0]) && escapes[*at]) {
-        *ret_instead = escapes[*at];
-        return 1;
-    }
-    if ((*at < ' ' && *at != '\n' && *at != '\t') || *at == 0x7f)
-        return 1;
-    if (left >= 2 && at[0] == 0xc2 && at[1] < 0xa0)
-        return 2;
-    if (left < 3 || at[0] != 0xe2)
-        return 0;
-    bool is_mark = at[1] == 0x80 && (at[2] == 0x8e || at[2] == 0x8f);
-    bool is_turn = at[1] == 0x80 && at[2] >= 0xa8 && at[2] <= 0xae;
-    bool is_isolate = at[1] == 0x81 && at[2] >= 0xa6 && at[2] <= 0xa9;
-    return is_mark || is_turn || is_isolate ? 3 : 0;
+    bool is_shown = false;
+    *ret_length = text_next(at, left, &is_shown);
+    if (!is_shown)
+        return TEXT_REPLACED;
+    return *at < ARRAY_SIZE(escapes) ? escapes[*at] : NULL;
 }
 
 void page_text_bytes(struct buf *out, const char *text, size_t length)
 {
-    size_t kept = 0;
-    for (size_t at = 0; at < length;) {
-        const char *instead = NULL;
-        size_t skip = unsafe((const unsigned char *)text + at, length - at, &instead);
-        if (skip) {
-            buf_add_bytes(out, text + kept, at - kept);
-            buf_add(out, instead);
-            kept = at + skip;
-        }
-        at += skip ? skip : 1;
+    size_t kept = 0, size = 0;
+    for (size_t at = 0; at < length; at += size) {
+        const char *instead = instead_of((const unsigned char *)text + at, length - at, &size);
+        if (!instead)
+            continue;
+        buf_add_bytes(out, text + kept, at - kept);
+        buf_add(out, instead);
+        kept = at + size;
     }
     buf_add_bytes(out, text + kept, length - kept);
 }
