@@ -12,6 +12,7 @@
 /* clang-format off */
 #define LOG_EVENTS(X)                                  \
     X(EV_RUN_STATE,      LOG_INFO,  "run.state")       \
+    X(EV_RUN_ORDER,      LOG_INFO,  "run.order")       \
     X(EV_SHARD_STATE,    LOG_INFO,  "shard.state")     \
     X(EV_SHARD_STUCK,    LOG_ERROR, "shard.stuck")     \
     X(EV_STEP,           LOG_DEBUG, "step")            \

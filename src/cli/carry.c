@@ -3,6 +3,7 @@
  * Carrying out a run from the command line: the journal, the progress display, Ctrl-C, and the
  * words at the end. What a run does is in conductor/. */
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cli/progress.h"
@@ -143,9 +144,11 @@ static enum status carry(const struct fleet_scene *scene,
                          struct words *words, struct switchover_report *ret, struct err *err)
 {
     run->mandate.journal = open_journal(scene, run->record.id);
-    journal_add(run->mandate.journal, NULL, run->mandate.is_resumed ? "resume" : "begin",
-                "%s: to %s by %s%s%s", run->record.id, run->record.target, run->record.by,
-                run->record.reason ? ": " : "", run->record.reason ? run->record.reason : "");
+    const char *order = strrchr(run->record.audit, '\n');
+    order = order ? order + 1 : run->record.audit;
+    journal_add(run->mandate.journal, NULL, run->mandate.is_resumed ? "resume" : "begin", "%s",
+                order);
+    log_event(EV_RUN_ORDER, "run", run->record.id, "order", order, NULL);
     set_running(run);
     struct progress progress = {.out = words->as_json ? NULL : stderr,
                                 .is_tty = isatty(STDERR_FILENO) == 1};

@@ -129,15 +129,17 @@ static enum status run_list(const struct cli_args *args, struct err *err)
     for (size_t i = 0; i < count; i++) {
         char started[WALL_TEXT_MAX];
         clock_wall_format(records[i].started_us, started);
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "run", records[i].id,
-                                        "state", run_state_name(records[i].state), "to",
-                                        records[i].target, "started", started, "by", records[i].by,
-                                        "shards", (json_int_t)records[i].shard_count));
+        json_array_append_new(
+            list,
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:s?, s:I}", "run", records[i].id, "state",
+                      run_state_name(records[i].state), "to", records[i].target, "started", started,
+                      "by", records[i].by, "origin", records[i].origin, "reason", records[i].reason,
+                      "shards", (json_int_t)records[i].shard_count));
         if (!cli_flag(args, "--json"))
-            printf("%s  %-8s to %s, %zu shards, %s by %s\n", records[i].id,
+            printf("%s  %-8s to %s, %zu shards, %s by %s%s%s\n", records[i].id,
                    run_state_name(records[i].state), records[i].target, records[i].shard_count,
-                   started, records[i].by);
+                   started, records[i].by, records[i].reason ? ": " : "",
+                   records[i].reason ? records[i].reason : "");
     }
     if (cli_flag(args, "--json"))
         print_json(json_incref(list));
@@ -214,6 +216,11 @@ static enum status run_show(const struct cli_args *args, struct err *err)
     } else {
         printf("run %s: to %s: %s, by %s\n", record.id, record.target, run_state_name(record.state),
                record.by);
+        for (const char *at = record.audit ? record.audit : ""; *at; at += *at == '\n') {
+            size_t length = strcspn(at, "\n");
+            printf("  %.*s\n", (int)length, at);
+            at += length;
+        }
         char holder[RUN_ID_MAX] = "";
         struct err nobody = ERR_INIT;
         bool is_held = run_lock_holder(scene.store, holder, &nobody) == ST_OK &&

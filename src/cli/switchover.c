@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "base/text.h"
 #include "cli/findings.h"
 #include "cli/run.h"
 #include "conductor/waves.h"
@@ -209,7 +210,8 @@ static enum status read_order(const struct cli_args *args, const struct plan *pl
     for (size_t i = 0; i < plan->scene.shard_count; i++)
         run_record_add_shard(ret, plan->scene.shards[i]->name);
     ret->waves = copy_of(shape);
-    ret->reason = copy_of(cli_text(args, "--reason"));
+    const char *reason = cli_text(args, "--reason");
+    ret->reason = reason ? text_clean_line(reason) : NULL;
     ret->settle_ms = cli_number(args, "--settle", 0) * 1000;
     ret->failures_max = cli_number(args, "--max-failures", shape ? 0 : -1);
     ret->returns = on_abort && strcmp(on_abort, "return") == 0;

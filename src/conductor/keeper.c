@@ -36,7 +36,7 @@ static void look_for_abort(struct keeper *keeper, const char *key)
     struct err ignored = ERR_INIT;
     if (store_get(keeper->run->mandate.store, key, clock_deadline(STORE_MS), &entry, &ignored) ==
         ST_OK)
-        run_abort(keeper->run);
+        run_abort_for(keeper->run, entry.value);
 }
 
 static void keep_lease(struct keeper *keeper)
@@ -89,7 +89,9 @@ void keeper_stop(struct keeper *keeper)
 enum status keeper_request_abort(struct store *store, const char *id, struct err *err)
 {
     AUTO_FREE char *key = keeper_abort_key(id);
-    struct store_op op = {STORE_PUT, key, "1", 0};
+    AUTO(run_record_release) struct run_record order = {0};
+    run_record_add_order(&order, "asked the run to abort");
+    struct store_op op = {STORE_PUT, key, order.audit, 0};
     struct store_txn txn = {NULL, 0, &op, 1};
     struct store_txn_result result;
     return store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);

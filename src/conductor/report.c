@@ -103,6 +103,10 @@ static json_t *report_json(const struct switchover_report *report)
         "measured_by", report->is_measured ? "probe" : "runner", "write_outage_ms",
         outage_json(report), "shards", shards);
     INVARIANT(object);
+    if (report->reason)
+        json_object_set_new(object, "reason", json_string(report->reason));
+    if (report->audit)
+        json_object_set_new(object, "audit", json_string(report->audit));
     if (report->stopped.status)
         json_object_set_new(object, "stopped", json_string(report->stopped.text));
     return object;

@@ -184,6 +184,7 @@ enum status run_begin(struct store *store, const struct inventory *fleet, struct
     struct run *run = run_new(store, fleet);
     run->record = *take;
     *take = (struct run_record){0};
+    run_record_add_first_order(&run->record);
     run->record.state = RUN_RUNNING;
     struct store_compare none_left = {STORE_ABSENT, RUN_CURRENT_KEY, 0};
     enum status status = take_lock(run, CALL_RUN_BEGIN, &none_left, err);
@@ -218,6 +219,8 @@ enum status run_take(struct store *store, const struct inventory *fleet, const c
     status = run_record_load(store, id, &run->record, err);
     run->mandate.is_resumed = true;
     run->record.state = RUN_RUNNING;
+    if (!status)
+        run_record_add_order(&run->record, "took the run over");
     struct store_compare is_left = {STORE_EXISTS, RUN_CURRENT_KEY, 0};
     if (!status)
         status = take_lock(run, CALL_RUN_TAKE, &is_left, err);
@@ -264,12 +267,21 @@ void run_free(struct run *run)
     journal_close(run->mandate.journal);
     run_record_release(&run->record);
     free(run->mandate.shard_states);
+    free(atomic_load(&run->aborted_by));
     free(run);
 }
 
 bool run_must_stop(const struct run *run)
 {
     return mandate_must_stop(&run->mandate);
+}
+
+void run_abort_for(struct run *run, const char *order)
+{
+    char *none = NULL, *copy = mem_strdup(order);
+    if (!atomic_compare_exchange_strong(&run->aborted_by, &none, copy))
+        free(copy);
+    run_abort(run);
 }
 
 void run_abort(struct run *run)

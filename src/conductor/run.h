@@ -26,6 +26,7 @@ struct run {
     struct run_record record;
     int64_t lease;
     struct keeper *keeper;
+    char *_Atomic aborted_by; /* whoever asked for it from another process; NULL: nobody */
 };
 
 /* Begin a new run: takes the lock, writes the record (which is taken from the caller). ST_BUSY
@@ -48,6 +49,8 @@ MUST_CHECK enum status run_current(struct store *store, char ret_id[static RUN_I
 
 /* Stop launching, undo or finish what is in flight. Safe in a signal handler. */
 void run_abort(struct run *run);
+/* The same for somebody else, by his audit line (copied). Not in a signal handler. */
+void run_abort_for(struct run *run, const char *order);
 bool run_must_stop(const struct run *run);
 
 #endif

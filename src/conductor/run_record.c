@@ -2,22 +2,23 @@
  * Records and reports of runs in the store; see run_record.h. */
 #include "conductor/run_record.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "move/mandate.h"
+#include "os/caller.h"
 #include "store/store.h"
 
 #include <jansson.h>
-#include <pwd.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
-enum { STORE_MS = 5000, HOST_MAX = 256 };
+enum { STORE_MS = 5000, NAMED_MAX = 3 /* shards in an audit line */ };
 
 static const char *const state_names[] = {RUN_STATE_TABLE(TABLE_TEXT)};
 
@@ -27,19 +28,12 @@ const char *run_state_name(enum run_state state)
     return state_names[state];
 }
 
-/* The person behind sudo, if there is one: the audit wants people. */
-static char *who(void)
-{
-    char host[HOST_MAX] = "";
-    gethostname(host, sizeof(host) - 1);
-    const char *sudo = getenv("SUDO_USER");
-    const struct passwd *entry = sudo ? NULL : getpwuid(getuid());
-    return mem_printf("%s@%s", sudo ? sudo : entry ? entry->pw_name : "?", host);
-}
-
 void run_record_init(struct run_record *record, const char *target)
 {
-    *record = (struct run_record){.started_us = clock_wall_us(), .by = who(), .failures_max = -1};
+    *record = (struct run_record){.started_us = clock_wall_us(),
+                                  .by = caller_who(),
+                                  .origin = caller_origin(),
+                                  .failures_max = -1};
     uint8_t salt = 0;
     INVARIANT(getrandom(&salt, sizeof(salt), 0) == sizeof(salt));
     time_t seconds = (time_t)(record->started_us / 1000000);
@@ -56,13 +50,44 @@ void run_record_add_shard(struct run_record *record, const char *name)
     VEC_PUSH(record->shards, record->shard_count, record->shard_capacity, mem_strdup(name));
 }
 
+void run_record_add_order(struct run_record *record, const char *format, ...)
+{
+    char now[WALL_TEXT_MAX];
+    clock_wall_format(clock_wall_us(), now);
+    AUTO_FREE char *who = caller_who();
+    AUTO_FREE char *origin = caller_origin();
+    struct buf text = {0};
+    if (record->audit)
+        buf_printf(&text, "%s\n", record->audit);
+    buf_printf(&text, "%s %s (%s) ", now, who, origin);
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(&text, format, args);
+    va_end(args);
+    free(record->audit);
+    record->audit = buf_take(&text);
+}
+
+void run_record_add_first_order(struct run_record *record)
+{
+    AUTO(buf_release) struct buf names = {0};
+    for (size_t i = 0; i < record->shard_count && i < NAMED_MAX; i++)
+        buf_printf(&names, "%s%s", i ? ", " : "", record->shards[i]);
+    if (record->shard_count > NAMED_MAX)
+        buf_printf(&names, " and %zu more", record->shard_count - NAMED_MAX);
+    run_record_add_order(record, "ordered a switchover to %s of %s: %s", record->target,
+                         buf_text(&names), record->reason ? record->reason : "no reason given");
+}
+
 void run_record_release(struct run_record *record)
 {
     for (size_t i = 0; i < record->shard_count; i++)
         free(record->shards[i]);
     free(record->shards);
     free(record->by);
+    free(record->origin);
     free(record->reason);
+    free(record->audit);
     free(record->waves);
     *record = (struct run_record){0};
 }
@@ -77,13 +102,13 @@ char *run_record_encode(const struct run_record *record)
     json_t *shards = json_array();
     for (size_t i = 0; i < record->shard_count; i++)
         json_array_append_new(shards, json_string(record->shards[i]));
-    json_t *object =
-        json_pack("{s:s, s:s, s:s, s:I, s:s, s:s?, s:s?, s:I, s:I, s:b, s:o}", "id", record->id,
-                  "state", run_state_name(record->state), "target", record->target, "started_us",
-                  (json_int_t)record->started_us, "by", record->by ? record->by : "", "reason",
-                  record->reason, "waves", record->waves, "settle_ms",
-                  (json_int_t)record->settle_ms, "failures_max", (json_int_t)record->failures_max,
-                  "returns", record->returns, "shards", shards);
+    json_t *object = json_pack(
+        "{s:s, s:s, s:s, s:I, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I, s:b, s:o}", "id", record->id,
+        "state", run_state_name(record->state), "target", record->target, "started_us",
+        (json_int_t)record->started_us, "by", record->by ? record->by : "", "origin",
+        record->origin, "audit", record->audit, "reason", record->reason, "waves", record->waves,
+        "settle_ms", (json_int_t)record->settle_ms, "failures_max",
+        (json_int_t)record->failures_max, "returns", record->returns, "shards", shards);
     INVARIANT(object);
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
@@ -124,6 +149,8 @@ static bool decode_object(json_t *object, struct run_record *record)
     snprintf(record->target, sizeof(record->target), "%s", target);
     record->started_us = started;
     record->by = mem_strdup(by);
+    record->origin = copy_at(object, "origin");
+    record->audit = copy_at(object, "audit");
     record->reason = copy_at(object, "reason");
     record->waves = copy_at(object, "waves");
     record->settle_ms = settle_ms;

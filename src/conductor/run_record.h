@@ -35,17 +35,23 @@ struct run_record {
     char **shards;               /* names */
     size_t shard_count, shard_capacity;
     int64_t started_us;   /* wall time */
-    char *by;             /* who ordered it, from which host */
+    char *by, *origin;    /* who ordered it, and from where; see os/caller.h */
     char *reason;         /* what for; NULL: not said */
+    char *audit;          /* a line for each order: when, who, from where, what, why */
     char *waves;          /* the shape; NULL: one wave. See waves.h */
     int64_t settle_ms;    /* how long a wave must stay well before the next one */
     int64_t failures_max; /* more shards that do not move stop the run; -1: however many */
     bool returns;         /* when it is stopped, what moved goes back */
 };
 
-/* A new id, sortable by time; 'by' and 'started_us' filled in. */
+/* A new id, sortable by time; who orders it filled in. */
 void run_record_init(struct run_record *record, const char *target);
 void run_record_add_shard(struct run_record *record, const char *name);
+/* An order of this process's caller, for the audit: "ordered ...", "took the run over". */
+void run_record_add_order(struct run_record *record, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The order that begins the run: what, over which shards, why. */
+void run_record_add_first_order(struct run_record *record);
 void run_record_release(struct run_record *record);
 MUST_CHECK enum status run_record_load(struct store *store, const char *id, struct run_record *ret,
                                        struct err *err);

@@ -373,6 +373,7 @@ static void report_init(struct switchover_report *report, const struct run *run,
     report->is_measured = run->mandate.probe != NULL;
     report->is_resumed = run->mandate.is_resumed;
     report->by = mem_strdup(run->record.by);
+    report->reason = mem_strdup(run->record.reason);
     report->ordered_us = run->record.started_us;
     report->began_us = clock_wall_us();
     report->began = clock_now();
@@ -393,6 +394,18 @@ static enum status record_end(struct run *run, const struct switchover_report *r
     if (ended)
         *err = end_err;
     return ended ? ended : status;
+}
+
+/* With that of another process to abort, which came meanwhile. */
+static char *keep_orders(struct run *run)
+{
+    const char *abort = atomic_load(&run->aborted_by);
+    if (abort) {
+        char *all = mem_printf("%s\n%s", run->record.audit, abort);
+        free(run->record.audit);
+        run->record.audit = all;
+    }
+    return mem_strdup(run->record.audit);
 }
 
 /* In the words of the shard that noticed it. */
@@ -422,6 +435,7 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     bool is_fenced = false;
     ret->state = judge(run, ret, &is_fenced);
     ret->took_ms = clock_ms(clock_now() - ret->began);
+    ret->audit = keep_orders(run);
     if (is_fenced)
         return say_fenced(ret, err);
     return record_end(run, ret, err);
@@ -435,5 +449,7 @@ void switchover_report_release(struct switchover_report *report)
     }
     free(report->shards);
     free(report->by);
+    free(report->reason);
+    free(report->audit);
     *report = (struct switchover_report){0};
 }

@@ -37,6 +37,8 @@ struct switchover_report {
     struct shard_report *shards; /* wave after wave */
     size_t count;
     char *by;           /* who ordered it; owned */
+    char *reason;       /* what for; NULL: not said; owned */
+    char *audit;        /* the order, and those that followed: lines; owned */
     int64_t ordered_us; /* wall time; of a resumed run long before it began here */
     int64_t began_us;   /* wall time of 'began' */
     nsec began;         /* where the timelines begin */

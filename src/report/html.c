@@ -77,6 +77,8 @@ static void add_head(const struct page *page, struct buf *out)
     buf_add(out, "</p><dl class=\"facts\">");
     add_fact(out, "Run", page_head(page, "run"));
     add_fact(out, "Ordered by", page_head(page, "by"));
+    if (page_head(page, "reason")[0])
+        add_fact(out, "Reason", page_head(page, "reason"));
     if (page->is_resumed)
         add_time(out, "Ordered", page_head(page, "ordered"));
     add_time(out, page->is_resumed ? "Resumed" : "Began", page_head(page, "began"));

@@ -32,6 +32,7 @@ def test_waves_follow_each_other(lab):
     assert report["took_ms"] > 2000  # two gates of a second each
     assert set(homes(lab).values()) == {"east"}
     assert lab.json("run", "show", report["run"])["reason"] == "ticket 4711"
+    assert report["reason"] == "ticket 4711"
 
 
 @pytest.mark.lab(shards=3)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who ordered what, from where, and why: kept with the run, and shown wherever the run is."""
+import json
+import pathlib
+import signal
+
+import pytest
+
+from conftest import wait_until
+
+KILLED = -signal.SIGKILL
+FROM = {"SSH_CONNECTION": "192.0.2.7 51234 192.0.2.1 22"}
+HOSTILE = "move\x1b[2J <b>now</b>\nsecond line"
+
+
+def test_the_orders_of_a_run_are_kept(lab):
+    dead = lab.cli("switchover", "--to", "east", "--yes", "--reason", HOSTILE, check=False,
+                   env={**FROM, "HOLDFAST_FAULT": "cas.redirecting:after=kill"})
+    assert dead.returncode == KILLED
+    report = lab.json("run", "resume", env={"SSH_CONNECTION": "192.0.2.8 51234 192.0.2.1 22"})
+    first, second = report["audit"].split("\n")
+    assert report["by"] in first and "by ssh from 192.0.2.7, without a terminal" in first
+    assert "ordered a switchover to east of s0: move" in first and "second line" in first
+    assert second.endswith("took the run over") and "192.0.2.8" in second
+    assert "\x1b" not in report["reason"] and "\n" not in report["reason"]
+
+    record = lab.json("run", "show", report["run"])
+    assert record["audit"] == report["audit"] and record["origin"] in first
+    assert lab.json("run", "list")[0]["reason"] == report["reason"]
+    shown = lab.cli("run", "show", report["run"]).stdout
+    assert first in shown and second in shown and "\x1b" not in shown
+    journal = pathlib.Path(lab.dir, "store", "journal", f"{report['run']}.jsonl").read_text()
+    orders = [json.loads(line)["text"] for line in journal.splitlines()
+              if json.loads(line)["event"] in ("begin", "resume")]
+    assert orders == [first, second]
+    page = lab.cli("report", report["run"], "--html", "-").stdout
+    assert "&lt;b&gt;now&lt;/b&gt;" in page and "<b>now" not in page
+
+
+@pytest.mark.lab(shards=2)
+def test_an_abort_by_somebody_else_is_kept(lab):
+    process = lab.popen("switchover", "--to", "east", "--yes", "--json", "--wave", "1",
+                        "--settle", "60")
+    wait_until(lambda: "home east" in lab.cli("run", "show", check=False).stdout, 20, "one moved")
+    lab.cli("run", "abort", env=FROM)
+    out, err = process.communicate(timeout=30)
+    last = json.loads(out)["audit"].split("\n")[-1]
+    assert last.endswith("asked the run to abort") and "192.0.2.7" in last, out + err
