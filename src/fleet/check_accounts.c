@@ -93,6 +93,12 @@ static void check_replication_account(struct checkup *checkup, size_t index)
     const char *user = checkup->fleet->replication.user;
     if (!login->was_tried || !checkup_is_end(checkup, server))
         return;
+    const char *problem =
+        server->flavour->refuse_source_password(&checkup->fleet->replication.password);
+    if (problem && server == checkup->old_primary)
+        checkup_add(checkup, CHECK_REPLICATION_PASSWORD, server,
+                    "it could not follow the new primary with the password of '%s': %s", user,
+                    problem);
     struct grant_lines lines = login_lines(login);
     if (login->status == ST_DENIED && has_other_host(&checkup->looks[index].inspection, user))
         checkup_add(checkup, CHECK_REPLICATION_UNSEEN, server,

@@ -84,6 +84,7 @@
     X(PRIVILEGED_ACCOUNTS, "privileged-accounts", WARNING, "accounts besides Holdfast's may write on a read-only server", "let applications and scripts use accounts without SUPER and READ_ONLY ADMIN") \
     X(REPLICATION_LOGIN, "replication-login", NO_GO, "the replication account is refused: the old primary could not follow the new one", "check 'replication' in the fleet file, and the account: holdfast fleet grants") \
     X(REPLICATION_UNSEEN, "replication-unseen", WARNING, "the replication account may not log in from here, so that its password cannot be checked", "make sure that the servers themselves can use it") \
+    X(REPLICATION_PASSWORD, "replication-password", NO_GO, "the replication account has a password that CHANGE MASTER does not take, or not as it is", "give it another one: at most 96 bytes, no line break, no character of four bytes (emoji)") \
     X(REPLICATION_GRANT, "replication-grant", NO_GO, "the replication account lacks REPLICATION SLAVE", "GRANT REPLICATION SLAVE ON *.* to it") \
     X(NO_PROBE, "no-probe", INFO, "no probe account: the outage of a move is not measured", "add 'probe' to the fleet file; holdfast fleet grants prints the account") \
     X(PROBE_LOGIN, "probe-login", WARNING, "the probe account is refused: the outage of a move is not measured", "check 'probe' in the fleet file, and the account: holdfast fleet grants") \

@@ -158,6 +158,9 @@ struct sql_flavour {
     void (*read_log_end)(struct buf *sql);
     void (*list_log)(struct buf *sql, const char *log_end);
     void (*read_log_row)(const struct sql_result *result, size_t row, struct sql_log_row *ret);
+    /* Why a replica could not use this password of the replication account, although it logs in:
+     * "it is ...". NULL: it can. */
+    const char *(*refuse_source_password)(const struct secret *password);
     /* Everything that makes a former primary the relay of the new one. Idempotent. */
     void (*follow)(struct buf *sql, const struct sql_source *source);
     /* Events that run where writes go: rows (database, name, definer) of those to be moved, given

@@ -180,6 +180,7 @@ const struct sql_flavour sql_mariadb = {
     .read_log_row = mariadb_read_log_row,
     .end_freeze = mariadb_end_freeze,
     .list_held = mariadb_list_held,
+    .refuse_source_password = mariadb_refuse_source_password,
     .follow = mariadb_follow,
     .lock = mariadb_lock,
     .lock_holder = mariadb_lock_holder,

@@ -31,6 +31,7 @@ void mariadb_read_log_event(const char *type, const char *info, struct sql_log_r
 void mariadb_read_log_row(const struct sql_result *result, size_t row, struct sql_log_row *ret);
 void mariadb_end_freeze(struct buf *sql);
 void mariadb_list_held(struct buf *sql);
+const char *mariadb_refuse_source_password(const struct secret *password);
 void mariadb_follow(struct buf *sql, const struct sql_source *source);
 void mariadb_lock(struct buf *sql, const char *name, int wait_ms);
 void mariadb_lock_holder(struct buf *sql, const char *name);

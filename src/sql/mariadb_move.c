@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SOURCE_PASSWORD_MAX = 96 /* bytes, of CHANGE MASTER */ };
+
 void mariadb_wait_for(struct buf *sql, const char *position, int wait_ms)
 {
     buf_add(sql, "SELECT MASTER_GTID_WAIT(");
@@ -195,6 +197,30 @@ static void literal(struct buf *sql, const char *text)
             buf_add(sql, "'");
     }
     buf_add(sql, "'");
+}
+
+/* Bytes of the UTF-8 character at 'at' that CHANGE MASTER would keep; 0: it makes a '?' of it. */
+static size_t kept_bytes(const char *at)
+{
+    unsigned char lead = (unsigned char)*at;
+    size_t bytes = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 0;
+    for (size_t i = 1; i < bytes; i++)
+        if (((unsigned char)at[i] & 0xc0) != 0x80)
+            return 0;
+    return bytes;
+}
+
+/* A replica keeps its source's password on a line of a file, as utf8mb3. */
+const char *mariadb_refuse_source_password(const struct secret *password)
+{
+    const char *at = secret_reveal(password);
+    if (strlen(at) > SOURCE_PASSWORD_MAX)
+        return "it is longer than 96 bytes";
+    while (*at && *at != '\n' && kept_bytes(at) > 0)
+        at += kept_bytes(at);
+    if (*at == '\n')
+        return "it has a line break";
+    return *at ? "it has a character that is not UTF-8 of at most three bytes" : NULL;
 }
 
 /* Semi-sync source off, and never an acker over the WAN. The position is said, not taken from its

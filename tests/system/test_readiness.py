@@ -358,6 +358,12 @@ def test_wrong_passwords_are_found(lab):
     path.write_text("wrong\n")
     assert no_gos(lab) == {("replication-login", lab.address("s0-west-1")),
                            ("replication-login", lab.address("s0-east-1"))}
+    for length, found in ((96, set()),
+                          (97, {("replication-password", lab.address("s0-west-1"))})):
+        lab.sql("s0-west-1", "ALTER USER repl@'%%' IDENTIFIED BY %s", "x" * length)
+        lab.wait_for_replication()
+        path.write_text("x" * length)
+        assert no_gos(lab) == found
     path = pathlib.Path(lab.dir, "holdfast.password")
     path.write_text("wrong\n")
     assert {check for check, _ in no_gos(lab)} == {"login-refused", "no-primary"}

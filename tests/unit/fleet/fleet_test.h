@@ -170,6 +170,7 @@ static inline void sample_check(struct sample *sample)
 static inline void sample_release(struct sample *sample)
 {
     readiness_release(&sample->found);
+    secret_release(&sample->fleet.replication.password);
 }
 
 #endif

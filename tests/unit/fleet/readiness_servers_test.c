@@ -161,6 +161,10 @@ SPOIL(repl_poor)
 {
     sample_login(&s->looks[E1].logins[ACCOUNT_REPLICATION], probe_lines, 1);
 }
+SPOIL(repl_emoji)
+{
+    secret_set(&s->fleet.replication.password, "\xf0\x9f\x98\x80", 4);
+}
 SPOIL(probe_refused)
 {
     s->looks[W1].logins[ACCOUNT_PROBE] = (struct login){.was_tried = true, .status = ST_DENIED};
@@ -207,6 +211,7 @@ static const struct check_case rows[] = {
     {repl_refused, "replication-login@e1:3306"},
     {repl_elsewhere, "replication-unseen@e1:3306"},
     {repl_poor, "replication-grant@e1:3306"},
+    {repl_emoji, "replication-password@w1:3306"},
     {probe_refused, "probe-login@w1:3306"},
     {probe_poor, "probe-grants@w1:3306"},
     {probe_strong, "probe-privileged@w1:3306"},
