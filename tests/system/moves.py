@@ -5,6 +5,7 @@ what was acknowledged, and the checker of what must hold after every disaster.
 The checker (`violations`) knows nothing of Holdfast but the route of the shard: it asks the servers.
 """
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -68,8 +69,7 @@ class Fleet:
                     cursor.execute(query, values or None)
                     return list(cursor.fetchall())
             except (pymysql.err.OperationalError, pymysql.err.InterfaceError):
-                with contextlib.suppress(pymysql.err.Error, OSError):
-                    self._open.pop(key).close()
+                close(self._open.pop(key, None))
                 if not is_kept or attempt == 2:
                     raise
         return None
@@ -80,8 +80,7 @@ class Fleet:
 
     def close(self):
         for connection in self._open.values():
-            with contextlib.suppress(pymysql.err.Error, OSError):
-                connection.close()
+            close(connection)
         self._open = {}
 
     # ---- holdfast ----
@@ -201,21 +200,23 @@ def other_region(fleet, region):
 # ---- clients ----
 
 class Writers:
-    """Unprivileged clients that write uniquely numbered rows, at whichever end accepts them.
+    """Unprivileged clients that write uniquely numbered rows, at whichever end accepts them: so many
+    threads, each with so many connections that it uses in turn.
 
     A number whose write failed or was not answered is not used again: it may or may not be there.
     """
     PAUSE_SECONDS = 0.004  # paced: the disk is shared with the servers
     ANSWER_SECONDS = 1
 
-    def __init__(self, fleet, count=2):
-        self.fleet = fleet
+    def __init__(self, fleet, count=2, each=1):
+        self.fleet, self.each = fleet, each
         ends = {}
         for server in fleet.servers:
             ends.setdefault(server.region, server)
         self.ends = list(ends.values())
         self.acked = []  # appended by any writer, never changed otherwise
         self.errors = {}  # error number: how often
+        self.used = [0] * (count * each)  # by connection: acknowledged writes
         self._numbers = iter(range(1, 1 << 60))
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -243,30 +244,47 @@ class Writers:
         wait_until(lambda: len(self.acked) >= wanted, seconds,
                    f"{count} more acknowledged writes; errors so far {self.errors}")
 
+    def wait_for_all(self, seconds):
+        """Until each connection had one more write acknowledged than now."""
+        before = list(self.used)
+        wait_until(lambda: all(now > then for now, then in zip(self.used, before)), seconds,
+                   f"every connection of {len(before)} works; errors so far {self.errors}")
+
     def _next(self):
         with self._lock:
             return next(self._numbers)
 
     def _write(self, index):
-        at = index % len(self.ends)
-        connection = None
-        while not self._stop.wait(self.PAUSE_SECONDS):
+        first = index * self.each
+        at = {slot: slot % len(self.ends) for slot in range(first, first + self.each)}
+        connections = {}
+        for slot in itertools.cycle(at):
+            if self._stop.wait(self.PAUSE_SECONDS):
+                break
             number = self._next()
             try:
-                if connection is None:
-                    connection = self.fleet.connect(self.ends[at], "app", self.ANSWER_SECONDS,
-                                                    database=self.fleet.database)
-                with connection.cursor() as cursor:
+                if slot not in connections:
+                    connections[slot] = self.fleet.connect(
+                        self.ends[at[slot]], "app", self.ANSWER_SECONDS,
+                        database=self.fleet.database)
+                with connections[slot].cursor() as cursor:
                     cursor.execute("INSERT INTO ledger (n) VALUES (%s)", (number,))
                 self.acked.append(number)
+                self.used[slot] += 1
             except (pymysql.err.Error, OSError) as error:
                 code = error.args[0] if error.args else 0
                 self.errors[code] = self.errors.get(code, 0) + 1
-                if connection is not None:
-                    with contextlib.suppress(pymysql.err.Error, OSError):
-                        connection.close()
-                connection = None
-                at = (at + 1) % len(self.ends)
+                close(connections.pop(slot, None))
+                at[slot] = (at[slot] + 1) % len(self.ends)
+        for connection in connections.values():
+            close(connection)
+
+
+def close(connection):
+    """Whatever state it is in; None is fine."""
+    if connection is not None:
+        with contextlib.suppress(pymysql.err.Error, OSError):
+            connection.close()
 
 
 # ---- what must hold ----
