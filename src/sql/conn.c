@@ -270,7 +270,7 @@ static bool advance_operation(struct sql_call *call, int ready)
         conn->waiting = mysql_store_result_cont(&rows, conn->mysql, ready);
         if (!conn->waiting && rows)
             VEC_PUSH(call->result.sets, call->result.count, call->result.capacity,
-                     (struct sql_set){rows});
+                     sql__set_of(rows));
         break;
     case PHASE_NEXT:
         conn->waiting = mysql_next_result_cont(&failed, conn->mysql, ready);
@@ -291,8 +291,7 @@ static void store_start(struct sql_call *call)
     if (mysql_field_count(conn->mysql) > 0)
         conn->waiting = mysql_store_result_start(&rows, conn->mysql);
     if (!conn->waiting && (rows || mysql_errno(conn->mysql) == 0))
-        VEC_PUSH(call->result.sets, call->result.count, call->result.capacity,
-                 (struct sql_set){rows});
+        VEC_PUSH(call->result.sets, call->result.count, call->result.capacity, sql__set_of(rows));
 }
 
 static void next_start(struct sql_conn *conn)

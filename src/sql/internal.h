@@ -5,8 +5,15 @@
 
 #include <mysql.h>
 
+/* The rows of one statement, copied close together: libmariadb's own form takes tens of kilobytes
+ * for a single row. 'cells' is one allocation: the names of the columns, then row after row, then
+ * the texts that they point to; SQL NULL is NULL. */
 struct sql_set {
-    MYSQL_RES *rows; /* NULL for a statement without rows */
+    char **cells; /* NULL for a statement without rows */
+    size_t rows, columns;
 };
+
+/* Frees 'take', which may be NULL. */
+struct sql_set sql__set_of(MYSQL_RES *take);
 
 #endif
