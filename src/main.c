@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Dispatch only: the command table is in cli/. */
+#include "base/mem.h"
 #include "cli/command.h"
 
 #include <mysql.h>
@@ -19,6 +20,7 @@ static void raise_descriptors(void)
 
 int main(int argc, char **argv)
 {
+    mem_begin();
     raise_descriptors();
     umask(077); /* reports and journals are for whoever runs this */
     signal(SIGPIPE,

@@ -4,6 +4,7 @@
 
 #include "base/invariant.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,18 @@ static void *checked(void *pointer)
         abort();
     }
     return pointer;
+}
+
+enum { LARGE_BYTES = 128 * 1024 };
+
+void mem_begin(void)
+{
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+}
+
+void mem_trim(void)
+{
+    malloc_trim(0);
 }
 
 void *mem_zalloc(size_t size_bytes)

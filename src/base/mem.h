@@ -9,6 +9,13 @@
 
 #include <stddef.h>
 
+/* When a program begins: large pieces go back to the system as soon as they are freed. glibc would
+ * learn from the first one to put them among the small ones, where every libmariadb connection's
+ * 256 KB of stack, little of it used, comes to lie at another place and touches other pages. */
+void mem_begin(void);
+/* After much was freed: give back what small pieces took. */
+void mem_trim(void);
+
 void *mem_zalloc(size_t size_bytes);
 void *mem_grow(void *old, size_t count, size_t item_bytes); /* overflow checked */
 char *mem_strdup(const char *text);                         /* NULL gives NULL */

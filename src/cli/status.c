@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OBSERVE_MS = 1000, LAG_MS = 1000, STORE_MS = 1000 };
+enum { LAG_MS = 1000, STORE_MS = 1000 };
 
 /* What is shown of one shard. */
 struct line {
@@ -296,8 +296,7 @@ enum status fleet_status(const struct cli_args *args, struct err *err)
     enum status status = fleet_scene_open(&scene, args, true, err);
     if (status)
         return status;
-    fleet_observe(scene.fleet, scene.shards, scene.shard_count, clock_deadline(OBSERVE_MS), &seen);
-    fleet_observe_lag(scene.fleet, &seen, clock_deadline(LAG_MS));
+    fleet_observe_lag(scene.fleet, scene.shards, scene.shard_count, clock_deadline(LAG_MS), &seen);
     struct line *lines = mem_zalloc((seen.count + 1) * sizeof(*lines));
     for (size_t i = 0; i < seen.count; i++) {
         lines[i].seen = &seen.shards[i];

@@ -82,8 +82,7 @@ static enum status look(const struct run *run, const struct moved *moved, struct
 {
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
     const struct inventory *fleet = run->mandate.fleet;
-    fleet_observe(fleet, moved->shards, moved->count, clock_deadline(OBSERVE_MS), &seen);
-    fleet_observe_lag(fleet, &seen, clock_deadline(OBSERVE_MS));
+    fleet_observe_lag(fleet, moved->shards, moved->count, clock_deadline(OBSERVE_MS), &seen);
     enum status status = ST_OK;
     for (size_t i = 0; i < seen.count && !status; i++)
         status = judge_shard(run, &seen.shards[i], moved->primaries[i], err);

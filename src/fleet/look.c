@@ -64,8 +64,9 @@ static nsec stage_end(nsec deadline, int64_t ms)
     return end < deadline ? end : deadline;
 }
 
-static void read_login(struct login *login, struct sql_call *call)
+static void read_login(struct sql_call *call)
 {
+    struct login *login = call->context;
     login->was_tried = true;
     login->status = call->status;
     login->err = call->err;
@@ -84,12 +85,11 @@ static void ask_own_grants(struct crowd *crowd, nsec deadline)
     AUTO(buf_release) struct buf sql = {0};
     sql_mariadb.list_grants(&sql);
     for (size_t i = 0; i < crowd->count; i++)
-        crowd->calls[i] = (struct sql_call){.conn = crowd->servers[i]->conn, .sql = buf_text(&sql)};
+        crowd->calls[i] = (struct sql_call){.conn = crowd->servers[i]->conn,
+                                            .sql = buf_text(&sql),
+                                            .on_done = read_login,
+                                            .context = &crowd->looks[i]->logins[ACCOUNT_CONTROL]};
     sql_run(crowd->calls, crowd->count, stage_end(deadline, STAGE_MS));
-    for (size_t i = 0; i < crowd->count; i++) {
-        read_login(&crowd->looks[i]->logins[ACCOUNT_CONTROL], &crowd->calls[i]);
-        sql_call_release(&crowd->calls[i]);
-    }
 }
 
 static void inspect(struct crowd *crowd, nsec deadline)
@@ -145,12 +145,17 @@ static bool is_end_of_a_move(const struct shard_observation *shard,
     return is_relay || server == shard->primary;
 }
 
+static void end_login(struct sql_call *call)
+{
+    read_login(call);
+    sql_conn_free(call->conn);
+}
+
 /* On connections of their own, at the servers where these accounts are needed. */
 static void try_logins(const struct inventory *fleet, enum account_kind kind, struct crowd *crowd,
                        nsec deadline)
 {
     const struct inventory_account *account = grants_account(fleet, kind);
-    AUTO_FREE size_t *of = mem_zalloc((crowd->count + 1) * sizeof(*of));
     size_t count = 0;
     for (size_t i = 0; i < crowd->count && account->user; i++) {
         const struct inventory_server *server = crowd->servers[i]->server;
@@ -162,16 +167,12 @@ static void try_logins(const struct inventory *fleet, enum account_kind kind, st
             .user = account->user,
             .password = &account->password,
         };
-        of[count] = i;
-        crowd->calls[count++] =
-            (struct sql_call){.conn = sql_conn_new(&endpoint), .sql = "SHOW GRANTS"};
+        crowd->calls[count++] = (struct sql_call){.conn = sql_conn_new(&endpoint),
+                                                  .sql = "SHOW GRANTS",
+                                                  .on_done = end_login,
+                                                  .context = &crowd->looks[i]->logins[kind]};
     }
     sql_run(crowd->calls, count, stage_end(deadline, STAGE_MS));
-    for (size_t i = 0; i < count; i++) {
-        read_login(&crowd->looks[of[i]]->logins[kind], &crowd->calls[i]);
-        sql_conn_free(crowd->calls[i].conn);
-        sql_call_release(&crowd->calls[i]);
-    }
 }
 
 void fleet_look(const struct inventory *fleet, struct fleet_observation *observation, bool try_lock,
@@ -187,8 +188,7 @@ void fleet_look(const struct inventory *fleet, struct fleet_observation *observa
     AUTO(crowd_release) struct crowd crowd = {0};
     crowd_gather(&crowd, observation, ret);
     ask_own_grants(&crowd, deadline);
-    fleet_observe_lag(fleet, observation,
-                      stage_end(deadline, fleet->policy.max_lag_ms + LAG_EXTRA_MS));
+    fleet_look_at_lag(observation, stage_end(deadline, fleet->policy.max_lag_ms + LAG_EXTRA_MS));
     inspect(&crowd, deadline);
     if (try_lock)
         try_freeze_lock(&crowd, deadline);

@@ -127,8 +127,9 @@ static struct sql_conn *new_conn(const struct inventory *fleet,
     return sql_conn_new(&endpoint);
 }
 
-static void read_answer(struct server_observation *server, struct sql_call *call)
+static void read_answer(struct sql_call *call)
 {
+    struct server_observation *server = call->context;
     server->status = call->status;
     server->err = call->err;
     server->answer_ms = clock_ms(call->finished - call->started);
@@ -148,48 +149,89 @@ static void read_answer(struct server_observation *server, struct sql_call *call
     server->clock_ahead_s = server->state.clock_s - clock_ms(middle) / 1000;
 }
 
-static size_t prepare(const struct inventory *fleet, const struct inventory_shard *const *shards,
-                      struct fleet_observation *ret)
+static void hang_up(struct server_observation *server)
 {
-    size_t servers = 0;
+    sql_conn_free(server->conn);
+    server->conn = NULL;
+}
+
+static void on_answer(struct sql_call *call)
+{
+    read_answer(call);
+    sql_call_release(call);
+}
+
+static void on_last_answer(struct sql_call *call)
+{
+    on_answer(call);
+    hang_up(call->context);
+}
+
+static void prepare(const struct fleet_survey *survey, struct fleet_observation *ret)
+{
+    *ret = (struct fleet_observation){.count = survey->shards ? survey->count
+                                                              : survey->fleet->shard_count};
     ret->shards = mem_zalloc((ret->count + 1) * sizeof(*ret->shards));
     for (size_t i = 0; i < ret->count; i++) {
         struct shard_observation *shard = &ret->shards[i];
-        shard->shard = shards ? shards[i] : &fleet->shards[i];
+        shard->shard = survey->shards ? survey->shards[i] : &survey->fleet->shards[i];
         shard->servers = mem_zalloc(shard->shard->server_count * sizeof(*shard->servers));
         for (size_t j = 0; j < shard->shard->server_count; j++) {
             shard->servers[j].server = &shard->shard->servers[j];
             shard->servers[j].lag_ms = -1;
-            shard->servers[j].conn = new_conn(fleet, shard->servers[j].server);
         }
-        servers += shard->shard->server_count;
     }
+}
+
+static size_t count_servers(const struct fleet_observation *group)
+{
+    size_t servers = 0;
+    for (size_t i = 0; i < group->count; i++)
+        servers += group->shards[i].shard->server_count;
     return servers;
 }
 
 /* All are asked as a MariaDB, before it is known what they are: a round trip less, and what is
  * something else still says so in its handshake. */
+static void ask(const struct inventory *fleet, struct fleet_observation *group,
+                void (*on_done)(struct sql_call *call), nsec deadline)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO_FREE struct sql_call *calls = mem_zalloc((count_servers(group) + 1) * sizeof(*calls));
+    size_t count = 0;
+    sql_mariadb.observe(&sql);
+    for (size_t i = 0; i < group->count; i++)
+        for (size_t j = 0; j < group->shards[i].shard->server_count; j++) {
+            struct server_observation *server = &group->shards[i].servers[j];
+            server->conn = new_conn(fleet, server->server);
+            calls[count++] = (struct sql_call){
+                .conn = server->conn, .sql = buf_text(&sql), .on_done = on_done, .context = server};
+        }
+    sql_run(calls, count, deadline);
+    for (size_t i = 0; i < group->count; i++)
+        shard_observation__derive(&group->shards[i]);
+}
+
 void fleet_observe(const struct inventory *fleet, const struct inventory_shard *const *shards,
                    size_t count, nsec deadline, struct fleet_observation *ret)
 {
-    *ret = (struct fleet_observation){.count = shards ? count : fleet->shard_count};
-    size_t servers = prepare(fleet, shards, ret);
-    AUTO(buf_release) struct buf sql = {0};
-    AUTO_FREE struct sql_call *calls = mem_zalloc((servers + 1) * sizeof(*calls));
-    sql_mariadb.observe(&sql);
-    size_t next = 0;
-    for (size_t i = 0; i < ret->count; i++)
-        for (size_t j = 0; j < ret->shards[i].shard->server_count; j++)
-            calls[next++] =
-                (struct sql_call){.conn = ret->shards[i].servers[j].conn, .sql = buf_text(&sql)};
-    sql_run(calls, servers, deadline);
-    next = 0;
-    for (size_t i = 0; i < ret->count; i++) {
-        for (size_t j = 0; j < ret->shards[i].shard->server_count; j++) {
-            read_answer(&ret->shards[i].servers[j], &calls[next]);
-            sql_call_release(&calls[next++]);
-        }
-        shard_observation__derive(&ret->shards[i]);
+    prepare(&(struct fleet_survey){.fleet = fleet, .shards = shards, .count = count}, ret);
+    ask(fleet, ret, on_last_answer, deadline);
+}
+
+void fleet_survey(const struct fleet_survey *survey, struct fleet_observation *ret)
+{
+    prepare(survey, ret);
+    for (size_t first = 0; first < ret->count; first += FLEET_GROUP) {
+        size_t left = ret->count - first;
+        struct fleet_observation group = {.shards = ret->shards + first,
+                                          .count = left < FLEET_GROUP ? left : FLEET_GROUP};
+        ask(survey->fleet, &group, on_answer, clock_now() + survey->time);
+        survey->look(survey->context, &group);
+        for (size_t i = 0; i < group.count; i++)
+            for (size_t j = 0; j < group.shards[i].shard->server_count; j++)
+                hang_up(&group.shards[i].servers[j]);
+        mem_trim();
     }
 }
 
@@ -249,12 +291,9 @@ static size_t wait_everywhere(struct fleet_observation *observation, nsec deadli
     return count;
 }
 
-void fleet_observe_lag(const struct inventory *fleet UNUSED, struct fleet_observation *observation,
-                       nsec deadline)
+void fleet_look_at_lag(struct fleet_observation *observation, nsec deadline)
 {
-    size_t servers = 0;
-    for (size_t i = 0; i < observation->count; i++)
-        servers += observation->shards[i].shard->server_count;
+    size_t servers = count_servers(observation);
     nsec now = clock_now();
     read_positions(observation, now + (deadline - now) / 2);
     AUTO_FREE struct server_observation **waiting = mem_zalloc((servers + 1) * sizeof(*waiting));
@@ -267,6 +306,24 @@ void fleet_observe_lag(const struct inventory *fleet UNUSED, struct fleet_observ
         free((char *)calls[i].sql);
         sql_call_release(&calls[i]);
     }
+}
+
+static void look_at_lag(void *context, struct fleet_observation *group)
+{
+    const struct fleet_survey *survey = context;
+    fleet_look_at_lag(group, clock_now() + survey->time);
+}
+
+void fleet_observe_lag(const struct inventory *fleet, const struct inventory_shard *const *shards,
+                       size_t count, nsec deadline, struct fleet_observation *ret)
+{
+    struct fleet_survey survey = {.fleet = fleet,
+                                  .shards = shards,
+                                  .count = count,
+                                  .time = deadline - clock_now(),
+                                  .look = look_at_lag};
+    survey.context = &survey;
+    fleet_survey(&survey, ret);
 }
 
 void fleet_observation_release(struct fleet_observation *observation)

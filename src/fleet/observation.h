@@ -2,8 +2,7 @@
  *
  * What the fleet is at this moment: every server asked once, all side by side on one thread; a
  * dead or hanging server costs the deadline once. Homes and roles are derived, never configured.
- * Any thread may read an observation; only the thread that made it may take the second look at lag
- * or release it, because it holds a connection to each server that answered.
+ * Once made, any thread may read an observation.
  */
 #ifndef HOLDFAST_FLEET_OBSERVATION_H
 #define HOLDFAST_FLEET_OBSERVATION_H
@@ -41,7 +40,7 @@ struct server_observation {
     /* How long after being asked it had everything that the primary had then; -1 unknown (no
      * primary, not replicating, or not within the deadline). Set by observe_lag(). */
     double lag_ms;
-    struct sql_conn *conn; /* owned; for looking again. NULL or broken: it did not answer */
+    struct sql_conn *conn; /* owned; open only while a survey looks more closely at its group */
 };
 
 struct shard_observation {
@@ -62,12 +61,28 @@ struct fleet_observation {
 };
 
 /* Ask all servers of the shards (NULL: of all shards). Fails only on misuse: what does not answer
- * is part of the observation. */
+ * is part of the observation. A connection is closed as soon as it has answered. */
 void fleet_observe(const struct inventory *fleet, const struct inventory_shard *const *shards,
                    size_t count, nsec deadline, struct fleet_observation *ret);
-/* Second look: how far behind is each replica, in milliseconds. Also reads later_position. */
-void fleet_observe_lag(const struct inventory *fleet, struct fleet_observation *observation,
-                       nsec deadline);
+
+/* The same with a second look over the connections that are open then: in groups of shards, because
+ * a connection takes some 60 KB. Each group has 'time' to answer. */
+enum { FLEET_GROUP = 200 };
+struct fleet_survey {
+    const struct inventory *fleet;
+    const struct inventory_shard *const *shards; /* NULL: all */
+    size_t count;
+    nsec time;
+    void (*look)(void *context, struct fleet_observation *group); /* a part of the whole */
+    void *context;
+};
+void fleet_survey(const struct fleet_survey *survey, struct fleet_observation *ret);
+
+/* A second look: how far behind is each replica, in milliseconds. Also reads later_position. */
+void fleet_look_at_lag(struct fleet_observation *group, nsec deadline);
+/* A survey with just that, for which it has the time once more. */
+void fleet_observe_lag(const struct inventory *fleet, const struct inventory_shard *const *shards,
+                       size_t count, nsec deadline, struct fleet_observation *ret);
 void fleet_observation_release(struct fleet_observation *observation);
 
 #endif

@@ -213,24 +213,44 @@ static void check_fleet(struct checkup *checkup, const struct readiness_request 
         checkup_add(checkup, CHECK_NO_PROBE, NULL, "the fleet file has no 'probe'");
 }
 
+struct look_order {
+    const struct readiness_request *request;
+    struct checkup checkup;
+    nsec time;
+};
+
+static void look_and_check(void *context, struct fleet_observation *group)
+{
+    struct look_order *order = context;
+    const struct readiness_request *request = order->request;
+    struct checkup *checkup = &order->checkup;
+    AUTO(fleet_look_release) struct fleet_look look = {0};
+    fleet_look(request->fleet, group, !request->resuming, clock_now() + order->time, &look);
+    for (size_t i = 0; i < group->count; i++) {
+        struct route route = {0};
+        checkup->shard = &group->shards[i];
+        checkup->looks = look.shards[i];
+        bool has_route = request->store && load_route(checkup, request, &route);
+        checkup->route = has_route ? &route : NULL;
+        checkup_run(checkup, request->to_region);
+    }
+}
+
 void readiness_check(const struct readiness_request *request, nsec deadline, struct readiness *ret)
 {
     *ret = (struct readiness){0};
-    nsec observed = clock_deadline(OBSERVE_MS);
-    fleet_observe(request->fleet, request->shards, request->shard_count,
-                  observed < deadline ? observed : deadline, &ret->observation);
-    AUTO(fleet_look_release) struct fleet_look look = {0};
-    fleet_look(request->fleet, &ret->observation, !request->resuming, deadline, &look);
-    struct checkup checkup = {.fleet = request->fleet, .ret = ret};
-    check_fleet(&checkup, request);
-    for (size_t i = 0; i < ret->observation.count; i++) {
-        struct route route = {0};
-        checkup.shard = &ret->observation.shards[i];
-        checkup.looks = look.shards[i];
-        bool has_route = request->store && load_route(&checkup, request, &route);
-        checkup.route = has_route ? &route : NULL;
-        checkup_run(&checkup, request->to_region);
-    }
+    nsec time = deadline - clock_now(), observe = OBSERVE_MS * NSEC_PER_MS;
+    struct look_order order = {request, {.fleet = request->fleet, .ret = ret}, time};
+    struct fleet_survey survey = {
+        .fleet = request->fleet,
+        .shards = request->shards,
+        .count = request->shard_count,
+        .time = observe < time ? observe : time,
+        .look = look_and_check,
+        .context = &order,
+    };
+    check_fleet(&order.checkup, request);
+    fleet_survey(&survey, &ret->observation);
     sort_findings(ret);
 }
 

@@ -40,7 +40,7 @@ struct readiness_request {
     const char *resuming;      /* id of the run that is being resumed: its traces are no findings */
 };
 
-/* Observes, inspects and checks, under one deadline. */
+/* Observes, inspects and checks, under one deadline (for every 200 shards). */
 void readiness_check(const struct readiness_request *request, nsec deadline, struct readiness *ret);
 void readiness_release(struct readiness *readiness);
 

@@ -31,9 +31,10 @@ struct sql_endpoint {
 /* One packet for one connection. Filled by the caller up to 'sql'; the rest is the outcome. */
 struct sql_call {
     struct sql_conn *conn;
-    const char *sql;                /* one or more statements; NULL only connects */
-    nsec deadline;                  /* 0 takes that of sql_run() */
-    void (*on_sent)(void *context); /* the packet left, nothing was read yet; may be NULL */
+    const char *sql;                        /* one or more statements; NULL only connects */
+    nsec deadline;                          /* 0 takes that of sql_run() */
+    void (*on_sent)(void *context);         /* the packet left, nothing was read yet; may be NULL */
+    void (*on_done)(struct sql_call *call); /* sql_run(): it ended; may be NULL, may close 'conn' */
     void *context;
 
     enum status status;
@@ -51,7 +52,12 @@ unsigned long sql_conn_id(const struct sql_conn *conn); /* the server's thread i
 const char *sql_conn_server_version(const struct sql_conn *conn);
 
 /* Run all calls side by side until each is done or its deadline passed. Connections that are not
- * open are opened first. Outcomes are in the calls. */
+ * open are opened first. Outcomes are in the calls.
+ *
+ * Of very many not all begin at once: the answers of thousands would come in one heap, and those at
+ * its bottom be late through our own fault. A call that has to wait for its turn gets as much time
+ * from then on as the others had. It never waits for one that hangs: that gives its place to the
+ * next after 200 ms, so n servers that hang cost the deadline once and 200 ms for every 256. */
 void sql_run(struct sql_call *calls, size_t count, nsec deadline);
 void sql_call_release(struct sql_call *call);
 

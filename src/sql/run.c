@@ -11,13 +11,20 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-enum { EVENTS_MAX = 256 };
+/* Begun side by side, at most; but a call that has waited for PATIENCE_MS gives its place away: it
+ * hangs, or waits on purpose, and costs nothing. */
+enum { EVENTS_MAX = 256, PLACES = 256, PATIENCE_MS = 200 };
 
 struct flight {
     int epoll_fd;
     struct sql_call *calls;
     size_t count, left;
-    int *fds; /* per call: the descriptor registered, -1 when none or done */
+    nsec time;     /* of a call without a deadline of its own, from when it begins */
+    nsec earliest; /* deadline of those in flight */
+    int *fds;      /* per call: the descriptor registered, -1 when none or done */
+    size_t begun,
+        patient; /* calls before 'begun' have begun; those before 'patient' hold no place */
+    size_t held; /* places */
 };
 
 static uint32_t epoll_mask(int events)
@@ -43,22 +50,41 @@ static void call_done(struct flight *flight, size_t index)
         epoll_ctl(flight->epoll_fd, EPOLL_CTL_DEL, flight->fds[index], NULL);
     flight->fds[index] = -1;
     flight->calls[index].deadline = 0;
+    flight->held -= index >= flight->patient;
     flight->left--;
+    if (flight->calls[index].on_done)
+        flight->calls[index].on_done(&flight->calls[index]);
 }
 
-static void begin_all(struct flight *flight, nsec deadline)
+static void begin_call(struct flight *flight, size_t index)
 {
-    for (size_t i = 0; i < flight->count; i++) {
-        struct sql_call *call = &flight->calls[i];
-        flight->fds[i] = -1;
-        if (call->deadline == 0)
-            call->deadline = deadline;
-        INVARIANT(call->deadline > 0);
-        if (sql_call_begin(call))
-            call_done(flight, i);
-        else
-            watch_call(flight, i);
+    struct sql_call *call = &flight->calls[index];
+    flight->fds[index] = -1;
+    if (call->deadline == 0)
+        call->deadline = clock_now() + flight->time;
+    INVARIANT(call->deadline > 0);
+    if (call->deadline < flight->earliest)
+        flight->earliest = call->deadline;
+    flight->held++;
+    if (sql_call_begin(call))
+        call_done(flight, index);
+    else
+        watch_call(flight, index);
+}
+
+/* Those that waited for long make room; then as many begin as there is. */
+static void begin_more(struct flight *flight)
+{
+    nsec now = clock_now();
+    for (; flight->patient < flight->begun; flight->patient++) {
+        const struct sql_call *call = &flight->calls[flight->patient];
+        bool is_done = call->deadline == 0;
+        if (!is_done && now - call->started < PATIENCE_MS * NSEC_PER_MS)
+            break;
+        flight->held -= !is_done;
     }
+    while (flight->begun < flight->count && flight->held < PLACES)
+        begin_call(flight, flight->begun++);
 }
 
 static void step_ready(struct flight *flight, const struct epoll_event *event)
@@ -72,37 +98,55 @@ static void step_ready(struct flight *flight, const struct epoll_event *event)
         watch_call(flight, index);
 }
 
-/* The earliest deadline in flight; expires those that passed. */
-static nsec expire_calls(struct flight *flight)
+static void expire_calls(struct flight *flight)
 {
-    nsec now = clock_now(), earliest = NSEC_NEVER;
-    for (size_t i = 0; i < flight->count; i++) {
+    nsec now = clock_now();
+    flight->earliest = NSEC_NEVER;
+    for (size_t i = 0; i < flight->begun; i++) {
         struct sql_call *call = &flight->calls[i];
         if (call->deadline == 0)
             continue;
         if (call->deadline <= now && sql_call_step(call, 0))
             call_done(flight, i);
-        else if (call->deadline < earliest)
-            earliest = call->deadline;
+        else if (call->deadline < flight->earliest)
+            flight->earliest = call->deadline;
     }
-    return earliest;
+}
+
+/* When something is to be done although nobody answers: a deadline, or another call's turn. */
+static nsec next_turn(const struct flight *flight)
+{
+    if (flight->begun == flight->count)
+        return flight->earliest;
+    nsec turn = flight->calls[flight->patient].started + PATIENCE_MS * NSEC_PER_MS;
+    return turn < flight->earliest ? turn : flight->earliest;
 }
 
 void sql_run(struct sql_call *calls, size_t count, nsec deadline)
 {
     AUTO_CLOSE int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    INVARIANT(epoll_fd >= 0);
+    INVARIANT(epoll_fd >= 0 && deadline < NSEC_NEVER);
     AUTO_FREE int *fds = mem_zalloc(count * sizeof(*fds));
-    struct flight flight = {epoll_fd, calls, count, count, fds};
-    begin_all(&flight, deadline);
+    struct flight flight = {
+        .epoll_fd = epoll_fd,
+        .calls = calls,
+        .count = count,
+        .left = count,
+        .time = deadline - clock_now(),
+        .earliest = NSEC_NEVER,
+        .fds = fds,
+    };
     struct epoll_event events[EVENTS_MAX];
-    nsec earliest = flight.left ? expire_calls(&flight) : NSEC_NEVER;
+    begin_more(&flight);
     while (flight.left > 0) {
-        int ready = epoll_wait(epoll_fd, events, EVENTS_MAX, clock_ms_left(earliest));
+        if (clock_now() >= flight.earliest)
+            expire_calls(&flight);
+        int ready = flight.left == 0 ? 0
+                                     : epoll_wait(epoll_fd, events, EVENTS_MAX,
+                                                  clock_ms_left(next_turn(&flight)));
         for (int i = 0; i < ready; i++)
             step_ready(&flight, &events[i]);
-        if (flight.left > 0 && clock_now() >= earliest)
-            earliest = expire_calls(&flight);
+        begin_more(&flight);
     }
 }
 

@@ -143,8 +143,7 @@ static void server_that_refuses_the_connection_is_unknown_at_once(void **state U
     sample.fleet.shards = &sample.shard;
     sample.fleet.shard_count = 1;
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
-    fleet_observe(&sample.fleet, NULL, 0, clock_deadline(2000), &seen);
-    fleet_observe_lag(&sample.fleet, &seen, clock_deadline(2000));
+    fleet_observe_lag(&sample.fleet, NULL, 0, clock_deadline(2000), &seen);
     assert_int_equal(seen.count, 1);
     assert_int_equal(seen.shards[0].servers[0].status, ST_UNREACHABLE);
     assert_int_equal(seen.shards[0].servers[0].role, ROLE_UNKNOWN);

@@ -2,6 +2,7 @@
  * Calls under deadlines, against sockets that behave badly. Real servers are in the system tests.
  */
 #include "base/buf.h"
+#include "base/mem.h"
 #include "base/scope.h"
 #include "sql/conn.h"
 
@@ -70,6 +71,47 @@ static void many_silent_servers_cost_the_deadline_once(void **state UNUSED)
         sql_conn_free(calls[i].conn);
         close(fds[i]);
     }
+}
+
+/* More than may be in flight: they give their places away, so nobody waits for all the others, and
+ * whoever had to wait for a place has all the time from then on. */
+static void thousands_of_silent_servers_do_not_wait_for_each_other(void **state UNUSED)
+{
+    enum { COUNT = 1000, LONG_MS = 3000 };
+    int port = 0;
+    AUTO_CLOSE int fd = silent_server(&port);
+    AUTO_FREE struct sql_call *calls = mem_zalloc(COUNT * sizeof(*calls));
+    for (int i = 0; i < COUNT; i++)
+        calls[i].conn = connection_to(port);
+    nsec began = clock_now(), last = 0;
+    sql_run(calls, COUNT, clock_deadline(LONG_MS));
+    assert_true(clock_now() - began < 3 * LONG_MS * NSEC_PER_MS);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(calls[i].status, ST_TIMEOUT);
+        assert_true(calls[i].finished - calls[i].started >= LONG_MS * NSEC_PER_MS * 99 / 100);
+        last = calls[i].started > last ? calls[i].started : last;
+        sql_conn_free(calls[i].conn);
+    }
+    assert_true(last - began > LONG_MS / 10 * NSEC_PER_MS);
+}
+
+static void count_end(struct sql_call *call)
+{
+    *(int *)call->context += call->status == ST_UNREACHABLE;
+    sql_conn_free(call->conn);
+}
+
+static void each_end_of_very_many_calls_is_told_once(void **state UNUSED)
+{
+    enum { COUNT = 2000 };
+    int port = 0, ends = 0;
+    close(silent_server(&port));
+    AUTO_FREE struct sql_call *calls = mem_zalloc(COUNT * sizeof(*calls));
+    for (int i = 0; i < COUNT; i++)
+        calls[i] =
+            (struct sql_call){.conn = connection_to(port), .on_done = count_end, .context = &ends};
+    sql_run(calls, COUNT, clock_deadline(10 * GENEROUS_MS));
+    assert_int_equal(ends, COUNT);
 }
 
 static void a_refused_port_is_unreachable_at_once(void **state UNUSED)
@@ -145,6 +187,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_silent_server_costs_its_deadline_and_says_what_it_did_not_answer),
         cmocka_unit_test(many_silent_servers_cost_the_deadline_once),
+        cmocka_unit_test(thousands_of_silent_servers_do_not_wait_for_each_other),
+        cmocka_unit_test(each_end_of_very_many_calls_is_told_once),
         cmocka_unit_test(a_refused_port_is_unreachable_at_once),
         cmocka_unit_test(a_deadline_that_passed_already_is_a_timeout),
         cmocka_unit_test(a_broken_connection_can_be_used_again),
