@@ -8,6 +8,7 @@
 #include "base/scope.h"
 #include "cli/internal.h"
 #include "conductor/keeper.h"
+#include "conductor/report_store.h"
 #include "conductor/switchover.h"
 #include "move/fault.h"
 #include "os/file.h"
@@ -185,7 +186,7 @@ static enum status print_report(const struct fleet_scene *scene, const char *id,
                                 struct err *err)
 {
     AUTO_FREE char *json = NULL;
-    enum status status = run_report_load(scene->store, id, &json, err);
+    enum status status = report_load(scene->store, id, &json, err);
     if (status)
         return status;
     json_t *object = as_json ? json_loads(json, 0, NULL) : NULL;
@@ -300,7 +301,7 @@ static enum status report_as_page(const struct cli_args *args, struct err *err)
     if (!status)
         status = run_scene_open(&scene, args, false, err);
     if (!status)
-        status = run_report_load(scene.store, cli_operand(args, 0), &json, err);
+        status = report_load(scene.store, cli_operand(args, 0), &json, err);
     if (!status)
         status = report_html_format(json, &page, err);
     return status ? status : write_page(&page, cli_text(args, "--html"), mode, err);

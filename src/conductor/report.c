@@ -37,8 +37,17 @@ static json_t *timeline_json(const struct switchover_report *report,
     return timeline;
 }
 
-static json_t *shard_json(const struct switchover_report *report, const struct shard_report *shard)
+static const char *wave_of(const struct switchover_report *report, size_t shard)
 {
+    for (size_t i = 0; i < report->waves.count; i++)
+        if (shard < report->waves.items[i].end)
+            return report->waves.items[i].name;
+    return "";
+}
+
+static json_t *shard_json(const struct switchover_report *report, size_t index)
+{
+    const struct shard_report *shard = &report->shards[index];
     json_t *phases = json_object();
     for (unsigned i = 0; i < MOVE_PHASES; i++)
         json_object_set_new(phases, move_phase_name((enum move_phase)i),
@@ -51,6 +60,7 @@ static json_t *shard_json(const struct switchover_report *report, const struct s
         "critical_statements", (json_int_t)shard->critical_statements, "phases_ms", phases,
         "lost_transactions", (json_int_t)shard->late_transactions);
     INVARIANT(object);
+    json_object_set_new(object, "wave", json_string(wave_of(report, index)));
     json_object_set_new(object, "timeline", timeline_json(report, shard));
     if (shard->err.status) {
         json_object_set_new(object, "error", json_string(shard->err.text));
@@ -62,12 +72,12 @@ static json_t *shard_json(const struct switchover_report *report, const struct s
     return object;
 }
 
-static const char *wave_of(const struct switchover_report *report, size_t shard)
+static size_t count_moved(const struct switchover_report *report)
 {
-    for (size_t i = 0; i < report->waves.count; i++)
-        if (shard < report->waves.items[i].end)
-            return report->waves.items[i].name;
-    return "";
+    size_t moved = 0;
+    for (size_t i = 0; i < report->count; i++)
+        moved += report->shards[i].result == MOVE_MOVED;
+    return moved;
 }
 
 static json_t *outage_json(const struct switchover_report *report)
@@ -83,25 +93,20 @@ static json_t *outage_json(const struct switchover_report *report)
                      ms_or_null(stats_percentile(&outages, 100)));
 }
 
-static json_t *report_json(const struct switchover_report *report)
+/* What was ordered and what it came to, without the shards. */
+static json_t *head_json(const struct switchover_report *report)
 {
     char ordered[WALL_TEXT_MAX], began[WALL_TEXT_MAX];
     clock_wall_format(report->ordered_us, ordered);
     clock_wall_format(report->began_us, began);
-    json_t *shards = json_array();
-    for (size_t i = 0; i < report->count; i++) {
-        json_t *shard = shard_json(report, &report->shards[i]);
-        json_object_set_new(shard, "wave", json_string(wave_of(report, i)));
-        json_array_append_new(shards, shard);
-    }
     json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:b, s:{s:I, s:I}, s:o, s:s, s:o, s:o}", "run",
+        "{s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:b, s:{s:I, s:I}, s:o, s:I, s:s, s:o}", "run",
         report->run, "kind", "switchover", "result", run_state_name(report->state), "from",
         report->from, "to", report->to, "by", report->by, "ordered", ordered, "began", began,
         "resumed", report->is_resumed, "promise", "rto_ms", (json_int_t)report->promise_rto_ms,
         "rpo_ms", (json_int_t)report->promise_rpo_ms, "took_ms", ms_or_null(report->took_ms),
-        "measured_by", report->is_measured ? "probe" : "runner", "write_outage_ms",
-        outage_json(report), "shards", shards);
+        "moved", (json_int_t)count_moved(report), "measured_by",
+        report->is_measured ? "probe" : "runner", "write_outage_ms", outage_json(report));
     INVARIANT(object);
     if (report->reason)
         json_object_set_new(object, "reason", json_string(report->reason));
@@ -112,32 +117,79 @@ static json_t *report_json(const struct switchover_report *report)
     return object;
 }
 
-static char *dump(const json_t *object, size_t style)
+static char *dump(json_t *take, size_t style)
 {
-    char *text = json_dumps(object, style | JSON_REAL_PRECISION(9));
+    char *text = json_dumps(take, style | JSON_REAL_PRECISION(9));
+    json_decref(take);
     INVARIANT(text);
     return text;
 }
 
-char *switchover_report_json(const struct switchover_report *report)
+char *switchover_report_head(const struct switchover_report *report)
 {
-    json_t *object = report_json(report);
-    char *text = dump(object, JSON_INDENT(2));
-    json_decref(object);
-    return text;
+    return dump(head_json(report), JSON_COMPACT);
 }
 
-char *switchover_report_json_stored(const struct switchover_report *report, size_t cap_bytes)
+char *switchover_report_shard(const struct switchover_report *report, size_t index)
 {
-    json_t *object = report_json(report), *shard = NULL;
-    char *text = dump(object, JSON_COMPACT);
-    if (strlen(text) > cap_bytes) {
-        size_t index = 0;
-        json_array_foreach(json_object_get(object, "shards"), index, shard)
-            json_object_del(shard, "timeline");
-        free(text);
-        text = dump(object, JSON_COMPACT);
+    return dump(shard_json(report, index), JSON_COMPACT);
+}
+
+char *switchover_report_json(const struct switchover_report *report)
+{
+    json_t *object = head_json(report), *shards = json_array();
+    for (size_t i = 0; i < report->count; i++)
+        json_array_append_new(shards, shard_json(report, i));
+    json_object_set_new(object, "shards", shards);
+    return dump(object, JSON_INDENT(2));
+}
+
+/* ---- what an earlier process of the same run wrote ---- */
+
+static double ms_at(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : -1;
+}
+
+static const char *text_at(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+/* What it measured is all there is; its timeline began at another moment, and is left out. */
+static void take_move(struct shard_report *shard, const json_t *earlier)
+{
+    const json_t *phases = json_object_get(earlier, "phases_ms");
+    shard->result = MOVE_MOVED;
+    shard->outage_ms = ms_at(earlier, "write_outage_ms");
+    shard->baseline_ms = ms_at(earlier, "baseline_gap_ms");
+    shard->critical_ms = ms_at(earlier, "critical_ms");
+    shard->critical_statements =
+        (size_t)json_integer_value(json_object_get(earlier, "critical_statements"));
+    shard->late_transactions +=
+        (uint64_t)json_integer_value(json_object_get(earlier, "lost_transactions"));
+    for (unsigned i = 0; i < MOVE_PHASES; i++)
+        shard->phases_ms[i] = ms_at(phases, move_phase_name((enum move_phase)i));
+    shard->span_count = 0;
+}
+
+void switchover_report_add_earlier(struct shard_report *shard, const char *json)
+{
+    json_t *earlier = json_loads(json, 0, NULL);
+    const char *result = text_at(earlier, "result"), *why = text_at(earlier, "error");
+    const char *moved = move_result_name(MOVE_MOVED);
+    AUTO(buf_release) struct buf notes = {0};
+    buf_add(&notes, text_at(earlier, "notes"));
+    if (strcmp(result, moved) == 0 && shard->result == MOVE_ALREADY_THERE) {
+        take_move(shard, earlier);
+        buf_add(&notes, "moved before the run was resumed\n");
+    } else if (result[0]) {
+        buf_printf(&notes, "before the run was resumed: %s%s%s\n", result, why[0] ? ": " : "", why);
     }
-    json_decref(object);
-    return text;
+    buf_add(&notes, shard->notes ? shard->notes : "");
+    free(shard->notes);
+    shard->notes = buf_take(&notes);
+    json_decref(earlier);
 }

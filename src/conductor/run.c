@@ -12,6 +12,7 @@
 #include "base/scope.h"
 #include "conductor/keeper.h"
 #include "conductor/run_record.h"
+#include "conductor/run_write.h"
 #include "fleet/inventory.h"
 #include "move/fault.h"
 #include "move/gate.h"
@@ -24,41 +25,6 @@
 enum { STORE_MS = 5000, LEASE_MS = 10000 };
 
 #define RUN_CURRENT_KEY "run-current"
-
-/* How to see, after an unknown outcome, whether the write is there. A lock is ours only when it
- * hangs on our lease: another process that resumes the same run writes the same value. */
-struct evidence {
-    const char *key, *value;
-    int64_t lease; /* 0: any */
-};
-
-static enum status look_for(struct store *store, const struct evidence *wanted, struct err *err)
-{
-    AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status = store_get(store, wanted->key, clock_deadline(STORE_MS), &entry, err);
-    if (status && status != ST_NOT_FOUND)
-        return status;
-    if (status == ST_OK && strcmp(entry.value, wanted->value) == 0 &&
-        (wanted->lease == 0 || entry.lease == wanted->lease))
-        return ST_OK;
-    return err_set(err, ST_IO, "the store lost the write");
-}
-
-static enum status write_run(struct store *store, enum call call, const struct store_txn *txn,
-                             const struct evidence *evidence, struct err *err)
-{
-    struct store_txn_result result;
-    enum fault_effect effect = fault_point(call, FAULT_BEFORE);
-    enum status status = ST_OK;
-    if (effect == FAULT_NONE || effect == FAULT_UNKNOWN_DONE)
-        status = store_txn(store, txn, clock_deadline(STORE_MS), &result, err);
-    if (effect != FAULT_NONE && !status)
-        status = fault_status(effect, err);
-    if (status == ST_UNKNOWN)
-        status = look_for(store, evidence, err);
-    fault_point(call, FAULT_AFTER);
-    return status;
-}
 
 enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX], struct err *err)
 {
@@ -166,13 +132,13 @@ static enum status take_lock(struct run *run, enum call call, const struct store
         {STORE_DELETE, abort_key, NULL, 0}, /* meant for the process before us */
     };
     struct store_txn txn = {compares, ARRAY_SIZE(compares), ops, ARRAY_SIZE(ops)};
-    struct evidence lock = {MANDATE_LOCK_KEY, run->record.id, run->lease};
-    status = write_run(run->mandate.store, call, &txn, &lock, err);
+    struct run_evidence lock = {MANDATE_LOCK_KEY, run->record.id, run->lease};
+    status = run__write(run->mandate.store, call, &txn, &lock, err);
     char holder[RUN_ID_MAX];
     if (status == ST_CONFLICT && call == CALL_RUN_TAKE &&
         run_lock_holder(run->mandate.store, holder, err) == ST_NOT_FOUND)
         status =
-            write_run(run->mandate.store, call, &txn, &lock, err); /* its lease ended just now */
+            run__write(run->mandate.store, call, &txn, &lock, err); /* its lease ended just now */
     if (status == ST_CONFLICT)
         return explain_busy(run->mandate.store, err);
     return status ? err_wrap(err, "run lock") : hold_lock(run, err);
@@ -247,8 +213,8 @@ enum status run_end(struct run *run, enum run_state state, struct err *err)
     };
     /* A stuck run stays the current one: it must be resumed or aborted before another begins. */
     struct store_txn txn = {&compare, 1, ops, state == RUN_STUCK ? 3 : 4};
-    struct evidence record = {key, value, 0};
-    enum status status = write_run(run->mandate.store, CALL_RUN_END, &txn, &record, err);
+    struct run_evidence record = {key, value, 0};
+    enum status status = run__write(run->mandate.store, CALL_RUN_END, &txn, &record, err);
     if (status == ST_CONFLICT)
         return err_set(err, ST_FENCED, "another process took over run %s", run->record.id);
     if (status)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Records and reports of runs in the store; see run_record.h. */
+ * Records of runs in the store; see run_record.h. */
 #include "conductor/run_record.h"
 
 #include "base/buf.h"
@@ -7,7 +7,6 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "move/mandate.h"
 #include "os/caller.h"
 #include "store/store.h"
 
@@ -211,31 +210,4 @@ void run_record_list_free(struct run_record *records, size_t count)
     for (size_t i = 0; i < count; i++)
         run_record_release(&records[i]);
     free(records);
-}
-
-enum status run_report_load(struct store *store, const char *id, char **ret_json, struct err *err)
-{
-    AUTO_FREE char *key = mem_printf("reports/%s", id);
-    AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status = store_get(store, key, clock_deadline(STORE_MS), &entry, err);
-    if (status == ST_NOT_FOUND) {
-        err_set(err, ST_NOT_FOUND, "run '%s' has no report", id);
-        err_hint(err, "holdfast run list shows the runs; one that is not finished has none yet");
-    }
-    if (!status)
-        *ret_json = take_pointer(entry.value);
-    return status;
-}
-
-enum status run_report_store(struct store *store, const char *id, const char *json, int64_t token,
-                             struct err *err)
-{
-    AUTO_FREE char *key = mem_printf("reports/%s", id);
-    struct store_op op = {STORE_PUT, key, json, 0};
-    struct store_compare compare = {STORE_CREATE_REV_IS, MANDATE_LOCK_KEY, token};
-    struct store_txn txn = {&compare, 1, &op, 1};
-    struct store_txn_result result;
-    enum status status = store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
-    return status == ST_CONFLICT ? err_set(err, ST_FENCED, "another process took over run %s", id)
-                                 : status;
 }

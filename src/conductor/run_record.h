@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The record of a run in the store, key "runs/ID": who ordered what, over which shards, and how it
- * ended. Kept when the run is over; its report is beside it under "reports/ID".
+ * ended. Kept when the run is over; its report is beside it: report_store.h.
  */
 #ifndef HOLDFAST_CONDUCTOR_RUN_RECORD_H
 #define HOLDFAST_CONDUCTOR_RUN_RECORD_H
@@ -62,12 +62,5 @@ void run_record_list_free(struct run_record *records, size_t count);
 
 char *run_record_key(const char *id); /* the caller frees */
 char *run_record_encode(const struct run_record *record);
-
-/* The run's report as JSON text; ST_NOT_FOUND while there is none. */
-MUST_CHECK enum status run_report_load(struct store *store, const char *id, char **ret_json,
-                                       struct err *err);
-/* Only whoever holds the lock with this token may: else ST_FENCED. */
-MUST_CHECK enum status run_report_store(struct store *store, const char *id, const char *json,
-                                        int64_t token, struct err *err);
 
 #endif

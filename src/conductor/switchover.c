@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "conductor/health.h"
+#include "conductor/report_store.h"
 #include "fleet/schema.h"
 #include "move/gate.h"
 #include "move/journal.h"
@@ -208,6 +209,29 @@ static struct shard_observation observe_again(const struct work *work,
     return ret->shards[0];
 }
 
+/* A process that was replaced has nothing to tell: the other one does. */
+static enum status store_shard(const struct run *run, struct switchover_report *report,
+                               size_t index, struct err *err)
+{
+    struct shard_report *shard = &report->shards[index];
+    if (shard->is_stored || shard->result == MOVE_FENCED)
+        return ST_OK;
+    AUTO_FREE char *json = switchover_report_shard(report, index);
+    enum status status = report_store_shard(&run->mandate, shard->shard->name, json, err);
+    shard->is_stored = status == ST_OK;
+    return status;
+}
+
+/* What the processes before this one wrote of the shard belongs to its story. */
+static void add_earlier(const struct run *run, struct shard_report *report)
+{
+    AUTO_FREE char *json = NULL;
+    struct err ignored = ERR_INIT;
+    if (run->mandate.is_resumed &&
+        report_load_shard(&run->mandate, report->shard->name, &json, &ignored) == ST_OK)
+        switchover_report_add_earlier(report, json);
+}
+
 static void run_shard(struct work *work, size_t index)
 {
     struct shard_report *report = &work->report->shards[index];
@@ -226,6 +250,8 @@ static void run_shard(struct work *work, size_t index)
     }
     if (was_closed)
         forget_outage(report);
+    add_earlier(work->run, report);
+    status_ignore(store_shard(work->run, work->report, index, &ignored), "tried again at the end");
 }
 
 /* What is in flight is undone or finished, nothing new begins. */
@@ -379,14 +405,18 @@ static void report_init(struct switchover_report *report, const struct run *run,
     report->began = clock_now();
     report->promise_rto_ms = fleet->promise_rto_ms;
     report->promise_rpo_ms = fleet->promise_rpo_ms;
+    report->state = RUN_RUNNING;
+    report->took_ms = -1;
 }
 
-static enum status record_end(struct run *run, const struct switchover_report *report,
-                              struct err *err)
+static enum status record_end(struct run *run, struct switchover_report *report, struct err *err)
 {
-    AUTO_FREE char *json = switchover_report_json_stored(report, STORE_VALUE_MAX);
-    enum status status =
-        run_report_store(run->mandate.store, run->record.id, json, run->mandate.token, err);
+    AUTO_FREE char *head = switchover_report_head(report);
+    enum status status = ST_OK;
+    for (size_t i = 0; i < report->count && !status; i++)
+        status = store_shard(run, report, i, err);
+    if (!status)
+        status = report_store_head(&run->mandate, CALL_REPORT_END, head, err);
     if (status == ST_FENCED)
         return status;
     struct err end_err = ERR_INIT;
@@ -406,6 +436,15 @@ static char *keep_orders(struct run *run)
         run->record.audit = all;
     }
     return mem_strdup(run->record.audit);
+}
+
+/* From now on the report says that the run goes on. */
+static void record_begin(const struct run *run, const struct switchover_report *report)
+{
+    AUTO_FREE char *head = switchover_report_head(report);
+    struct err ignored = ERR_INIT;
+    status_ignore(report_store_head(&run->mandate, CALL_REPORT_BEGIN, head, &ignored),
+                  "it is written again at the end");
 }
 
 /* In the words of the shard that noticed it. */
@@ -429,6 +468,7 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     if (waves_parse(run->record.waves, ret->count, &ret->waves, &shape)) /* checked when ordered */
         status_ignore(waves_parse(NULL, ret->count, &ret->waves, &shape), "one wave is no error");
     struct work work = {.run = run, .observation = observation, .report = ret};
+    record_begin(run, ret);
     run_waves(&work, progress, context);
     probe_stop(run->mandate.probe);
     run->mandate.probe = NULL;

@@ -28,6 +28,7 @@ struct shard_report {
     struct move_span *spans; /* of all attempts; owned */
     size_t span_count, span_capacity;
     uint64_t late_transactions;
+    bool is_stored;
 };
 
 struct switchover_report {
@@ -61,9 +62,12 @@ MUST_CHECK enum status switchover_run(struct run *run, const struct fleet_observ
                                       struct switchover_report *ret, struct err *err);
 void switchover_report_release(struct switchover_report *report);
 
-/* The report as JSON (caller frees). To be stored it is compact, and goes without timelines when it
- * would be too large with them. */
+/* As JSON; the caller frees. The whole for people; for the store in parts, compact: the head, and
+ * each shard. */
 char *switchover_report_json(const struct switchover_report *report);
-char *switchover_report_json_stored(const struct switchover_report *report, size_t cap_bytes);
+char *switchover_report_head(const struct switchover_report *report);
+char *switchover_report_shard(const struct switchover_report *report, size_t index);
+/* Add what an earlier process of the same run wrote of this shard. */
+void switchover_report_add_earlier(struct shard_report *shard, const char *json);
 
 #endif

@@ -64,6 +64,9 @@
     X(CALL_LEASE,            "lease.grant",      STORE, false) \
     X(CALL_RUN_BEGIN,        "run.begin",        STORE, false) \
     X(CALL_RUN_TAKE,         "run.take",         STORE, false) \
+    X(CALL_REPORT_BEGIN,     "report.begin",     STORE, false) \
+    X(CALL_REPORT_SHARD,     "report.shard",     STORE, false) \
+    X(CALL_REPORT_END,       "report.end",       STORE, false) \
     X(CALL_LEASE_KEEP,       "lease.keep",       STORE, false) \
     X(CALL_RUN_END,          "run.end",          STORE, false) \
     X(CALL_LEASE_END,        "lease.revoke",     STORE, false)

@@ -25,6 +25,7 @@ static const struct result {
     {"aborted", "back", "■", "Stopped on demand. No shard is in between."},
     {"failed", "back", "✕", "Some shards did not move. No shard is in between."},
     {"stuck", "bad", "!", "Some shards wait for an operator."},
+    {"running", "back", "…", "Not finished: this is what is known so far."},
     {NULL, "bad", "?", ""},
 };
 

@@ -57,10 +57,14 @@ static int name_width(const json_t *shards)
 static void format_summary(const json_t *report, struct buf *out)
 {
     const json_t *outage = json_object_get(report, "write_outage_ms");
-    buf_printf(out, "run %s: %s %s -> %s: %s in %.2f s\n", text_at(report, "run"),
-               text_at(report, "kind"), text_at(report, "from"), text_at(report, "to"),
-               text_at(report, "result"),
-               json_number_value(json_object_get(report, "took_ms")) / 1000);
+    const json_t *took = json_object_get(report, "took_ms");
+    buf_printf(out, "run %s: %s %s -> %s: %s", text_at(report, "run"), text_at(report, "kind"),
+               text_at(report, "from"), text_at(report, "to"), text_at(report, "result"));
+    if (json_is_number(took))
+        buf_printf(out, " in %.2f s\n", json_number_value(took) / 1000);
+    else
+        buf_printf(out, ", %zu shards so far\n",
+                   json_array_size(json_object_get(report, "shards")));
     if (text_at(report, "stopped")[0])
         buf_printf(out, "stopped: %s\n", text_at(report, "stopped"));
     if (!json_is_object(outage))

@@ -260,7 +260,7 @@ def test_the_store_fails_at_every_write(bench):
     """Whatever the store says at one write, the run ends, says how, or can be resumed."""
     fleet = bench.ready()
     writes = [p for p in points(fleet) if p.endswith(":before")
-              and p.startswith(("cas.", "run.", "get.", "lease.grant"))]
+              and p.startswith(("cas.", "run.", "get.", "lease.grant", "report."))]
     cases = selected([(p, t) for p in writes for t in STORE_TROUBLE], of=2)
     codes = {}
 

@@ -5,6 +5,8 @@ import json
 import os
 import stat
 
+import pytest
+
 from moves import DONE, of_lab
 
 PHASES = ["prepare", "freeze", "promote", "publish", "redirect", "verify"]
@@ -62,6 +64,30 @@ def test_the_page_of_a_run(lab):
                   "None: every shard simply moved"):
         assert words in page.words, words
     assert fleet.cli("report", run, "--html", "-", expect=DONE).stdout == text
+
+
+@pytest.mark.lab(shards=2)
+def test_a_run_that_was_resumed_reports_what_both_processes_did(lab):
+    """The first one moves a shard and dies with the second; its measurements are not lost."""
+    lab.cli("switchover", "--to", "east", "--yes", "--wave", "canary=1,100%", check=False,
+            env={"HOLDFAST_FAULT": "report.shard:after=kill"})
+    run = json.loads(lab.cli("run", "show", "--json").stdout)["id"]
+    so_far = lab.json("report", run)
+    assert so_far["result"] == "running" and so_far["took_ms"] is None
+    assert [shard["name"] for shard in so_far["shards"]] == ["s0"]
+    first = so_far["shards"][0]
+    assert first["result"] == "moved" and first["write_outage_ms"] is not None
+    assert "1 shards so far" in lab.cli("report", run).stdout
+    assert "Not finished" in Page(lab.cli("report", run, "--html", "-").stdout).words
+
+    said = lab.json("run", "resume")
+    assert lab.json("report", run) == said
+    kept, second = said["shards"]
+    assert said["resumed"] and said["moved"] == 2 and second["result"] == "moved"
+    assert "before the run was resumed" in kept["notes"]
+    for key in ("result", "write_outage_ms", "baseline_gap_ms", "critical_ms", "phases_ms", "epoch"):
+        assert kept[key] == first[key], key
+    assert said["write_outage_ms"]["max"] >= first["write_outage_ms"]
 
 
 def test_a_page_replaces_a_file_and_nothing_else(lab):

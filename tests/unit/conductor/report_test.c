@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 /* after the above */
 #include <cmocka.h>
@@ -47,41 +48,103 @@ static void a_runs_report_has_the_head_and_the_timeline(void **state UNUSED)
     struct shard_report one;
     struct switchover_report report = run_report(&one, &who);
     AUTO_FREE char *json = switchover_report_json(&report);
-    AUTO_FREE char *stored = switchover_report_json_stored(&report, SIZE_MAX);
-    json_t *read = json_loads(stored, 0, NULL), *same = json_loads(json, 0, NULL);
-    assert_true(json_equal(read, same));
+    json_t *read = json_loads(json, 0, NULL);
     const json_t *shard_json = json_array_get(json_object_get(read, "shards"), 0);
     const json_t *freeze = json_array_get(json_object_get(shard_json, "timeline"), 1);
     assert_string_equal(json_string_value(json_object_get(freeze, "phase")), "freeze");
     assert_float_equal(json_number_value(json_object_get(freeze, "from_ms")), 1500, 1e-6);
     assert_float_equal(json_number_value(json_object_get(freeze, "to_ms")), 2500, 1e-6);
+    assert_int_equal(json_integer_value(json_object_get(read, "moved")), 1);
     json_decref(read);
-    json_decref(same);
     AUTO(buf_release) struct buf page = {0};
     struct err err = ERR_INIT;
-    assert_int_equal(report_html_format(stored, &page, &err), ST_OK);
+    assert_int_equal(report_html_format(json, &page, &err), ST_OK);
     assert_non_null(strstr(buf_text(&page), "mara@ops-1"));
     assert_non_null(strstr(buf_text(&page), "2026-11-22 22:15:02 UTC"));
     assert_non_null(strstr(buf_text(&page), "RTO <span>30&nbsp;s</span>"));
 }
 
-static void a_report_too_large_for_the_store_goes_without_timelines(void **state UNUSED)
+static void the_parts_for_the_store_are_the_whole(void **state UNUSED)
 {
     char name[] = "orders-0";
     struct inventory_shard who = {.name = name};
     struct shard_report one;
     struct switchover_report report = run_report(&one, &who);
-    AUTO_FREE char *whole = switchover_report_json_stored(&report, SIZE_MAX);
-    AUTO_FREE char *less = switchover_report_json_stored(&report, strlen(whole) - 1);
-    assert_non_null(strstr(whole, "\"timeline\""));
-    assert_null(strstr(less, "\"timeline\""));
+    AUTO_FREE char *whole = switchover_report_json(&report);
+    AUTO_FREE char *head = switchover_report_head(&report);
+    AUTO_FREE char *shard = switchover_report_shard(&report, 0);
+    json_t *expected = json_loads(whole, 0, NULL), *joined = json_loads(head, 0, NULL);
+    json_object_set_new(joined, "shards", json_pack("[o]", json_loads(shard, 0, NULL)));
+    assert_true(json_equal(expected, joined));
+    json_decref(expected);
+    json_decref(joined);
+}
+
+/* A report of the same shard by the process that resumed the run. */
+static struct shard_report resumed(const struct inventory_shard *who, enum move_result result)
+{
+    return (struct shard_report){
+        .shard = who, .result = result, .outage_ms = -1, .baseline_ms = -1, .critical_ms = -1};
+}
+
+static void a_resumed_run_keeps_what_was_measured_before(void **state UNUSED)
+{
+    char name[] = "orders-0";
+    struct inventory_shard who = {.name = name};
+    struct shard_report one;
+    struct switchover_report before = run_report(&one, &who);
+    one.phases_ms[PHASE_FREEZE] = 7;
+    AUTO_FREE char *json = switchover_report_shard(&before, 0);
+    struct shard_report now = resumed(&who, MOVE_ALREADY_THERE);
+    switchover_report_add_earlier(&now, json);
+    assert_int_equal(now.result, MOVE_MOVED);
+    assert_float_equal(now.outage_ms, 1000, 1e-6);
+    assert_float_equal(now.phases_ms[PHASE_FREEZE], 7, 1e-6);
+    assert_int_equal(now.span_count, 0); /* it began at another moment */
+    assert_non_null(strstr(now.notes, "before the run was resumed"));
+    free(now.notes);
+}
+
+static void a_shard_that_was_undone_and_then_moved_tells_both(void **state UNUSED)
+{
+    char name[] = "orders-0";
+    struct inventory_shard who = {.name = name};
+    struct shard_report one;
+    struct switchover_report before = run_report(&one, &who);
+    one.result = MOVE_UNDONE;
+    one.outage_ms = -1;
+    err_set(&one.err, ST_TIMEOUT, "freeze: too late");
+    AUTO_FREE char *json = switchover_report_shard(&before, 0);
+    struct shard_report now = resumed(&who, MOVE_MOVED);
+    now.outage_ms = 3;
+    switchover_report_add_earlier(&now, json);
+    assert_int_equal(now.result, MOVE_MOVED);
+    assert_float_equal(now.outage_ms, 3, 1e-6);
+    assert_string_equal(now.notes, "before the run was resumed: undone: freeze: too late\n");
+    free(now.notes);
+}
+
+static void what_does_not_read_adds_nothing(void **state UNUSED)
+{
+    char name[] = "orders-0";
+    struct inventory_shard who = {.name = name};
+    struct shard_report now = resumed(&who, MOVE_ALREADY_THERE);
+    static const char *const texts[] = {"", "[]", "{\"result\": 7}", "{\"result\": \"mov"};
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        switchover_report_add_earlier(&now, texts[i]);
+    assert_int_equal(now.result, MOVE_ALREADY_THERE);
+    assert_string_equal(now.notes, "");
+    free(now.notes);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_runs_report_has_the_head_and_the_timeline),
-        cmocka_unit_test(a_report_too_large_for_the_store_goes_without_timelines),
+        cmocka_unit_test(the_parts_for_the_store_are_the_whole),
+        cmocka_unit_test(a_resumed_run_keeps_what_was_measured_before),
+        cmocka_unit_test(a_shard_that_was_undone_and_then_moved_tells_both),
+        cmocka_unit_test(what_does_not_read_adds_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
