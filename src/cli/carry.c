@@ -8,6 +8,7 @@
 #include "base/scope.h"
 #include "cli/progress.h"
 #include "cli/run.h"
+#include "conductor/history.h"
 #include "conductor/switchover.h"
 #include "move/fault.h"
 #include "move/journal.h"
@@ -72,12 +73,26 @@ static void set_running(struct run *run)
 }
 
 /* Beside the embedded store; another store keeps no journal yet. */
-static struct journal *open_journal(const struct fleet_scene *scene, const char *id)
+static char *journal_directory(const struct fleet_scene *scene)
 {
     const char *url = scene->fleet->store_url;
-    bool is_local = strncmp(url, "file://", 7) == 0;
-    AUTO_FREE char *directory = is_local ? mem_printf("%s/journal", url + 7) : NULL;
+    return strncmp(url, "file://", 7) == 0 ? mem_printf("%s/journal", url + 7) : NULL;
+}
+
+static struct journal *open_journal(const struct fleet_scene *scene, const char *id)
+{
+    AUTO_FREE char *directory = journal_directory(scene);
     return journal_open(directory, id);
+}
+
+/* Old runs make room. Not while an operator waits for anything else. */
+static void trim_history(const struct fleet_scene *scene)
+{
+    AUTO_FREE char *directory = journal_directory(scene);
+    struct err err = ERR_INIT;
+    if (history_trim(scene->store, scene->fleet->policy.keep_runs, directory, &err))
+        fprintf(stderr, "holdfast: old runs were not removed: %s; the next run tries again\n",
+                err.text);
 }
 
 static enum status exit_status_of(enum run_state state)
@@ -220,5 +235,7 @@ enum status run_carry_out(const struct fleet_scene *scene,
         }
     }
     words_finish(&words);
+    if (status != ST_FENCED)
+        trim_history(scene);
     return status;
 }

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/findings.h"
 #include "cli/run.h"
+#include "conductor/history.h"
 #include "conductor/waves.h"
 #include "store/store.h"
 
@@ -33,11 +34,13 @@ static enum status choose_target(const struct fleet_scene *scene, const struct c
 struct plan {
     struct fleet_scene scene;
     struct readiness readiness;
+    struct history history;
     size_t to;
 };
 
 static void plan_release(struct plan *plan)
 {
+    history_release(&plan->history);
     readiness_release(&plan->readiness);
     fleet_scene_release(&plan->scene);
 }
@@ -57,6 +60,9 @@ static enum status plan_make(struct plan *plan, const struct cli_args *args, str
         .to_region = (int)plan->to,
     };
     readiness_check(&request, clock_deadline(CHECK_MS), &plan->readiness);
+    struct err ignored = ERR_INIT;
+    status_ignore(history_load(plan->scene.store, &plan->history, &ignored),
+                  "then there is no estimate; the readiness check names what is wrong");
     return ST_OK;
 }
 
@@ -68,6 +74,50 @@ static size_t shards_to_move(const struct plan *plan)
         count += shard->primary && shard->primary->server->region != plan->to;
     }
     return count;
+}
+
+static struct estimate estimate_of(const struct plan *plan, const struct run_record *record)
+{
+    struct waves waves = {0};
+    struct err ignored = ERR_INIT;
+    status_ignore(
+        waves_parse(record ? record->waves : NULL, plan->scene.shard_count, &waves, &ignored),
+        "it was checked when it was read");
+    struct run_shape shape = {shards_to_move(plan), waves.count, record ? record->settle_ms : 0};
+    return history_estimate(&plan->history, &shape);
+}
+
+static void print_estimate(const struct plan *plan, const struct run_record *record, FILE *out)
+{
+    struct estimate estimate = estimate_of(plan, record);
+    if (shards_to_move(plan) == 0)
+        return;
+    if (estimate.runs == 0) {
+        fprintf(out, "no estimate: no run of this fleet is on record yet\n");
+        return;
+    }
+    fprintf(out, "estimated: %.2g s (%.2g to %.2g)", estimate.took_ms / 1000,
+            estimate.low_ms / 1000, estimate.high_ms / 1000);
+    if (estimate.outage_p50_ms >= 0)
+        fprintf(out, ", each shard closed for writes for %.3g ms, the slowest for %.3g ms",
+                estimate.outage_p50_ms, estimate.outage_p99_ms);
+    fprintf(out, "; from the last %zu run%s\n", estimate.runs, estimate.runs == 1 ? "" : "s");
+}
+
+static json_t *ms_or_null(double ms)
+{
+    return ms < 0 ? json_null() : json_real(ms);
+}
+
+static json_t *estimate_json(const struct plan *plan)
+{
+    struct estimate estimate = estimate_of(plan, NULL);
+    if (estimate.runs == 0)
+        return json_null();
+    return json_pack("{s:I, s:f, s:f, s:f, s:{s:o, s:o}}", "runs", (json_int_t)estimate.runs,
+                     "took_ms", estimate.took_ms, "low_ms", estimate.low_ms, "high_ms",
+                     estimate.high_ms, "write_outage_ms", "p50", ms_or_null(estimate.outage_p50_ms),
+                     "p99", ms_or_null(estimate.outage_p99_ms));
 }
 
 static void print_plan(const struct plan *plan, FILE *out)
@@ -99,11 +149,11 @@ static void print_plan_json(const struct plan *plan)
                               relay ? relay->server->name : NULL, "moves",
                               shard->primary && shard->primary->server->region != plan->to));
     }
-    json_t *json =
-        json_pack("{s:s, s:s, s:b, s:o, s:o}", "kind", "switchover", "to",
-                  plan->scene.fleet->regions[plan->to], "go", plan->readiness.no_go_count == 0,
-                  "shards", shards, "findings", findings_json(&plan->readiness));
-    json_dumpf(json, stdout, JSON_INDENT(2));
+    json_t *json = json_pack("{s:s, s:s, s:b, s:o, s:o, s:o}", "kind", "switchover", "to",
+                             plan->scene.fleet->regions[plan->to], "go",
+                             plan->readiness.no_go_count == 0, "shards", shards, "findings",
+                             findings_json(&plan->readiness), "estimate", estimate_json(plan));
+    json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     puts("");
     json_decref(json);
 }
@@ -120,6 +170,7 @@ enum status run_plan_switchover(const struct cli_args *args, struct err *err)
         return is_go ? ST_OK : ST_NO_GO;
     }
     print_plan(&plan, stdout);
+    print_estimate(&plan, NULL, stdout);
     findings_print(&plan.readiness, SEVERITY_WARNING, stdout);
     printf(is_go ? "go: holdfast switchover --to %s\n" : "NO-GO: to %s\n",
            plan.scene.fleet->regions[plan.to]);
@@ -214,6 +265,8 @@ static enum status read_order(const struct cli_args *args, const struct plan *pl
     ret->reason = reason ? text_clean_line(reason) : NULL;
     ret->settle_ms = cli_number(args, "--settle", 0) * 1000;
     ret->failures_max = cli_number(args, "--max-failures", shape ? 0 : -1);
+    struct estimate estimate = estimate_of(plan, ret);
+    ret->estimate_ms = estimate.runs ? estimate.took_ms : -1;
     ret->returns = on_abort && strcmp(on_abort, "return") == 0;
     return ST_OK;
 }
@@ -251,6 +304,7 @@ enum status run_switchover(const struct cli_args *args, struct err *err)
         return refuse(&plan, as_json, err);
     if (!as_json || is_asked) {
         print_plan(&plan, stderr);
+        print_estimate(&plan, &record, stderr);
         findings_print(&plan.readiness, SEVERITY_WARNING, stderr);
     }
     if (shards_to_move(&plan) > 0 && is_asked) {

@@ -100,13 +100,16 @@ static json_t *head_json(const struct switchover_report *report)
     clock_wall_format(report->ordered_us, ordered);
     clock_wall_format(report->began_us, began);
     json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:b, s:{s:I, s:I}, s:o, s:I, s:s, s:o}", "run",
-        report->run, "kind", "switchover", "result", run_state_name(report->state), "from",
+        "{s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:b, s:{s:I, s:I}, s:o, s:o, s:I, s:I, s:I, "
+        "s:s, s:o}",
+        "run", report->run, "kind", "switchover", "result", run_state_name(report->state), "from",
         report->from, "to", report->to, "by", report->by, "ordered", ordered, "began", began,
         "resumed", report->is_resumed, "promise", "rto_ms", (json_int_t)report->promise_rto_ms,
         "rpo_ms", (json_int_t)report->promise_rpo_ms, "took_ms", ms_or_null(report->took_ms),
-        "moved", (json_int_t)count_moved(report), "measured_by",
-        report->is_measured ? "probe" : "runner", "write_outage_ms", outage_json(report));
+        "estimate_ms", ms_or_null(report->estimate_ms), "waves", (json_int_t)report->waves.count,
+        "settle_ms", (json_int_t)report->settle_ms, "moved", (json_int_t)count_moved(report),
+        "measured_by", report->is_measured ? "probe" : "runner", "write_outage_ms",
+        outage_json(report));
     INVARIANT(object);
     if (report->reason)
         json_object_set_new(object, "reason", json_string(report->reason));

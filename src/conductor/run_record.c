@@ -32,7 +32,8 @@ void run_record_init(struct run_record *record, const char *target)
     *record = (struct run_record){.started_us = clock_wall_us(),
                                   .by = caller_who(),
                                   .origin = caller_origin(),
-                                  .failures_max = -1};
+                                  .failures_max = -1,
+                                  .estimate_ms = -1};
     uint8_t salt = 0;
     INVARIANT(getrandom(&salt, sizeof(salt), 0) == sizeof(salt));
     time_t seconds = (time_t)(record->started_us / 1000000);
@@ -101,13 +102,14 @@ char *run_record_encode(const struct run_record *record)
     json_t *shards = json_array();
     for (size_t i = 0; i < record->shard_count; i++)
         json_array_append_new(shards, json_string(record->shards[i]));
-    json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:I, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I, s:b, s:o}", "id", record->id,
-        "state", run_state_name(record->state), "target", record->target, "started_us",
-        (json_int_t)record->started_us, "by", record->by ? record->by : "", "origin",
-        record->origin, "audit", record->audit, "reason", record->reason, "waves", record->waves,
-        "settle_ms", (json_int_t)record->settle_ms, "failures_max",
-        (json_int_t)record->failures_max, "returns", record->returns, "shards", shards);
+    json_t *object =
+        json_pack("{s:s, s:s, s:s, s:I, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I, s:f, s:b, s:o}",
+                  "id", record->id, "state", run_state_name(record->state), "target",
+                  record->target, "started_us", (json_int_t)record->started_us, "by",
+                  record->by ? record->by : "", "origin", record->origin, "audit", record->audit,
+                  "reason", record->reason, "waves", record->waves, "settle_ms",
+                  (json_int_t)record->settle_ms, "failures_max", (json_int_t)record->failures_max,
+                  "estimate_ms", record->estimate_ms, "returns", record->returns, "shards", shards);
     INVARIANT(object);
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
@@ -134,13 +136,14 @@ static bool decode_object(json_t *object, struct run_record *record)
 {
     const char *id, *state, *target, *by;
     json_int_t started = 0, settle_ms = 0, failures_max = -1;
+    double estimate_ms = -1;
     int returns = 0;
     json_t *shards = NULL, *name = NULL;
     size_t index = 0;
-    if (json_unpack(object, "{s:s, s:s, s:s, s:I, s:s, s:o, s?:I, s?:I, s?:b}", "id", &id, "state",
-                    &state, "target", &target, "started_us", &started, "by", &by, "shards", &shards,
-                    "settle_ms", &settle_ms, "failures_max", &failures_max, "returns",
-                    &returns) != 0 ||
+    if (json_unpack(object, "{s:s, s:s, s:s, s:I, s:s, s:o, s?:I, s?:I, s?:F, s?:b}", "id", &id,
+                    "state", &state, "target", &target, "started_us", &started, "by", &by, "shards",
+                    &shards, "settle_ms", &settle_ms, "failures_max", &failures_max, "estimate_ms",
+                    &estimate_ms, "returns", &returns) != 0 ||
         !decode_state(state, &record->state) || strlen(id) >= RUN_ID_MAX ||
         strlen(target) >= RUN_TARGET_MAX)
         return false;
@@ -154,6 +157,7 @@ static bool decode_object(json_t *object, struct run_record *record)
     record->waves = copy_at(object, "waves");
     record->settle_ms = settle_ms;
     record->failures_max = failures_max;
+    record->estimate_ms = estimate_ms;
     record->returns = returns;
     json_array_foreach(shards, index, name) if (json_is_string(name))
         run_record_add_shard(record, json_string_value(name));

@@ -41,6 +41,7 @@ struct run_record {
     char *waves;          /* the shape; NULL: one wave. See waves.h */
     int64_t settle_ms;    /* how long a wave must stay well before the next one */
     int64_t failures_max; /* more shards that do not move stop the run; -1: however many */
+    double estimate_ms;   /* how long it was expected to take; -1: not known */
     bool returns;         /* when it is stopped, what moved goes back */
 };
 

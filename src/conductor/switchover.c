@@ -401,6 +401,8 @@ static void report_init(struct switchover_report *report, const struct run *run,
     report->by = mem_strdup(run->record.by);
     report->reason = mem_strdup(run->record.reason);
     report->ordered_us = run->record.started_us;
+    report->settle_ms = run->record.settle_ms;
+    report->estimate_ms = run->record.estimate_ms;
     report->began_us = clock_wall_us();
     report->began = clock_now();
     report->promise_rto_ms = fleet->promise_rto_ms;

@@ -45,6 +45,8 @@ struct switchover_report {
     nsec began;         /* where the timelines begin */
     int64_t promise_rto_ms, promise_rpo_ms;
     struct waves waves;
+    int64_t settle_ms;
+    double estimate_ms; /* as expected when it was ordered; -1: not known */
     struct err stopped; /* why no further shard was begun; ST_OK: nothing, or an operator */
     double took_ms;
     bool is_resumed;

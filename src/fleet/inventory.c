@@ -14,7 +14,7 @@
 enum { HOST_LENGTH_MAX = 253 /* of a DNS name */ };
 
 static const struct inventory_policy default_policy = {
-    .freeze_timeout_ms = 500, .move_timeout_ms = 10000, .max_lag_ms = 1000};
+    .freeze_timeout_ms = 500, .move_timeout_ms = 10000, .max_lag_ms = 1000, .keep_runs = 200};
 
 const char *inventory_path(const char *option)
 {
@@ -280,7 +280,8 @@ static void write_policy(struct buf *buf, const struct inventory_policy *policy)
     if (policy->freeze_cap == default_policy.freeze_cap && policy->accept_count == 0 &&
         policy->freeze_timeout_ms == default_policy.freeze_timeout_ms &&
         policy->move_timeout_ms == default_policy.move_timeout_ms &&
-        policy->max_lag_ms == default_policy.max_lag_ms)
+        policy->max_lag_ms == default_policy.max_lag_ms &&
+        policy->keep_runs == default_policy.keep_runs)
         return;
     buf_printf(buf, "policy:\n  freeze_cap: %" PRIu32 "\n  freeze_timeout: ", policy->freeze_cap);
     write_duration(buf, policy->freeze_timeout_ms);
@@ -288,6 +289,7 @@ static void write_policy(struct buf *buf, const struct inventory_policy *policy)
     write_duration(buf, policy->move_timeout_ms);
     buf_add(buf, "\n  max_lag: ");
     write_duration(buf, policy->max_lag_ms);
+    buf_printf(buf, "\n  keep_runs: %" PRIu32, policy->keep_runs);
     if (policy->accept_count > 0) {
         buf_add(buf, "\n  accept: ");
         write_list(buf, policy->accept, policy->accept_count);

@@ -88,6 +88,19 @@ static enum status read_positive_duration(struct yaml_file *file, yaml_node_t *n
     return ST_OK;
 }
 
+static enum status read_positive_number(struct yaml_file *file, yaml_node_t *node, void *target,
+                                        struct err *err)
+{
+    uint32_t number = 0;
+    enum status status = yaml_read_number(file, node, &number, err);
+    if (status)
+        return status;
+    if (number == 0)
+        return yaml_error(file, node, err, "'%s' must be 1 or more", file->key);
+    *(uint32_t *)target = number;
+    return ST_OK;
+}
+
 static enum status read_promise(struct yaml_file *file, yaml_node_t *node, void *target,
                                 struct err *err)
 {
@@ -245,6 +258,7 @@ static enum status read_policy(struct yaml_file *file, yaml_node_t *node, void *
         {"move_timeout", false, offsetof(struct inventory_policy, move_timeout_ms),
          read_positive_duration},
         {"max_lag", false, offsetof(struct inventory_policy, max_lag_ms), read_positive_duration},
+        {"keep_runs", false, offsetof(struct inventory_policy, keep_runs), read_positive_number},
         {"accept", false, 0, read_accept},
         {0}};
     const struct inventory_policy *policy = target;

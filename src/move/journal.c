@@ -26,6 +26,17 @@ static void give_up(struct journal *journal, const char *why)
         log_event(EV_JOURNAL_FAILED, "why", why, NULL);
 }
 
+static char *path_of(const char *directory, const char *run)
+{
+    return mem_printf("%s/%s.jsonl", directory, run);
+}
+
+void journal_remove(const char *directory, const char *run)
+{
+    AUTO_FREE char *path = path_of(directory, run);
+    unlink(path);
+}
+
 struct journal *journal_open(const char *directory, const char *run)
 {
     struct journal *journal = mem_zalloc(sizeof(*journal));
@@ -33,7 +44,7 @@ struct journal *journal_open(const char *directory, const char *run)
     if (!directory)
         return journal;
     struct err err = ERR_INIT;
-    AUTO_FREE char *path = mem_printf("%s/%s.jsonl", directory, run);
+    AUTO_FREE char *path = path_of(directory, run);
     if (folder_make(directory, 0700, &err)) {
         give_up(journal, err.text);
         return journal;

@@ -15,6 +15,8 @@ struct journal;
 /* Append to DIR/RUN.jsonl; DIR is made. NULL 'directory' keeps nothing. Never NULL. */
 struct journal *journal_open(const char *directory, const char *run);
 void journal_close(struct journal *journal);
+/* Remove DIR/RUN.jsonl; it need not be there. */
+void journal_remove(const char *directory, const char *run);
 /* 'shard' may be NULL; 'format' gives the words for people. */
 void journal_add(struct journal *journal, const char *shard, const char *event, const char *format,
                  ...) __attribute__((format(printf, 4, 5)));

@@ -85,6 +85,10 @@ static void add_head(const struct page *page, struct buf *out)
     add_time(out, page->is_resumed ? "Resumed" : "Began", page_head(page, "began"));
     buf_add(out, "<div><dt>Took</dt><dd>");
     page_ms(out, page->took);
+    if (page->estimate >= 0) {
+        buf_add(out, ", estimated ");
+        page_ms(out, page->estimate);
+    }
     buf_add(out, "</dd></div><div><dt>Shards</dt><dd>");
     page_count(out, (long long)page->count);
     buf_add(out, "</dd></div></dl></header>\n");

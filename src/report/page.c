@@ -111,6 +111,7 @@ static void read_head(struct page *page)
 {
     const json_t *promise = json_object_get(page->report, "promise");
     page->took = ms_at(page->report, "took_ms");
+    page->estimate = ms_at(page->report, "estimate_ms");
     page->rto = ms_at(promise, "rto_ms");
     page->rpo = ms_at(promise, "rpo_ms");
     page->is_probed = strcmp(page_head(page, "measured_by"), "probe") == 0;

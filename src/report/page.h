@@ -35,7 +35,7 @@ struct page {
     json_t *report;
     struct page_shard *shards;
     size_t count;
-    double took, rto, rpo;
+    double took, estimate, rto, rpo;
     double end; /* of the time axis */
     bool has_timeline, is_probed, is_resumed;
 };

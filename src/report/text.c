@@ -58,13 +58,16 @@ static void format_summary(const json_t *report, struct buf *out)
 {
     const json_t *outage = json_object_get(report, "write_outage_ms");
     const json_t *took = json_object_get(report, "took_ms");
+    const json_t *estimate = json_object_get(report, "estimate_ms");
     buf_printf(out, "run %s: %s %s -> %s: %s", text_at(report, "run"), text_at(report, "kind"),
                text_at(report, "from"), text_at(report, "to"), text_at(report, "result"));
-    if (json_is_number(took))
-        buf_printf(out, " in %.2f s\n", json_number_value(took) / 1000);
+    if (!json_is_number(took))
+        buf_printf(out, ", %zu shards so far", json_array_size(json_object_get(report, "shards")));
     else
-        buf_printf(out, ", %zu shards so far\n",
-                   json_array_size(json_object_get(report, "shards")));
+        buf_printf(out, " in %.2f s", json_number_value(took) / 1000);
+    if (json_is_number(took) && json_is_number(estimate))
+        buf_printf(out, " (estimated %.2f s)", json_number_value(estimate) / 1000);
+    buf_add(out, "\n");
     if (text_at(report, "stopped")[0])
         buf_printf(out, "stopped: %s\n", text_at(report, "stopped"));
     if (!json_is_object(outage))

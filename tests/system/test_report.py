@@ -10,7 +10,7 @@ import pytest
 from moves import DONE, of_lab
 
 PHASES = ["prepare", "freeze", "promote", "publish", "redirect", "verify"]
-WRONG = 2
+FAILED, WRONG = 1, 2
 
 
 class Page(html.parser.HTMLParser):
@@ -88,6 +88,27 @@ def test_a_run_that_was_resumed_reports_what_both_processes_did(lab):
     for key in ("result", "write_outage_ms", "baseline_gap_ms", "critical_ms", "phases_ms", "epoch"):
         assert kept[key] == first[key], key
     assert said["write_outage_ms"]["max"] >= first["write_outage_ms"]
+
+
+def test_old_runs_make_room_and_the_others_give_an_estimate(lab):
+    fleet = of_lab(lab, policy="{ keep_runs: 3 }")
+    plan = json.loads(fleet.cli("plan", "switchover", "--to", "east", "--json", expect=DONE).stdout)
+    assert plan["estimate"] is None
+    assert "no estimate" in fleet.cli("plan", "switchover", "--to", "east").stdout
+    runs = [fleet.move(to, expect=DONE)["report"] for to in ("east", "west", "east", "west", "east")]
+    assert runs[0]["estimate_ms"] is None and runs[4]["estimate_ms"] > 0
+    kept = [run["run"] for run in json.loads(fleet.cli("run", "list", "--json").stdout)]
+    assert kept == [run["run"] for run in runs[2:]]
+    assert sorted(os.listdir(f"{lab.dir}/store/journal")) == [f"{run}.jsonl" for run in kept]
+    for run in runs[:2]:
+        assert "no report" in fleet.cli("report", run["run"], expect=FAILED).stderr
+        assert "no run" in fleet.cli("run", "show", run["run"], expect=FAILED).stderr
+    assert json.loads(fleet.cli("report", kept[0], "--json").stdout) == runs[2]
+    plan = json.loads(fleet.cli("plan", "switchover", "--to", "west", "--json", expect=DONE).stdout)
+    assert plan["estimate"]["runs"] == 3
+    took = sorted(run["took_ms"] for run in runs[2:])
+    assert plan["estimate"]["took_ms"] == took[1]
+    assert "estimated: " in fleet.cli("plan", "switchover", "--to", "west", expect=DONE).stdout
 
 
 def test_a_page_replaces_a_file_and_nothing_else(lab):

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The history of runs; see history.h.
+ *
+ * The model: a run takes a fixed time, and some for each shard; waiting between waves is known.
+ * Runs of about the wanted size speak for themselves; others are scaled, and the error is given as
+ * wider. */
+#include "conductor/history.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "base/stats.h"
+#include "conductor/report_store.h"
+#include "conductor/run_record.h"
+#include "move/journal.h"
+#include "store/store.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    STORE_MS = 5000,
+    SAME_MIN = 3,      /* runs of the wanted size that are enough */
+    SAME_MAX = 10,     /* older ones tell of another time */
+    SAME_PERCENT = 20, /* so much larger or smaller is about the same size */
+    LOW_PERCENTILE = 10,
+    HIGH_PERCENTILE = 90,
+};
+
+/* With runs of one size only: the fixed time, in shards; and how wrong scaling may be. */
+static const double fixed_shards = 0.5, scaling_error = 1.5;
+
+static double number_at(const json_t *object, const char *key, double missing)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : missing;
+}
+
+void history_add(struct history *history, const char *head_json)
+{
+    json_t *head = json_loads(head_json, 0, NULL);
+    const char *result = json_string_value(json_object_get(head, "result"));
+    const json_t *outage = json_object_get(head, "write_outage_ms");
+    struct history_run run = {
+        .shape.shards = (size_t)fmax(0, number_at(head, "moved", 0)),
+        .shape.waves = (size_t)fmax(1, number_at(head, "waves", 1)),
+        .shape.settle_ms = (int64_t)fmax(0, number_at(head, "settle_ms", 0)),
+        .took_ms = number_at(head, "took_ms", -1),
+        .outage_p50_ms = number_at(outage, "p50", -1),
+        .outage_p99_ms = number_at(outage, "p99", -1),
+    };
+    bool is_whole = result && strcmp(result, run_state_name(RUN_DONE)) == 0 &&
+                    !json_is_true(json_object_get(head, "resumed"));
+    if (is_whole && run.shape.shards > 0 && run.took_ms > 0)
+        VEC_PUSH(history->runs, history->count, history->capacity, run);
+    json_decref(head);
+}
+
+enum status history_load(struct store *store, struct history *ret, struct err *err)
+{
+    AUTO(store_list_release) struct store_list heads = {0};
+    enum status status = store_list(store, "reports/", clock_deadline(STORE_MS), &heads, err);
+    for (size_t i = heads.count; i-- > 0 && ret->count < HISTORY_RUNS_MAX;) /* by time */
+        history_add(ret, heads.entries[i].value);
+    return status;
+}
+
+void history_release(struct history *history)
+{
+    free(history->runs);
+    *history = (struct history){0};
+}
+
+/* ---- the estimate ---- */
+
+static double waiting_ms(const struct run_shape *shape)
+{
+    return shape->waves > 1 ? (double)(shape->waves - 1) * (double)shape->settle_ms : 0;
+}
+
+static double working_ms(const struct history_run *run)
+{
+    return fmax(1, run->took_ms - waiting_ms(&run->shape));
+}
+
+static bool is_about(const struct run_shape *one, const struct run_shape *other)
+{
+    double larger = (double)(one->shards > other->shards ? one->shards : other->shards);
+    double smaller = (double)(one->shards > other->shards ? other->shards : one->shards);
+    return one->waves == other->waves && larger * 100 <= smaller * (100 + SAME_PERCENT);
+}
+
+/* By least squares; neither part may be negative. */
+struct line {
+    double fixed, each;
+};
+
+static struct line fit(const struct history *history)
+{
+    double n = (double)history->count, x = 0, y = 0, xx = 0, xy = 0;
+    for (size_t i = 0; i < history->count; i++) {
+        double shards = (double)history->runs[i].shape.shards, ms = working_ms(&history->runs[i]);
+        x += shards;
+        y += ms;
+        xx += shards * shards;
+        xy += shards * ms;
+    }
+    double spread = n * xx - x * x;
+    struct line line = {0};
+    if (spread > 0)
+        line.each = (n * xy - x * y) / spread;
+    if (spread <= 0 || line.each <= 0)
+        line.each = y / (x + n * fixed_shards);
+    line.fixed = (y - line.each * x) / n;
+    if (line.fixed < 0) {
+        line.fixed = 0;
+        line.each = y / x;
+    }
+    return line;
+}
+
+static double on_line(const struct line *line, const struct run_shape *shape)
+{
+    return line->fixed + line->each * (double)shape->shards;
+}
+
+static void estimate_scaled(const struct history *history, const struct run_shape *shape,
+                            struct estimate *ret)
+{
+    AUTO(stats_release) struct stats ratios = {0};
+    struct line line = fit(history);
+    for (size_t i = 0; i < history->count; i++)
+        stats_add(&ratios, working_ms(&history->runs[i]) / on_line(&line, &history->runs[i].shape));
+    double expected = on_line(&line, shape);
+    ret->runs = history->count;
+    ret->took_ms = expected;
+    ret->low_ms = expected * fmin(1, stats_percentile(&ratios, LOW_PERCENTILE)) / scaling_error;
+    ret->high_ms = expected * fmax(1, stats_percentile(&ratios, HIGH_PERCENTILE)) * scaling_error;
+}
+
+static void estimate_outage(const struct history *history, struct estimate *ret)
+{
+    AUTO(stats_release) struct stats halves = {0}, most = {0};
+    for (size_t i = 0; i < history->count; i++)
+        if (history->runs[i].outage_p50_ms >= 0) {
+            stats_add(&halves, history->runs[i].outage_p50_ms);
+            stats_add(&most, history->runs[i].outage_p99_ms);
+        }
+    ret->outage_p50_ms = halves.count ? stats_percentile(&halves, 50) : -1;
+    ret->outage_p99_ms = most.count ? stats_percentile(&most, HIGH_PERCENTILE) : -1;
+}
+
+struct estimate history_estimate(const struct history *history, const struct run_shape *shape)
+{
+    struct estimate estimate = {.outage_p50_ms = -1, .outage_p99_ms = -1};
+    if (history->count == 0 || shape->shards == 0)
+        return estimate;
+    AUTO(stats_release) struct stats same = {0};
+    for (size_t i = 0; i < history->count && same.count < SAME_MAX; i++)
+        if (is_about(&history->runs[i].shape, shape))
+            stats_add(&same, working_ms(&history->runs[i]));
+    if (same.count >= SAME_MIN) {
+        estimate.runs = same.count;
+        estimate.took_ms = stats_percentile(&same, 50);
+        estimate.low_ms = stats_percentile(&same, LOW_PERCENTILE);
+        estimate.high_ms = stats_percentile(&same, HIGH_PERCENTILE);
+    } else {
+        estimate_scaled(history, shape, &estimate);
+    }
+    double waiting = waiting_ms(shape);
+    estimate.took_ms += waiting;
+    estimate.low_ms += waiting;
+    estimate.high_ms += waiting;
+    estimate_outage(history, &estimate);
+    return estimate;
+}
+
+/* ---- how many are kept ---- */
+
+static enum status remove_run(struct store *store, const char *id, const char *journal_directory,
+                              struct err *err)
+{
+    enum status status = report_remove(store, id, err);
+    if (status)
+        return status;
+    if (journal_directory)
+        journal_remove(journal_directory, id);
+    AUTO_FREE char *key = run_record_key(id); /* last: until then the next call finds the rest */
+    struct store_op op = {STORE_DELETE, key, NULL, 0};
+    struct store_txn txn = {NULL, 0, &op, 1};
+    struct store_txn_result result;
+    return store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
+}
+
+enum status history_trim(struct store *store, size_t keep, const char *journal_directory,
+                         struct err *err)
+{
+    struct run_record *records = NULL;
+    size_t count = 0;
+    enum status status = run_record_list(store, &records, &count, err);
+    size_t left = count;
+    for (size_t i = 0; i < count && left > keep && !status; i++) {
+        if (records[i].state == RUN_RUNNING || records[i].state == RUN_STUCK)
+            continue; /* not finished: it may be resumed */
+        status = remove_run(store, records[i].id, journal_directory, err);
+        left--;
+    }
+    run_record_list_free(records, count);
+    return status;
+}
