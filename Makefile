@@ -15,11 +15,11 @@ build: ## the program, at build/holdfast
 
 asan: ## the unit tests, under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/configure build-asan -Db_sanitize=address,undefined -Dunits=enabled
-	@ninja -C build-asan -k 0
+	@ninja -C build-asan -k 0 $(ONLY)
 
 tsan: ## the unit tests, under ThreadSanitizer
 	@tools/configure build-tsan -Db_sanitize=thread -Dunits=enabled
-	@ninja -C build-tsan -k 0
+	@ninja -C build-tsan -k 0 $(ONLY)
 
 fuzz-build:
 	@CC=clang tools/configure build-fuzz -Dfuzz=true -Dunits=disabled \

@@ -35,7 +35,7 @@ struct inventory_policy {
     int64_t move_timeout_ms;
     int64_t max_lag_ms;
     uint32_t keep_runs; /* finished runs whose record, report and journal are kept */
-    char **accept; /* ids of readiness checks whose no-go the operator accepts */
+    char **accept;      /* ids of readiness checks whose no-go the operator accepts */
     size_t accept_count, accept_capacity;
 };
 
