@@ -33,6 +33,24 @@ struct work {
     int64_t failed; /* shards that did not move, in all waves so far */
 };
 
+/* Nobody is moving this shard, so opening or closing a server is an operator's word. */
+static enum status no_primary(const struct shard_observation *seen, const struct route *route,
+                              struct err *err)
+{
+    const char *name = seen->shard->name;
+    if (seen->writable_count > 0) {
+        err_set(err, ST_CONFLICT, "shard %s has %zu writable servers", name, seen->writable_count);
+        return err_hint(err,
+                        "holdfast status shows them; SET GLOBAL read_only=1 on the wrong ones");
+    }
+    err_set(err, ST_CONFLICT, "shard %s has no primary: no server that answers is writable", name);
+    return err_hint(
+        err,
+        "bring %s back; when nobody made another server the primary meanwhile, open it: "
+        "SET GLOBAL rpl_semi_sync_master_enabled=1; SET GLOBAL read_only=0",
+        route->primary[0] ? route->primary : "the primary");
+}
+
 /* The route to start from: what the store says, or, for a shard that Holdfast has not moved yet
  * or that somebody moved by hand, what is observed: that is to be recorded, then. */
 static enum status start_route(const struct work *work, const struct shard_observation *seen,
@@ -49,7 +67,7 @@ static enum status start_route(const struct work *work, const struct shard_obser
     if (ret->state != SHARD_SERVING)
         return ST_OK;
     if (!seen->primary)
-        return err_set(err, ST_CONFLICT, "shard %s has no primary, or several", seen->shard->name);
+        return no_primary(seen, ret, err);
     const struct inventory_server *primary = seen->primary->server;
     const char *home = work->run->mandate.fleet->regions[primary->region];
     bool is_same = strcmp(ret->primary, primary->name) == 0;

@@ -62,6 +62,8 @@ def hit(fleet, which, verb, point, trace):
         assert "run resume" in done["stderr"] and fleet.unfinished(), done
     elif done["code"] == FAILED:
         assert done["shard"]["error"] and not fleet.unfinished(), done
+    if done["code"] != DONE and "has no primary" in done["shard"]["error"]:
+        assert server.address in done["shard"]["hint"], done
     if point.startswith(NOT_THE_MOVES[which]):
         open_by_hand(fleet, server)
     if fleet.unfinished():
