@@ -2,8 +2,10 @@
 """Moves during which servers die or hang, ackers vanish, the conductor sleeps through its replacement,
 or two operators work at once. And the checker itself: each violation it looks for, planted.
 """
+import os
 import pathlib
 import shlex
+import subprocess
 import sys
 import time
 
@@ -18,6 +20,7 @@ FAILED = 1
 IMPATIENT = f"{{ freeze_timeout: 400ms, move_timeout: 1500ms, {ACCEPT} }}"
 LEASE_SECONDS = 10
 HUNG_SECONDS = 6
+HANG_SYNC = pathlib.Path(__file__).with_name("hang_sync.c")
 
 # Where a server is hit when it is not a soak: round the critical calls, and in the undo.
 OLD_POINTS = ["old.try-freeze:before", "old.freeze:before", "old.freeze:sent", "old.freeze:after",
@@ -173,6 +176,33 @@ def test_an_undo_does_not_wait_for_a_store_that_hangs(lab):
         assert not fleet.value(old, "SELECT @@GLOBAL.read_only")
         outage = done["shard"]["write_outage_ms"]
         assert outage is not None and outage < 1000 * HUNG_SECONDS / 2, done
+        if fleet.unfinished():
+            fleet.resume(expect=(DONE, FAILED))
+        assert_sound(fleet, writers.acked)
+
+
+def test_an_undo_does_not_wait_for_a_store_that_answers_nobody(lab, tmp_path):
+    """Its disk hangs from just before the freeze on: the write of the point of no return stays open,
+    so that reads wait as well, whoever undid by asking the store first would wait with them."""
+    library, flag, trace = tmp_path / "hang_sync.so", tmp_path / "hang", tmp_path / "trace"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, HANG_SYNC], check=True)
+    fleet = of_lab(lab)
+    old, to = fleet.primary(), fleet.relay().region
+    fleet.env.update(LD_PRELOAD=str(library), HANG_WHILE=str(flag),
+                     HANG_BELOW=os.path.realpath(pathlib.Path(lab.dir, "store")))
+    with Writers(fleet) as writers:
+        run = fleet.start("switchover", "--to", to, "--yes", "--json", trace=trace,
+                          fault=f"cas.promoting:before=run:touch {shlex.quote(str(flag))}")
+        wait_until(lambda: trace.exists() and "old.freeze:after" in trace.read_text(), 15,
+                   "the freeze")
+        wait_until(lambda: not fleet.value(old, "SELECT @@GLOBAL.read_only"), 15,
+                   "the old primary is open again while the store hangs")
+        writers.wait_for_more(5)
+        assert flag.exists() and run.poll() is None, "the store did not hang"
+        assert "new.promote:before" not in trace.read_text()
+        flag.unlink()
+        said, _ = run.communicate(timeout=30)
+        assert run.returncode != DONE, said
         if fleet.unfinished():
             fleet.resume(expect=(DONE, FAILED))
         assert_sound(fleet, writers.acked)
