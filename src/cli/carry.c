@@ -6,13 +6,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cli/progress.h"
 #include "cli/run.h"
 #include "conductor/history.h"
 #include "conductor/switchover.h"
 #include "move/fault.h"
 #include "move/journal.h"
 #include "report/text.h"
+#include "show/progress.h"
 #include "store/store.h"
 
 #include <jansson.h>

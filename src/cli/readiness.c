@@ -3,8 +3,8 @@
 #include "fleet/readiness.h"
 
 #include "base/scope.h"
-#include "cli/findings.h"
 #include "cli/fleet.h"
+#include "show/findings.h"
 
 #include <jansson.h>
 #include <stdio.h>

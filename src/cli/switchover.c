@@ -4,10 +4,10 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "base/text.h"
-#include "cli/findings.h"
 #include "cli/run.h"
 #include "conductor/history.h"
 #include "conductor/waves.h"
+#include "show/findings.h"
 #include "store/store.h"
 
 #include <string.h>

@@ -113,6 +113,8 @@ static json_t *head_json(const struct switchover_report *report)
     INVARIANT(object);
     if (report->reason)
         json_object_set_new(object, "reason", json_string(report->reason));
+    if (report->hooks)
+        json_object_set_new(object, "hooks", json_loads(report->hooks, 0, NULL));
     if (report->audit)
         json_object_set_new(object, "audit", json_string(report->audit));
     if (report->stopped.status)

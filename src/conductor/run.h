@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct announcer;
 struct inventory;
 struct keeper;
 struct store;
@@ -26,7 +27,8 @@ struct run {
     struct run_record record;
     int64_t lease;
     struct keeper *keeper;
-    char *_Atomic aborted_by; /* whoever asked for it from another process; NULL: nobody */
+    struct announcer *announcer; /* of the hooks, while it is carried out; NULL: none */
+    char *_Atomic aborted_by;    /* whoever asked for it from another process; NULL: nobody */
 };
 
 /* Begin a new run: takes the lock, writes the record (which is taken from the caller). ST_BUSY

@@ -6,6 +6,7 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "conductor/announcer.h"
 #include "conductor/health.h"
 #include "conductor/report_store.h"
 #include "fleet/schema.h"
@@ -181,6 +182,19 @@ static bool is_closed(enum shard_state state)
     return state == SHARD_FROZEN || state == SHARD_PROMOTING || state == SHARD_UNDOING;
 }
 
+/* A hook may keep a shard from beginning; then it stays as it is. */
+static bool may_begin(const struct work *work, const struct move *move, struct shard_report *report)
+{
+    struct err why = ERR_INIT;
+    if (!announcer_begin_shard(work->run->announcer, move->shard, &move->route, &why))
+        return true;
+    report->result = why.status == ST_ABORTED ? MOVE_ABORTED : MOVE_UNDONE;
+    report->err = why;
+    report->epoch = move->route.epoch;
+    snprintf(report->primary, sizeof(report->primary), "%s", move->route.primary);
+    return false;
+}
+
 /* One attempt. True when the shard is back at its old home after another process's attempt was
  * undone, and the run should still move it. */
 static bool attempt(struct work *work, const struct shard_observation *seen,
@@ -202,6 +216,8 @@ static bool attempt(struct work *work, const struct shard_observation *seen,
             status = move_adopt(&move, &err);
         if (!status && is_fresh)
             status = choose_ends(&move, seen, &err);
+        if (!status && is_fresh && !is_there && !may_begin(work, &move, report))
+            return false;
     }
     if (status) {
         /* Of a run that is resumed, a shard that cannot be looked at may be in between. */
@@ -270,6 +286,7 @@ static void run_shard(struct work *work, size_t index)
         forget_outage(report);
     add_earlier(work->run, report);
     status_ignore(store_shard(work->run, work->report, index, &ignored), "tried again at the end");
+    announcer_end_shard(work->run->announcer, report);
 }
 
 /* What is in flight is undone or finished, nothing new begins. */
@@ -364,6 +381,19 @@ static void pass_gate(struct work *work, const struct wave *wave)
     }
 }
 
+/* Is it to begin? When not, what another process left in between is still brought to one side. */
+static void ask_for_wave(struct work *work, size_t index)
+{
+    struct err why = ERR_INIT;
+    enum status status = ST_OK;
+    if (index == 0)
+        status = announcer_begin_run(work->run->announcer, &why);
+    if (!status && !run_must_stop(work->run))
+        status = announcer_begin_wave(work->run->announcer, index, &why);
+    if (status)
+        stop_run(work, &why);
+}
+
 /* A stopped run goes through the remaining shards too: one that another process left in between is
  * brought to one side, the others are only reported. */
 static void run_waves(struct work *work, switchover_progress *progress, void *context)
@@ -376,7 +406,11 @@ static void run_waves(struct work *work, switchover_progress *progress, void *co
     pthread_mutex_init(&work->lock, NULL);
     const struct waves *waves = &work->report->waves;
     for (size_t i = 0; i < waves->count; i++) {
+        if (progress)
+            progress(context, work->run, work->report, work->done);
+        ask_for_wave(work, i);
         run_wave(work, &waves->items[i], progress, context);
+        announcer_end_wave(work->run->announcer, i);
         if (i + 1 < waves->count && !run_must_stop(work->run))
             pass_gate(work, &waves->items[i]);
     }
@@ -487,6 +521,7 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     struct err shape = ERR_INIT;
     if (waves_parse(run->record.waves, ret->count, &ret->waves, &shape)) /* checked when ordered */
         status_ignore(waves_parse(NULL, ret->count, &ret->waves, &shape), "one wave is no error");
+    run->announcer = announcer_start(run, ret);
     struct work work = {.run = run, .observation = observation, .report = ret};
     record_begin(run, ret);
     run_waves(&work, progress, context);
@@ -496,6 +531,10 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     ret->state = judge(run, ret, &is_fenced);
     ret->took_ms = clock_ms(clock_now() - ret->began);
     ret->audit = keep_orders(run);
+    if (!is_fenced)
+        announcer_end_run(run->announcer, progress, context, &ret->hooks);
+    announcer_free(run->announcer);
+    run->announcer = NULL;
     if (is_fenced)
         return say_fenced(ret, err);
     return record_end(run, ret, err);
@@ -511,5 +550,6 @@ void switchover_report_release(struct switchover_report *report)
     free(report->by);
     free(report->reason);
     free(report->audit);
+    free(report->hooks);
     *report = (struct switchover_report){0};
 }

@@ -47,6 +47,7 @@ struct switchover_report {
     struct waves waves;
     int64_t settle_ms;
     double estimate_ms; /* as expected when it was ordered; -1: not known */
+    char *hooks;        /* what came of them, JSON; NULL: none; owned */
     struct err stopped; /* why no further shard was begun; ST_OK: nothing, or an operator */
     double took_ms;
     bool is_resumed;

@@ -57,6 +57,13 @@ static void release_shard(struct inventory_shard *shard)
     free(shard->deployment);
 }
 
+static void release_hook(struct inventory_hook *hook)
+{
+    release_texts(hook->exec.argv, hook->exec.count);
+    release_texts(hook->undo.argv, hook->undo.count);
+    free(hook->name);
+}
+
 void inventory_free(struct inventory *inventory)
 {
     if (!inventory)
@@ -69,6 +76,9 @@ void inventory_free(struct inventory *inventory)
     release_account(&inventory->credentials);
     release_account(&inventory->replication);
     release_account(&inventory->probe);
+    for (size_t i = 0; i < inventory->hook_count; i++)
+        release_hook(&inventory->hooks[i]);
+    free(inventory->hooks);
     release_texts(inventory->policy.accept, inventory->policy.accept_count);
     release_texts(inventory->warnings, inventory->warning_count);
     free(inventory->store_url);
@@ -188,6 +198,15 @@ const struct inventory_shard *inventory_find_shard(const struct inventory *inven
     return NULL;
 }
 
+const struct inventory_hook *inventory_find_hook(const struct inventory *inventory,
+                                                 const char *name)
+{
+    for (size_t i = 0; i < inventory->hook_count; i++)
+        if (strcmp(inventory->hooks[i].name, name) == 0)
+            return &inventory->hooks[i];
+    return NULL;
+}
+
 bool inventory_find_region(const struct inventory *inventory, const char *name, size_t *ret_region)
 {
     for (size_t i = 0; i < inventory->region_count; i++) {
@@ -297,6 +316,29 @@ static void write_policy(struct buf *buf, const struct inventory_policy *policy)
     buf_add(buf, "\n");
 }
 
+static void write_hook(struct buf *buf, const struct inventory_hook *hook)
+{
+    const char *between = "";
+    buf_add(buf, "  - name: ");
+    write_text(buf, hook->name);
+    buf_add(buf, "\n    events: [ ");
+    for (unsigned event = 0; event < HOOK_EVENTS; event++) {
+        if (!(hook->events & (1U << event)))
+            continue;
+        buf_printf(buf, "%s%s", between, hook_event_name((enum hook_event)event));
+        between = ", ";
+    }
+    buf_add(buf, " ]\n    exec: ");
+    write_list(buf, hook->exec.argv, hook->exec.count);
+    if (hook->undo.argv) {
+        buf_add(buf, "\n    undo: ");
+        write_list(buf, hook->undo.argv, hook->undo.count);
+    }
+    buf_add(buf, "\n    timeout: ");
+    write_duration(buf, hook->timeout_ms);
+    buf_printf(buf, "\n    required: %s\n", hook->is_required ? "true" : "false");
+}
+
 static void write_servers(struct buf *buf, const struct inventory *inventory,
                           const struct inventory_shard *shard, size_t region)
 {
@@ -348,6 +390,9 @@ void inventory_write(const struct inventory *inventory, struct buf *buf)
     write_account(buf, "replication", &inventory->replication);
     write_account(buf, "probe", &inventory->probe);
     write_policy(buf, &inventory->policy);
+    buf_add(buf, inventory->hook_count ? "hooks:\n" : "");
+    for (size_t i = 0; i < inventory->hook_count; i++)
+        write_hook(buf, &inventory->hooks[i]);
     buf_add(buf, "deployments:\n");
     for (size_t i = 0; i < inventory->shard_count; i++)
         write_shard(buf, inventory, i);

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/secret.h"
+#include "fleet/hook.h"
 
 #include <stdint.h>
 
@@ -63,6 +64,8 @@ struct inventory {
     struct inventory_account credentials, replication;
     struct inventory_account probe; /* optional: user is NULL */
     struct inventory_policy policy;
+    struct inventory_hook *hooks; /* in file order */
+    size_t hook_count, hook_capacity;
     struct inventory_shard *shards; /* in file order: a deployment's shards are neighbours */
     size_t shard_count, shard_capacity;
     char **warnings; /* sentences about what works but should not be so */
@@ -95,6 +98,8 @@ const struct inventory_shard *inventory_find_shard(const struct inventory *inven
                                                    const char *name); /* or NULL */
 /* false when there is no such region. */
 bool inventory_find_region(const struct inventory *inventory, const char *name, size_t *ret_region);
+const struct inventory_hook *inventory_find_hook(const struct inventory *inventory,
+                                                 const char *name); /* or NULL */
 const char *const *inventory_warnings(const struct inventory *inventory, size_t *ret_count);
 
 /* Append the fleet file that reads back as this inventory. Passwords stay where they are. */

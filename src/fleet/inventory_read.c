@@ -273,6 +273,130 @@ static enum status read_policy(struct yaml_file *file, yaml_node_t *node, void *
     return ST_OK;
 }
 
+/* ---- hooks ---- */
+
+static const char *const event_names[] = {HOOK_EVENT_TABLE(TABLE_TEXT) NULL};
+
+const char *hook_event_name(enum hook_event event)
+{
+    return event_names[event];
+}
+
+const char *const *hook_event_names(void)
+{
+    return event_names;
+}
+
+bool hook_event_is_gate(enum hook_event event)
+{
+#define X(id, name, is_gate) is_gate,
+    static const bool are_gates[] = {HOOK_EVENT_TABLE(X)};
+#undef X
+    return are_gates[event];
+}
+
+static enum status read_event(struct yaml_file *file, yaml_node_t *node, void *target,
+                              struct err *err)
+{
+    struct inventory_hook *hook = target;
+    AUTO_FREE char *name = NULL;
+    enum status status = yaml_read_name(file, node, &name, err);
+    if (status)
+        return status;
+    for (unsigned event = 0; event < HOOK_EVENTS; event++)
+        if (strcmp(event_names[event], name) == 0) {
+            hook->events |= 1U << event;
+            return ST_OK;
+        }
+    const char *closest = yaml_closest(name, event_names, HOOK_EVENTS);
+    if (closest)
+        return yaml_error(file, node, err, "unknown event '%s' (did you mean '%s'?)", name,
+                          closest);
+    return yaml_error(file, node, err, "unknown event '%s'; 'holdfast hook events' lists them",
+                      name);
+}
+
+static enum status read_events(struct yaml_file *file, yaml_node_t *node, void *target,
+                               struct err *err)
+{
+    return yaml_read_items(file, node, read_event, target, err);
+}
+
+/* The first is the program; an argument may be any text, also an empty one. */
+static enum status read_word(struct yaml_file *file, yaml_node_t *node, void *target,
+                             struct err *err)
+{
+    struct inventory_command *command = target;
+    enum status status = yaml_expect(file, node, YAML_SCALAR_NODE, err);
+    if (status)
+        return status;
+    const char *text = (const char *)node->data.scalar.value;
+    if (command->count == 0 && text[0] != '/')
+        return yaml_error(file, node, err, "'%s': the program needs its full path, from /",
+                          file->key);
+    if (command->count == HOOK_WORDS_MAX)
+        return yaml_error(file, node, err, "'%s' has more than %d words", file->key,
+                          HOOK_WORDS_MAX);
+    VEC_PUSH(command->argv, command->count, command->capacity, mem_strdup(text));
+    return ST_OK;
+}
+
+static enum status read_command(struct yaml_file *file, yaml_node_t *node, void *target,
+                                struct err *err)
+{
+    struct inventory_command *command = target;
+    enum status status = yaml_read_items(file, node, read_word, command, err);
+    VEC_PUSH(command->argv, command->count, command->capacity, NULL);
+    command->count--; /* the NULL is not counted */
+    return status;
+}
+
+static enum status read_hook_name(struct yaml_file *file, yaml_node_t *node, void *target,
+                                  struct err *err)
+{
+    return read_unique(file, node, "hook", target, err);
+}
+
+static bool has_gate(const struct inventory_hook *hook)
+{
+    for (unsigned event = 0; event < HOOK_EVENTS; event++)
+        if (hook->events & (1U << event) && hook_event_is_gate((enum hook_event)event))
+            return true;
+    return false;
+}
+
+static enum status read_hook(struct yaml_file *file, yaml_node_t *node, void *target,
+                             struct err *err)
+{
+    static const struct yaml_field fields[] = {
+        {"name", true, offsetof(struct inventory_hook, name), read_hook_name},
+        {"events", true, 0, read_events},
+        {"exec", true, offsetof(struct inventory_hook, exec), read_command},
+        {"undo", false, offsetof(struct inventory_hook, undo), read_command},
+        {"timeout", false, offsetof(struct inventory_hook, timeout_ms), read_positive_duration},
+        {"required", false, offsetof(struct inventory_hook, is_required), yaml_read_bool},
+        {0}};
+    struct inventory *inventory = target;
+    if (inventory->hook_count == HOOKS_MAX)
+        return yaml_error(file, node, err, "more than %d hooks", HOOKS_MAX);
+    struct inventory_hook blank = {.timeout_ms = HOOK_TIMEOUT_MS};
+    VEC_PUSH(inventory->hooks, inventory->hook_count, inventory->hook_capacity, blank);
+    struct inventory_hook *hook = &inventory->hooks[inventory->hook_count - 1];
+    enum status status = yaml_read_fields(file, node, fields, hook, err);
+    if (!status && hook->is_required && !has_gate(hook))
+        return yaml_error(file, node, err,
+                          "hook '%s' is required, but none of its events can stop anything: those "
+                          "are run.before, wave.before and shard.before",
+                          hook->name);
+    return status;
+}
+
+static enum status read_hooks(struct yaml_file *file, yaml_node_t *node, void *target,
+                              struct err *err)
+{
+    return yaml_read_items(file, node, read_hook, target, err);
+}
+
 /* ---- deployments, shards, servers ---- */
 
 static enum status read_host(struct yaml_file *file, yaml_node_t *node, void *target,
@@ -411,6 +535,7 @@ static const struct yaml_field root_fields[] = {
     {"replication", true,  offsetof(struct inventory, replication), read_account},
     {"probe",       false, offsetof(struct inventory, probe),       read_account},
     {"policy",      false, offsetof(struct inventory, policy),      read_policy},
+    {"hooks",       false, 0,                                       read_hooks},
     {"deployments", true,  0,                                       read_deployments},
     {0}};
 /* clang-format on */

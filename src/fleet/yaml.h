@@ -58,6 +58,7 @@ yaml_read_fn yaml_read_text;     /* char *: not empty, no control characters */
 yaml_read_fn yaml_read_name;     /* char *: [A-Za-z0-9_.-], at most YAML_NAME_MAX */
 yaml_read_fn yaml_read_duration; /* int64_t, milliseconds: 0s, 500ms, 30s, 5m, 1h */
 yaml_read_fn yaml_read_number;   /* uint32_t */
+yaml_read_fn yaml_read_bool;     /* bool: true, false */
 
 /* ST_OK when the node is of this kind and without a NUL byte. */
 MUST_CHECK enum status yaml_expect(const struct yaml_file *file, const yaml_node_t *node,

@@ -111,6 +111,21 @@ enum status yaml_read_number(struct yaml_file *file, yaml_node_t *node, void *ta
     return ST_OK;
 }
 
+enum status yaml_read_bool(struct yaml_file *file, yaml_node_t *node, void *target, struct err *err)
+{
+    char shown[YAML_SHOWN_MAX];
+    enum status status = yaml_expect(file, node, YAML_SCALAR_NODE, err);
+    if (status)
+        return status;
+    const char *text = (const char *)node->data.scalar.value;
+    bool is_true = strcmp(text, "true") == 0;
+    if (!is_true && strcmp(text, "false") != 0)
+        return yaml_error(file, node, err, "'%s': '%s' is neither true nor false", file->key,
+                          yaml_show(node, shown));
+    *(bool *)target = is_true;
+    return ST_OK;
+}
+
 /* ---- slips of the keyboard ---- */
 
 /* Levenshtein's distance; words longer than the cap are never close. */

@@ -15,8 +15,10 @@
 
 struct freeze_gate;
 struct inventory;
+struct inventory_shard;
 struct journal;
 struct probe;
+struct route;
 struct store;
 
 #define MANDATE_LOCK_KEY "run-lock"
@@ -34,6 +36,11 @@ struct mandate {
     struct probe *probe;       /* NULL: outages are not measured */
     struct freeze_gate *gate;  /* the cap on simultaneous freezes */
     _Atomic int *shard_states; /* enum shard_state by index of the shard, for display */
+    /* Hears each state that was recorded, from the mover's thread, also while clients wait: must
+     * not block. NULL: nobody listens. */
+    void (*on_state)(void *listener, const struct inventory_shard *shard,
+                     const struct route *route);
+    void *listener;
 };
 
 static inline bool mandate_must_stop(const struct mandate *mandate)

@@ -143,6 +143,8 @@ static void adopt(struct move *move, const struct route *route, int64_t revision
     atomic_store(&move->mandate->shard_states[move->shard->index], (int)route->state);
     journal_add(move->mandate->journal, move->shard->name, "state", "%s",
                 shard_state_name(route->state));
+    if (move->mandate->on_state)
+        move->mandate->on_state(move->mandate->listener, move->shard, &move->route);
     log_event(EV_SHARD_STATE, "shard", move->shard->name, "state", shard_state_name(route->state),
               NULL);
 }

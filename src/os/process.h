@@ -30,10 +30,12 @@ struct process_spec {
     const char *folder;      /* where it runs; NULL: here */
     const char
         *output_path; /* gets stdout and stderr, appended, seen from our folder; NULL: none */
+    int output_fd;    /* the same instead of a path; 0: none. Stays ours */
+    int input_fd;     /* becomes stdin; 0: /dev/null. Stays ours */
 };
 
 /* Start a process in a session of its own: no terminal, no signals from ours, default signal
- * handling, stdin from /dev/null, no other descriptor of ours. It stays our child: process_wait()
+ * handling, no descriptor of ours but those given. It stays our child: process_wait()
  * takes its remains; when we end first, init does. */
 MUST_CHECK enum status process_spawn(const struct process_spec *spec, struct process *ret,
                                      struct err *err);

@@ -18,11 +18,16 @@ enum { FIRST_OTHER_FD = STDERR_FILENO + 1, OUTPUT_MODE = 0640 };
 static int add_actions(posix_spawn_file_actions_t *actions, const struct process_spec *spec)
 {
     const char *output = spec->output_path ? spec->output_path : "/dev/null";
-    int flags = O_WRONLY | O_CREAT | O_APPEND;
-    int error = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    error = error ? error
-                  : posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, output, flags,
-                                                     OUTPUT_MODE);
+    int flags = O_WRONLY | O_CREAT | O_APPEND, error = 0;
+    if (spec->input_fd)
+        error = posix_spawn_file_actions_adddup2(actions, spec->input_fd, STDIN_FILENO);
+    else
+        error = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (!error && spec->output_fd)
+        error = posix_spawn_file_actions_adddup2(actions, spec->output_fd, STDOUT_FILENO);
+    else if (!error)
+        error =
+            posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, output, flags, OUTPUT_MODE);
     error = error ? error : posix_spawn_file_actions_adddup2(actions, STDOUT_FILENO, STDERR_FILENO);
     error = error ? error : posix_spawn_file_actions_addclosefrom_np(actions, FIRST_OTHER_FD);
     if (!error && spec->folder)

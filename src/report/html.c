@@ -260,6 +260,7 @@ enum status report_html_format(const char *json, struct buf *out, struct err *er
     add_promise(&page, out);
     page_spread(&page, out);
     page_findings(&page, out);
+    page_hooks(&page, out);
     page_timeline(&page, out);
     page_table(&page, out);
     buf_add(out, "<footer>Holdfast " HOLDFAST_VERSION ". The same for programs: <code>holdfast "

@@ -62,6 +62,7 @@ void page_ms(struct buf *out, double ms);           /* "2.4 ms", "31.5 s", or a 
 /* ---- the parts: a file each, but for the last two in report_findings.c ---- */
 void page_spread(const struct page *page, struct buf *out);
 void page_timeline(const struct page *page, struct buf *out);
+void page_hooks(const struct page *page, struct buf *out);
 void page_findings(const struct page *page, struct buf *out);
 void page_table(const struct page *page, struct buf *out);
 extern const char page_style[];

@@ -81,6 +81,31 @@ static void format_summary(const json_t *report, struct buf *out)
                json_number_value(json_object_get(outage, "max")));
 }
 
+static void format_hook(const json_t *hook, struct buf *out)
+{
+    static const struct {
+        const char *key, *words;
+    } counts[] = {{"undos", "of them undone"}, {"failed", "failed"},
+                  {"timed_out", "timed out"},  {"not_started", "not started"},
+                  {"cancelled", "cancelled"},  {"not_called", "calls not made"}};
+    buf_printf(out, "hook %s: %lld calls", text_at(hook, "name"),
+               (long long)json_integer_value(json_object_get(hook, "calls")));
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        json_int_t count = json_integer_value(json_object_get(hook, counts[i].key));
+        if (count)
+            buf_printf(out, ", %lld %s", (long long)count, counts[i].words);
+    }
+    buf_printf(out, ", slowest %.0f ms%s\n", json_number_value(json_object_get(hook, "slowest_ms")),
+               json_is_true(json_object_get(hook, "given_up"))
+                   ? "; it timed out each time and was given up"
+                   : "");
+    const json_t *failure = NULL;
+    size_t index = 0;
+    json_array_foreach(json_object_get(hook, "failures"), index, failure) buf_printf(
+        out, "      %s %s: %s\n", text_at(failure, "event"),
+        text_at(failure, text_at(failure, "shard")[0] ? "shard" : "wave"), text_at(failure, "why"));
+}
+
 void report_text_format(const char *json, struct buf *out)
 {
     json_t *report = json_loads(json, 0, NULL);
@@ -95,5 +120,7 @@ void report_text_format(const char *json, struct buf *out)
     buf_printf(out, "  %-*s  %-13s %-22s %9s %9s %8s %8s %8s %5s\n", width, "shard", "result",
                "primary", "outage ms", "before", "freeze", "promote", "publish", "lost");
     json_array_foreach(shards, index, shard) format_shard(shard, width, out);
+    const json_t *hooks = json_object_get(report, "hooks"), *hook = NULL;
+    json_array_foreach(hooks, index, hook) format_hook(hook, out);
     json_decref(report);
 }

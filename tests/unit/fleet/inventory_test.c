@@ -313,6 +313,40 @@ static void unknown_key_comes_with_the_known_ones(UNUSED void **state)
     assert_string_equal(err.hint, "the keys here are: rto, rpo");
 }
 
+static void hooks_are_programs_for_events(UNUSED void **state)
+{
+    AUTO(inventory_freep)
+    struct inventory *inventory = parse(
+        HEAD "hooks:\n"
+             "  - { name: drain, events: [ run.before, run.after ], exec: [ /bin/a, -x, \"\" ],\n"
+             "      undo: [ /bin/b ], timeout: 5s, required: true }\n"
+             "  - { name: tell, events: [ shard.frozen ], exec: [ /bin/c ] }\n" SHARDS);
+    assert_int_equal(inventory->hook_count, 2);
+    const struct inventory_hook *hook = inventory_find_hook(inventory, "drain");
+    assert_int_equal(hook->events, 1U << HOOK_RUN_BEFORE | 1U << HOOK_RUN_AFTER);
+    assert_int_equal(hook->exec.count, 3);
+    assert_string_equal(hook->exec.argv[2], "");
+    assert_null(hook->exec.argv[3]);
+    assert_string_equal(hook->undo.argv[0], "/bin/b");
+    assert_int_equal(hook->timeout_ms, 5000);
+    assert_true(hook->is_required);
+    assert_null(inventory->hooks[1].undo.argv);
+    assert_int_equal(inventory->hooks[1].timeout_ms, HOOK_TIMEOUT_MS);
+    AUTO(buf_release) struct buf once = {0};
+    AUTO(buf_release) struct buf twice = {0};
+    inventory_write(inventory, &once);
+    AUTO(inventory_freep) struct inventory *again = parse(buf_text(&once));
+    inventory_write(again, &twice);
+    assert_string_equal(buf_text(&once), buf_text(&twice));
+    assert_refused(HEAD "hooks: [ { name: a, events: [ run.befor ], exec: [ /a ] } ]\n" SHARDS,
+                   "holdfast.yaml:6: unknown event 'run.befor' (did you mean 'run.before'?)");
+    assert_refused(HEAD "hooks: [ { name: a, events: [ run.after ], exec: [ a ] } ]\n" SHARDS,
+                   "holdfast.yaml:6: 'exec': the program needs its full path, from /");
+    assert_refused(HEAD "hooks:\n  - { name: a, events: [ run.after ], exec: [ /a ] }\n"
+                        "  - { name: a, events: [ run.after ], exec: [ /a ] }\n" SHARDS,
+                   "holdfast.yaml:8: duplicate hook 'a' (first in line 7)");
+}
+
 static void written_inventory_reads_back_the_same(UNUSED void **state)
 {
     static const char *const texts[] = {
@@ -485,6 +519,7 @@ int main(void)
         cmocka_unit_test(only_plain_yaml_is_accepted),
         cmocka_unit_test(oversized_text_is_refused),
         cmocka_unit_test(unknown_key_comes_with_the_known_ones),
+        cmocka_unit_test(hooks_are_programs_for_events),
         cmocka_unit_test(written_inventory_reads_back_the_same),
         cmocka_unit_test(written_file_looks_like_the_documented_one),
         WITH_FOLDER(passwords_are_read_beside_the_fleet_file),

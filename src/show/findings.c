@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Findings in groups; see findings.h. */
-#include "cli/findings.h"
+#include "show/findings.h"
 
 #include "base/mem.h"
 #include "base/scope.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Showing a run while it goes on: a block of lines that is redrawn on a terminal, or a line for
  * each change of a shard elsewhere. */
-#ifndef HOLDFAST_CLI_PROGRESS_H
-#define HOLDFAST_CLI_PROGRESS_H
+#ifndef HOLDFAST_SHOW_PROGRESS_H
+#define HOLDFAST_SHOW_PROGRESS_H
 
 #include "conductor/switchover.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Findings of readiness in groups, for people and as JSON: the same words wherever they appear. */
-#ifndef HOLDFAST_CLI_FINDINGS_H
-#define HOLDFAST_CLI_FINDINGS_H
+#ifndef HOLDFAST_SHOW_FINDINGS_H
+#define HOLDFAST_SHOW_FINDINGS_H
 
 #include "fleet/readiness.h"
 

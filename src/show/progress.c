@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Progress of a run; see progress.h. Reads only the atomic states, never a move in flight. */
-#include "cli/progress.h"
+#include "show/progress.h"
 
 #include "base/buf.h"
 #include "base/scope.h"
