@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What each server should be, and what it lacks for that; see plan.h. */
+#include "roles/plan.h"
+
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "wire/gtid.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const action_names[] = {ROLE_ACTION_TABLE(TABLE_TEXT)};
+
+const char *role_action_name(enum role_action action)
+{
+    INVARIANT((unsigned)action < ROLE_ACTIONS);
+    return action_names[action];
+}
+
+/* What is made up while a plan is made. */
+struct draft {
+    const struct shard_observation *shard;
+    const struct route *route;
+    const struct server_observation *primary;
+    const struct server_observation *relay; /* of the other region; NULL: none can be */
+    struct role_plan *plan;
+};
+
+static struct role_step *add_step(struct draft *draft, const struct server_observation *server,
+                                  enum role_action action, const char *why)
+{
+    struct role_plan *plan = draft->plan;
+    struct role_step step = {.server = server, .action = action, .why = mem_strdup(why)};
+    VEC_PUSH(plan->steps, plan->step_count, plan->step_capacity, step);
+    return &plan->steps[plan->step_count - 1];
+}
+
+static void __attribute__((format(printf, 4, 5)))
+add_obstacle(struct draft *draft, const struct server_observation *server, const char *advice,
+             const char *format, ...)
+{
+    AUTO(buf_release) struct buf what = {0};
+    struct role_plan *plan = draft->plan;
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(&what, format, args);
+    va_end(args);
+    struct role_obstacle obstacle = {server ? server->server : NULL, buf_take(&what),
+                                     mem_strdup(advice)};
+    VEC_PUSH(plan->obstacles, plan->obstacle_count, plan->obstacle_capacity, obstacle);
+}
+
+/* ---- positions ---- */
+
+static bool parse(const struct server_observation *server, const char *text, struct gtid_set *ret)
+{
+    struct err ignored = ERR_INIT;
+    return gtid_set_parse_text(server->flavour->gtid, text ? text : "", ret, &ignored) == ST_OK;
+}
+
+/* Writes of its own below the primary's numbers, as a primary that crashed has them. Of a server
+ * that receives nothing: the primary was asked at the same time, and one that replicates may know
+ * more. */
+static bool has_foreign_writes(const struct draft *draft, const struct server_observation *server,
+                               struct buf *words)
+{
+    AUTO(gtid_set_release) struct gtid_set own = {0}, primary = {0};
+    return parse(server, server->state.binlog_state, &own) &&
+           parse(draft->primary, draft->primary->state.binlog_state, &primary) &&
+           gtid_set_find_errant(&own, &primary, GTID_BY_SERVER, words);
+}
+
+/* Has the server anything, applied, logged or only received, that the primary lacks? Say what. What
+ * cannot be read may be anything. */
+static bool is_ahead(const struct draft *draft, const struct server_observation *server,
+                     struct buf *words)
+{
+    const struct server_observation *primary = draft->primary;
+    const char *later = draft->shard->later_position;
+    const char *const texts[] = {server->state.position, server->state.applied,
+                                 server->state.channels > 0 ? server->state.received : ""};
+    AUTO(gtid_set_release) struct gtid_set has = {0};
+    if (!parse(primary, later ? later : primary->state.position, &has)) {
+        buf_printf(words, "the position of %s does not read", primary->server->name);
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        AUTO(gtid_set_release) struct gtid_set own = {0};
+        if (!parse(server, texts[i], &own)) {
+            buf_add(words, "its position does not read");
+            return true;
+        }
+        if (gtid_set_find_errant(&own, &has, GTID_BY_DOMAIN, words))
+            return true;
+    }
+    return server->state.channels == 0 && has_foreign_writes(draft, server, words);
+}
+
+/* All that the server has, from sources and of its own: per domain whichever is further. */
+static char *whole_position(const struct server_observation *server)
+{
+    AUTO(gtid_set_release) struct gtid_set logged = {0}, applied = {0};
+    AUTO(buf_release) struct buf text = {0};
+    if (!parse(server, server->state.position, &logged) ||
+        !parse(server, server->state.applied, &applied))
+        return NULL;
+    for (size_t i = 0; i < applied.count; i++) {
+        const struct gtid_entry *own = gtid_set_find_domain(&logged, applied.items[i].domain);
+        if (!own)
+            buf_printf(&text, "%s%u-%u-%llu", text.length ? "," : "", applied.items[i].domain,
+                       applied.items[i].server, (unsigned long long)applied.items[i].last);
+    }
+    for (size_t i = 0; i < logged.count; i++) {
+        const struct gtid_entry *last = gtid_set_find_domain(&logged, logged.items[i].domain);
+        const struct gtid_entry *from = gtid_set_find_domain(&applied, logged.items[i].domain);
+        if (last != &logged.items[i])
+            continue; /* one entry a domain */
+        if (from && from->last > last->last)
+            last = from;
+        buf_printf(&text, "%s%u-%u-%llu", text.length ? "," : "", last->domain, last->server,
+                   (unsigned long long)last->last);
+    }
+    return buf_take(&text);
+}
+
+/* ---- who is who ---- */
+
+static const struct server_observation *answering(const struct shard_observation *shard,
+                                                  const char *name)
+{
+    for (size_t i = 0; i < shard->shard->server_count; i++)
+        if (strcmp(shard->servers[i].server->name, name) == 0 && shard->servers[i].status == ST_OK)
+            return &shard->servers[i];
+    return NULL;
+}
+
+static const struct server_observation *first_silent(const struct shard_observation *shard)
+{
+    for (size_t i = 0; i < shard->shard->server_count; i++)
+        if (shard->servers[i].status)
+            return &shard->servers[i];
+    return NULL;
+}
+
+/* Nobody accepts writes: the store's primary may be opened again, if it surely has everything and
+ * nobody else can be the primary. */
+static bool find_closed_primary(struct draft *draft)
+{
+    const struct route *route = draft->route;
+    const struct server_observation *silent = first_silent(draft->shard);
+    if (!route) {
+        add_obstacle(draft, NULL,
+                     "open the right one by hand once; from the first move on the store knows it",
+                     "no server accepts writes, and the store does not know who the primary is");
+        return false;
+    }
+    if (silent) {
+        add_obstacle(draft, silent,
+                     "bring it back, or take it out of the fleet file when it is gone for good",
+                     "no server that answers accepts writes, and this one may: it does not answer");
+        return false;
+    }
+    draft->primary = answering(draft->shard, route->primary);
+    if (draft->primary && draft->primary->state.channels == 0)
+        return true;
+    add_obstacle(draft, draft->primary, "find out who did that, and why",
+                 "the store says that %s is the primary, but it %s", route->primary,
+                 draft->primary ? "replicates from another server" : "is not in the fleet file");
+    draft->primary = NULL;
+    return false;
+}
+
+static bool find_primary(struct draft *draft)
+{
+    const struct shard_observation *shard = draft->shard;
+    const struct route *route = draft->route;
+    if (route && route->state != SHARD_SERVING) {
+        add_obstacle(draft, NULL, "holdfast run show", "a run is in the middle of moving it (%s)",
+                     route->run);
+        return false;
+    }
+    if (shard->writable_count > 1) {
+        add_obstacle(draft, NULL, "holdfast readiness names them; one must be closed by hand",
+                     "%zu servers accept writes", shard->writable_count);
+        return false;
+    }
+    if (shard->writable_count == 0)
+        return find_closed_primary(draft);
+    draft->primary = shard->primary;
+    if (draft->primary->role != ROLE_PRIMARY) {
+        add_obstacle(draft, draft->primary, "find out who did that, and why",
+                     "it accepts writes although it replicates");
+        return false;
+    }
+    if (!route || strcmp(route->primary, draft->primary->server->name) == 0)
+        return true;
+    add_obstacle(draft, draft->primary,
+                 "when somebody moved it on purpose: holdfast switchover to the region where it is "
+                 "makes the store say so",
+                 "it accepts writes, but the store says that %s is the primary", route->primary);
+    return false;
+}
+
+static size_t count_followers(const struct shard_observation *shard,
+                              const struct server_observation *source)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < shard->shard->server_count; i++)
+        count += shard->servers[i].status == ST_OK && shard->servers[i].source == source;
+    return count;
+}
+
+/* The one that is; else the one that most follow, or that follows the primary, or the first. */
+static const struct server_observation *find_relay(const struct draft *draft)
+{
+    const struct server_observation *best = NULL;
+    size_t best_score = 0;
+    for (size_t i = 0; i < draft->shard->shard->server_count; i++) {
+        const struct server_observation *at = &draft->shard->servers[i];
+        if (at->status || at->server->region == draft->primary->server->region)
+            continue;
+        bool is_relay = at->source == draft->primary;
+        size_t score = 1 + 2 * count_followers(draft->shard, at) + is_relay;
+        if (score > best_score) {
+            best = at;
+            best_score = score;
+        }
+    }
+    return best;
+}
+
+/* ---- steps ---- */
+
+static const struct server_observation *right_source(const struct draft *draft,
+                                                     const struct server_observation *server)
+{
+    bool is_home = server->server->region == draft->primary->server->region;
+    return is_home || server == draft->relay ? draft->primary : draft->relay;
+}
+
+static void plan_point(struct draft *draft, const struct server_observation *server,
+                       const struct server_observation *source)
+{
+    AUTO(buf_release) struct buf words = {0};
+    AUTO_FREE char *position = whole_position(server);
+    if (server->state.channels > 1) {
+        add_obstacle(draft, server, "RESET SLAVE 'NAME' ALL for those that it should not have",
+                     "it replicates from %zu servers", server->state.channels);
+        return;
+    }
+    if (!position || is_ahead(draft, server, &words)) {
+        add_obstacle(draft, server, "look at them there, then rebuild it from a backup",
+                     "it should replicate from %s, but %s lacks what it has: %s",
+                     source->server->name, draft->primary->server->name, buf_text(&words));
+        return;
+    }
+    AUTO_FREE char *why = server->state.channels == 0
+                              ? mem_strdup("it replicates from nobody")
+                              : mem_printf("it replicates from %s:%lld", server->state.source_host,
+                                           (long long)server->state.source_port);
+    struct role_step *step = add_step(draft, server, ROLE_POINT, why);
+    step->source = source->server;
+    step->position = take_pointer(position);
+}
+
+/* It follows the right server: does it run? An error that is not the network's stays one. */
+static void plan_start(struct draft *draft, const struct server_observation *server)
+{
+    const struct sql_server_state *state = &server->state;
+    if (state->is_io_running && state->is_sql_running)
+        return;
+    if (state->sql_error[0]) {
+        add_obstacle(draft, server, "mend that there, or rebuild it from a backup",
+                     "it does not apply: %s", state->sql_error);
+        return;
+    }
+    add_step(draft, server, ROLE_START,
+             state->io_error[0]      ? state->io_error
+             : state->is_sql_running ? "it is not connected to its source"
+             : !state->is_io_running ? "it is stopped"
+                                     : "it does not apply");
+}
+
+static void plan_flags(struct draft *draft, const struct server_observation *server,
+                       const struct server_observation *source)
+{
+    bool is_near = source->server->region == server->server->region;
+    if (server->state.is_source_semi_sync)
+        add_step(draft, server, ROLE_RELEASE, "it is not the primary");
+    if (is_near && !server->state.is_replica_semi_sync)
+        add_step(draft, server, ROLE_ACKNOWLEDGE, "it is a replica of its own region's server");
+    if (!is_near && server->state.is_replica_semi_sync)
+        add_step(draft, server, ROLE_DO_NOT_ACKNOWLEDGE, "it is the relay");
+}
+
+static void plan_replica(struct draft *draft, const struct server_observation *server)
+{
+    if (server->status) {
+        add_obstacle(draft, server, "bring it back, then converge again", "it does not answer: %s",
+                     server->err.text);
+        return;
+    }
+    const struct server_observation *source = right_source(draft, server);
+    plan_flags(draft, server, source);
+    if (server->state.channels != 1 || server->source != source)
+        plan_point(draft, server, source);
+    else
+        plan_start(draft, server);
+}
+
+/* Whoever has more than the server that is to open must be looked at first. */
+static void plan_open(struct draft *draft)
+{
+    for (size_t i = 0; i < draft->shard->shard->server_count; i++) {
+        const struct server_observation *at = &draft->shard->servers[i];
+        AUTO(buf_release) struct buf words = {0};
+        if (at == draft->primary || !is_ahead(draft, at, &words))
+            continue;
+        add_obstacle(draft, at, "find out which of the two is right before anything is opened",
+                     "it has what the primary %s lacks, which is closed: %s",
+                     draft->primary->server->name, buf_text(&words));
+        return;
+    }
+    add_step(draft, draft->primary, ROLE_OPEN,
+             "the store says that it is the primary, and it is read-only");
+}
+
+static int by_action(const void *a, const void *b)
+{
+    const struct role_step *left = a, *right = b;
+    if (left->action != right->action)
+        return left->action < right->action ? -1 : 1;
+    return left->server < right->server ? -1 : left->server > right->server;
+}
+
+static void plan_semi_sync_of_primary(struct draft *draft)
+{
+    const struct sql_server_state *state = &draft->primary->state;
+    if (!state->is_source_semi_sync)
+        add_step(draft, draft->primary, ROLE_OPEN, "its writes wait for no acknowledgement");
+}
+
+void role_plan_make(const struct shard_observation *shard, const struct route *route,
+                    struct role_plan *ret)
+{
+    *ret = (struct role_plan){0};
+    struct draft draft = {.shard = shard, .route = route, .plan = ret};
+    if (!find_primary(&draft))
+        return;
+    draft.relay = find_relay(&draft);
+    for (size_t i = 0; i < shard->shard->server_count; i++)
+        if (&shard->servers[i] != draft.primary)
+            plan_replica(&draft, &shard->servers[i]);
+    if (shard->writable_count == 0)
+        plan_open(&draft);
+    else
+        plan_semi_sync_of_primary(&draft);
+    if (ret->step_count > 1)
+        qsort(ret->steps, ret->step_count, sizeof(*ret->steps), by_action);
+}
+
+void role_plan_release(struct role_plan *plan)
+{
+    for (size_t i = 0; i < plan->step_count; i++) {
+        free(plan->steps[i].position);
+        free(plan->steps[i].why);
+    }
+    for (size_t i = 0; i < plan->obstacle_count; i++) {
+        free(plan->obstacles[i].what);
+        free(plan->obstacles[i].advice);
+    }
+    free(plan->steps);
+    free(plan->obstacles);
+    *plan = (struct role_plan){0};
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Which steps bring a shard's roles back, and what is left to an operator. W1 is the primary of
+ * west, E1 the relay of east. */
+#include "roles/plan.h"
+
+#include "../fleet/fleet_test.h"
+
+static struct role_plan plan_of(struct sample *sample)
+{
+    struct role_plan plan;
+    sample_derive(sample);
+    role_plan_make(&sample->observation, sample->has_route ? &sample->route : NULL, &plan);
+    return plan;
+}
+
+static void set_route(struct sample *sample, const char *primary)
+{
+    sample->has_route = true;
+    sample->route = (struct route){.state = SHARD_SERVING, .home = "west"};
+    snprintf(sample->route.primary, sizeof(sample->route.primary), "%s", primary);
+}
+
+/* As after a restart: read-only, both flags off, following nobody. */
+static void restart(struct sample *sample, size_t index)
+{
+    struct sql_server_state *state = &sample->seen[index].state;
+    state->is_read_only = true;
+    state->is_source_semi_sync = state->is_replica_semi_sync = state->is_semi_sync_active = false;
+    state->is_io_running = state->is_sql_running = false;
+    state->ackers = 0;
+}
+
+static void forget(struct sample *sample, size_t index)
+{
+    restart(sample, index);
+    sample->seen[index].state.channels = 0;
+    sample->seen[index].state.source_host = "";
+}
+
+/* "w2 start replication, w2 acknowledge"; the obstacles behind a bar. */
+static void expect_plan(struct sample *sample, const char *wanted)
+{
+    AUTO(role_plan_release) struct role_plan plan = plan_of(sample);
+    AUTO(buf_release) struct buf text = {0};
+    for (size_t i = 0; i < plan.step_count; i++) {
+        const struct role_step *step = &plan.steps[i];
+        buf_printf(&text, "%s%s %s", i ? ", " : "", step->server->server->host,
+                   role_action_name(step->action));
+        if (step->source)
+            buf_printf(&text, " %s at %s", step->source->host, step->position);
+        assert_true(step->why[0]);
+    }
+    for (size_t i = 0; i < plan.obstacle_count; i++) {
+        const struct role_obstacle *obstacle = &plan.obstacles[i];
+        buf_printf(&text, "|%s: %.30s", obstacle->server ? obstacle->server->host : "shard",
+                   obstacle->what);
+        assert_true(obstacle->advice[0]);
+    }
+    assert_string_equal(buf_text(&text), wanted);
+}
+
+static void a_shard_in_its_roles_needs_nothing(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    expect_plan(&sample, "");
+    set_route(&sample, "w1:3306");
+    expect_plan(&sample, "");
+}
+
+static void a_restarted_replica_acknowledges_and_runs_again(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    restart(&sample, W2);
+    expect_plan(&sample, "w2 acknowledge, w2 start replication");
+}
+
+static void a_restarted_relay_runs_and_does_not_acknowledge(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    restart(&sample, E1);
+    expect_plan(&sample, "e1 start replication");
+    sample.seen[E1].state.is_replica_semi_sync = true;
+    sample.seen[E1].state.is_source_semi_sync = true;
+    expect_plan(&sample, "e1 switch semi-sync source off, e1 do not acknowledge, "
+                         "e1 start replication");
+}
+
+static void a_server_that_follows_nobody_is_pointed(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    forget(&sample, W2);
+    forget(&sample, E3);
+    expect_plan(&sample, "w2 replicate w1 at 7-101-500, e3 replicate e1 at 7-101-500, "
+                         "w2 acknowledge, e3 acknowledge");
+}
+
+static void a_former_primary_begins_after_its_own_writes(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    forget(&sample, W2);
+    sample.seen[W2].state.applied = "3-9-4,7-101-400";
+    sample.seen[W2].state.position = "7-102-490";
+    sample.seen[W2].state.binlog_state = "7-102-490";
+    sample.seen[W1].state.binlog_state = "3-9-4,7-102-490,7-101-500";
+    sample.observation.later_position = (char[]){"3-9-4,7-101-510"};
+    expect_plan(&sample, "w2 replicate w1 at 3-9-4,7-102-490, w2 acknowledge");
+}
+
+static void whoever_follows_the_wrong_server_is_pointed(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    sample.seen[E2].state.source_host = "w1"; /* two relays: E1 has a follower */
+    expect_plan(&sample, "e2 replicate e1 at 7-101-500");
+    sample.seen[E2].state.source_host = "elsewhere";
+    expect_plan(&sample, "e2 replicate e1 at 7-101-500");
+}
+
+static void a_region_whose_relay_is_gone_gets_another(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    sample.seen[E1].status = ST_UNREACHABLE;
+    sample.seen[E1].flavour = NULL;
+    err_set(&sample.seen[E1].err, ST_UNREACHABLE, "refused");
+    expect_plan(&sample, "e2 replicate w1 at 7-101-500, e3 replicate e2 at 7-101-500, "
+                         "e2 do not acknowledge|e1: it does not answer: refused");
+}
+
+static void what_the_primary_lacks_is_never_pointed_over(void **state UNUSED)
+{
+    static const struct {
+        const char *position, *applied, *binlog_state;
+    } cases[] = {
+        {"7-102-511", "7-101-500", "7-102-511"},
+        {"7-101-500", "7-101-511", "7-101-500"},
+        {"8-102-1,7-101-500", "7-101-500", "8-102-1,7-101-500"},
+        {"7-102-450", "7-101-500", "7-102-450"}, /* below the primary's numbers */
+        {"nonsense", "7-101-500", ""},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct sample sample;
+        sample_init(&sample);
+        forget(&sample, W2);
+        sample.seen[W2].state.position = cases[i].position;
+        sample.seen[W2].state.applied = cases[i].applied;
+        sample.seen[W2].state.binlog_state = cases[i].binlog_state;
+        expect_plan(&sample, "w2 acknowledge|w2: it should replicate from w1:33");
+    }
+}
+
+static void an_error_of_the_applier_is_for_an_operator(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    sample.seen[E2].state.is_sql_running = false;
+    sample.seen[E2].state.sql_error = "Duplicate entry '7'";
+    expect_plan(&sample, "|e2: it does not apply: Duplicate e");
+}
+
+static void a_closed_primary_is_opened_only_when_nobody_else_can_be_it(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    forget(&sample, W1);
+    expect_plan(&sample, "|shard: no server accepts writes, and ");
+    set_route(&sample, "w1:3306");
+    expect_plan(&sample, "w1 accept writes");
+    set_route(&sample, "w2:3306");
+    expect_plan(&sample, "|w2: the store says that w2:3306 is");
+    set_route(&sample, "w9:3306");
+    expect_plan(&sample, "|shard: the store says that w9:3306 is");
+    set_route(&sample, "w1:3306");
+    sample.route.state = SHARD_PROMOTING;
+    expect_plan(&sample, "|shard: a run is in the middle of movi");
+    set_route(&sample, "w1:3306");
+    sample.seen[E3].status = ST_TIMEOUT;
+    expect_plan(&sample, "|e3: no server that answers accepts");
+}
+
+static void a_closed_primary_that_lacks_something_is_not_opened(void **state UNUSED)
+{
+    static const char *const fields[] = {"received", "applied", "position"};
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        struct sample sample;
+        sample_init(&sample);
+        forget(&sample, W1);
+        set_route(&sample, "w1:3306");
+        struct sql_server_state *w3 = &sample.seen[W3].state;
+        *(i == 0 ? &w3->received : i == 1 ? &w3->applied : &w3->position) = "7-101-511";
+        expect_plan(&sample, "|w3: it has what the primary w1:330");
+    }
+}
+
+static void two_writable_servers_are_left_to_an_operator(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    sample.seen[E2].state.is_read_only = false;
+    expect_plan(&sample, "|shard: 2 servers accept writes");
+}
+
+static void a_primary_that_the_store_does_not_know_is_not_followed(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    forget(&sample, W2);
+    set_route(&sample, "e1:3306");
+    expect_plan(&sample, "|w1: it accepts writes, but the sto");
+}
+
+static void a_primary_without_semi_sync_gets_it_again(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    sample.seen[W1].state.is_source_semi_sync = false;
+    expect_plan(&sample, "w1 accept writes");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_shard_in_its_roles_needs_nothing),
+        cmocka_unit_test(a_restarted_replica_acknowledges_and_runs_again),
+        cmocka_unit_test(a_restarted_relay_runs_and_does_not_acknowledge),
+        cmocka_unit_test(a_server_that_follows_nobody_is_pointed),
+        cmocka_unit_test(a_former_primary_begins_after_its_own_writes),
+        cmocka_unit_test(whoever_follows_the_wrong_server_is_pointed),
+        cmocka_unit_test(a_region_whose_relay_is_gone_gets_another),
+        cmocka_unit_test(what_the_primary_lacks_is_never_pointed_over),
+        cmocka_unit_test(an_error_of_the_applier_is_for_an_operator),
+        cmocka_unit_test(a_closed_primary_is_opened_only_when_nobody_else_can_be_it),
+        cmocka_unit_test(a_closed_primary_that_lacks_something_is_not_opened),
+        cmocka_unit_test(two_writable_servers_are_left_to_an_operator),
+        cmocka_unit_test(a_primary_that_the_store_does_not_know_is_not_followed),
+        cmocka_unit_test(a_primary_without_semi_sync_gets_it_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
