@@ -37,10 +37,12 @@ class Server:
 
 
 class Fleet:
-    """One shard of six servers. Accounts are {"admin": (user, password), "app": ...}."""
+    """One shard, without ignored servers. Accounts are {"admin": (user, password), "app": ...}; 'wrap'
+    begins Holdfast's command line."""
 
-    def __init__(self, file, servers, accounts, database="app", env=None, shard="s0"):
+    def __init__(self, file, servers, accounts, database="app", env=None, shard="s0", wrap=()):
         self.file, self.servers, self.accounts = file, servers, accounts
+        self.program = [*wrap, HOLDFAST]
         self.database, self.shard = database, shard
         self.env = {**os.environ, **(env or {}), "HOLDFAST_FLEET": file}
         self.by_name = {server.name: server for server in servers}
@@ -95,7 +97,7 @@ class Fleet:
 
     def cli(self, *args, fault=None, trace=None, seconds=CLI_SECONDS, expect=None):
         """Run holdfast to its end; with 'expect' (a code or several) it has to end so."""
-        done = subprocess.run([HOLDFAST, *args], env=self.environment(fault, trace), text=True,
+        done = subprocess.run([*self.program, *args], env=self.environment(fault, trace), text=True,
                               capture_output=True, timeout=seconds, check=False,
                               stdin=subprocess.DEVNULL)
         if expect is not None:
@@ -106,7 +108,7 @@ class Fleet:
         return done
 
     def start(self, *args, fault=None, trace=None):
-        return subprocess.Popen([HOLDFAST, *args], env=self.environment(fault, trace), text=True,
+        return subprocess.Popen([*self.program, *args], env=self.environment(fault, trace), text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 stdin=subprocess.DEVNULL)
 
@@ -157,7 +159,8 @@ class Fleet:
 
 
 def source_of(status):
-    return f"{status['Master_Host']}:{status['Master_Port']}"
+    host = status["Master_Host"]
+    return f"{f'[{host}]' if ':' in host else host}:{status['Master_Port']}"
 
 
 def outcome(done):
@@ -330,8 +333,9 @@ def wrong_semi_sync(fleet, primary):
     found = []
     if status["Rpl_semi_sync_master_status"] != "ON":
         found.append(f"{primary.name} does not wait for acknowledgements")
-    if int(status["Rpl_semi_sync_master_clients"]) < 2:
-        found.append(f"{primary.name} has {status['Rpl_semi_sync_master_clients']} of 2 ackers")
+    wanted = len(fleet.replicas(primary))
+    if int(status["Rpl_semi_sync_master_clients"]) < wanted:
+        found.append(f"{primary.name} has {status['Rpl_semi_sync_master_clients']} of {wanted} ackers")
     return found
 
 
