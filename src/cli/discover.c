@@ -25,6 +25,7 @@ struct found {
     int source;        /* index; -1: the primary that was given */
     int64_t wanted_id; /* the server_id that it was announced with; 0: none */
     bool is_wrong;     /* another server answered: not to be written */
+    bool is_ignored;   /* it lacks on purpose what the primary has: no server to move to */
     struct err err;    /* status ST_OK: it answered */
     struct sql_server_state state;
     size_t region;
@@ -181,12 +182,16 @@ static enum status search_run(struct search *search, struct err *err)
     return ST_OK;
 }
 
-/* A found server stands after its source, so one pass does. */
+/* What is kept behind, or leaves something out, is no server to move to; nor is what follows it.
+ * A found server stands after its source, so one pass does. */
 static void guess_regions(struct search *search)
 {
     for (size_t i = 1; i < search->count; i++) {
         struct found *at = &search->servers[i];
-        if (at->source == 0)
+        bool is_partial =
+            !at->err.status && (at->state.delay_s > 0 || at->state.replica_filters[0]);
+        at->is_ignored = is_partial || search->servers[at->source].is_ignored;
+        if (at->source == 0 && !at->is_ignored)
             at->region = at->err.status || !at->state.is_replica_semi_sync;
         else
             at->region = search->servers[at->source].region;
@@ -278,9 +283,22 @@ static enum status build(const struct search *search, const struct cli_args *arg
             continue;
         AUTO_FREE char *address = strchr(at->host, ':') ? mem_printf("[%s]:%d", at->host, at->port)
                                                         : mem_printf("%s:%d", at->host, at->port);
-        status = inventory_add_server(shard, at->region, address, err);
+        status = at->is_ignored ? inventory_add_ignored(shard, at->region, address, err)
+                                : inventory_add_server(shard, at->region, address, err);
     }
     return status;
+}
+
+static void write_ignored(const struct found *at, const struct found *source, struct buf *text)
+{
+    buf_printf(text, "# ignored, and so never moved to: %s:%d: ", at->host, at->port);
+    if (!at->err.status && at->state.delay_s > 0)
+        buf_printf(text, "it is kept %lld s behind\n", (long long)at->state.delay_s);
+    else if (!at->err.status && at->state.replica_filters[0])
+        buf_printf(text, "it has a filter: %s\n", at->state.replica_filters);
+    else
+        buf_printf(text, "it replicates from %s:%d, which is ignored\n", source->host,
+                   source->port);
 }
 
 static void write_comments(const struct search *search, const struct inventory *inventory,
@@ -305,6 +323,8 @@ static void write_comments(const struct search *search, const struct inventory *
             buf_printf(text, "# not included: %s:%d: %s\n", at->host, at->port, at->err.text);
         else if (at->err.status)
             buf_printf(text, "# CHECK, could not be looked at: %s\n", at->err.text);
+        if (at->is_ignored && !at->is_wrong)
+            write_ignored(at, &search->servers[at->source], text);
     }
 }
 
@@ -317,10 +337,11 @@ static void print_json(const struct search *search, const struct inventory *inve
         const struct found *source = at->source < 0 ? NULL : &search->servers[at->source];
         AUTO_FREE char *from = source ? mem_printf("%s:%d", source->host, source->port) : NULL;
         if (!at->is_wrong)
-            json_array_append_new(
-                servers, json_pack("{s:s, s:i, s:s, s:s?, s:s?}", "host", at->host, "port",
-                                   at->port, "region", inventory->regions[at->region], "source",
-                                   from, "error", at->err.status ? at->err.text : NULL));
+            json_array_append_new(servers, json_pack("{s:s, s:i, s:s, s:b, s:s?, s:s?}", "host",
+                                                     at->host, "port", at->port, "region",
+                                                     inventory->regions[at->region], "ignored",
+                                                     at->is_ignored, "source", from, "error",
+                                                     at->err.status ? at->err.text : NULL));
     }
     json_t *json = json_pack("{s:o, s:s}", "servers", servers, "file", yaml);
     json_dumpf(json, stdout, JSON_INDENT(2));

@@ -126,7 +126,7 @@ static enum status check_accepted(const struct fleet_scene *scene, struct err *e
 }
 
 struct tally {
-    size_t servers, bad;
+    size_t servers, bad, ignored; /* ignored ones are neither of the others */
 };
 
 static const char *plural(size_t count)
@@ -143,25 +143,32 @@ static const char *error_text(const struct server_observation *at)
     return at->err.text + (is_named ? length + 2 : 0);
 }
 
+static json_t *server_json(const struct shard_observation *shard,
+                           const struct server_observation *at)
+{
+    return json_pack("{s:s, s:s, s:b, s:s, s:s?, s:s?, s:f}", "shard", shard->shard->name, "server",
+                     at->server->name, "ignored", at->role == ROLE_IGNORED, "status",
+                     at->status ? status_name(at->status) : "OK", "error",
+                     at->status ? at->err.text : NULL, "version",
+                     at->status ? NULL : at->state.version, "answer_ms", at->answer_ms);
+}
+
 static struct tally show_servers(const struct fleet_observation *seen, json_t *servers)
 {
     struct tally tally = {0};
     for (size_t i = 0; i < seen->count; i++) {
         const struct shard_observation *shard = &seen->shards[i];
-        for (size_t j = 0; j < shard->shard->server_count; j++) {
+        for (size_t j = 0; j < inventory_shard_size(shard->shard); j++) {
             const struct server_observation *at = &shard->servers[j];
-            tally.servers++;
-            tally.bad += at->status != ST_OK;
+            bool is_ignored = at->role == ROLE_IGNORED;
+            tally.ignored += is_ignored;
+            tally.servers += !is_ignored;
+            tally.bad += !is_ignored && at->status != ST_OK;
             if (servers)
-                json_array_append_new(
-                    servers,
-                    json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:f}", "shard", shard->shard->name,
-                              "server", at->server->name, "status",
-                              at->status ? status_name(at->status) : "OK", "error",
-                              at->status ? at->err.text : NULL, "version",
-                              at->status ? NULL : at->state.version, "answer_ms", at->answer_ms));
+                json_array_append_new(servers, server_json(shard, at));
             else if (at->status)
-                printf("%-12s %-22s %s\n", shard->shard->name, at->server->name, error_text(at));
+                printf("%-12s %-22s %s%s\n", shard->shard->name, at->server->name,
+                       is_ignored ? "(ignored) " : "", error_text(at));
         }
     }
     return tally;
@@ -202,8 +209,9 @@ static enum status run_check(const struct cli_args *args, struct err *err)
         puts("");
         json_decref(json);
     } else if (is_good) {
-        printf("%s: %zu shard%s, %zu server%s: all answer\n", scene.path, scene.shard_count,
-               plural(scene.shard_count), tally.servers, plural(tally.servers));
+        AUTO_FREE char *ignored = mem_printf(tally.ignored ? ", %zu ignored" : "", tally.ignored);
+        printf("%s: %zu shard%s, %zu server%s%s: all answer\n", scene.path, scene.shard_count,
+               plural(scene.shard_count), tally.servers, plural(tally.servers), ignored);
     }
     if (scene.store_err.status) {
         *err = scene.store_err;

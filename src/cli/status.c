@@ -187,7 +187,7 @@ static json_t *lag_json(double lag_ms)
 static json_t *servers_json(const struct line *line, const struct inventory *fleet)
 {
     json_t *servers = json_array();
-    for (size_t i = 0; i < line->seen->shard->server_count; i++) {
+    for (size_t i = 0; i < inventory_shard_size(line->seen->shard); i++) {
         const struct server_observation *at = &line->seen->servers[i];
         json_array_append_new(
             servers,
@@ -247,9 +247,11 @@ static void print_line(const struct line *line, const struct widths *widths)
                                     ? mem_printf("%lld acker%s", (long long)primary->state.ackers,
                                                  primary->state.ackers == 1 ? "" : "s")
                                     : mem_strdup(line->semi_sync ? line->semi_sync : "-");
-    printf("%c %-*s  %-*s  %-*s  %10s  %-9s  %s\n", line->trouble_count ? '!' : ' ', widths->name,
+    size_t ignored_count = line->seen->shard->ignored_count;
+    AUTO_FREE char *ignored = mem_printf(ignored_count ? "  (%zu ignored)" : "", ignored_count);
+    printf("%c %-*s  %-*s  %-*s  %10s  %-9s  %s%s\n", line->trouble_count ? '!' : ' ', widths->name,
            line->seen->shard->name, widths->home, line->home ? line->home : "-", widths->primary,
-           primary ? primary->server->name : "-", lag, semi_sync, line->state);
+           primary ? primary->server->name : "-", lag, semi_sync, line->state, ignored);
     for (size_t i = 0; i < line->trouble_count; i++)
         printf("!   %s\n", line->troubles[i]);
 }

@@ -68,6 +68,17 @@ static const struct server_observation *first_silent(const struct shard_observat
     return NULL;
 }
 
+/* An ignored one that others replicate from. */
+static const struct server_observation *ignored_source(const struct shard_observation *shard)
+{
+    for (size_t i = 0; i < shard->shard->server_count; i++) {
+        const struct server_observation *source = shard->servers[i].source;
+        if (source && source->role == ROLE_IGNORED)
+            return source;
+    }
+    return NULL;
+}
+
 /* In the middle of a move, and while a server is silent that may be the primary, opening another
  * one by hand could make two. */
 static void check_closed(struct checkup *checkup)
@@ -76,6 +87,16 @@ static void check_closed(struct checkup *checkup)
     const struct server_observation *silent = first_silent(checkup->shard);
     bool is_moving = route && route->state != SHARD_SERVING;
     const char *primary = route && !is_moving ? route->primary : "";
+    const struct server_observation *ignored = ignored_source(checkup->shard);
+    if (ignored && !is_moving) {
+        checkup_add(checkup, CHECK_NO_PRIMARY, NULL,
+                    "no server of it accepts writes, and some replicate from %s, which the fleet "
+                    "file says to ignore",
+                    ignored->server->name);
+        checkup_advise(checkup, "if that is the primary, take it out of 'ignore'; do not open "
+                                "another server beside it");
+        return;
+    }
     if (!silent)
         checkup_add(checkup, CHECK_NO_PRIMARY, NULL, "no server of it accepts writes");
     else if (primary[0])
@@ -157,10 +178,11 @@ static void check_relay(struct checkup *checkup)
                     checkup->old_primary->server->name);
 }
 
+/* Also of ignored ones: a source hangs up on the one when the other connects. */
 static void check_server_ids(struct checkup *checkup)
 {
-    size_t count = checkup->shard->shard->server_count;
-    for (size_t i = 0; i < count; i++) {
+    size_t size = inventory_shard_size(checkup->shard->shard);
+    for (size_t i = 0; i < size; i++) {
         const struct server_observation *at = checkup_answered(checkup, i);
         for (size_t j = 0; j < i && at; j++) {
             const struct server_observation *other = checkup_answered(checkup, j);
@@ -219,40 +241,79 @@ void check_roles(struct checkup *checkup)
 
 enum { DAY_MS = 24 * 3600 * 1000 };
 
-/* Replicas across regions do not count: their acknowledgement takes a WAN round trip. */
+static bool acknowledges(const struct server_observation *server,
+                         const struct server_observation *source)
+{
+    return server->status == ST_OK && server->source == source &&
+           server->state.is_replica_semi_sync && server->state.is_io_running;
+}
+
+/* Replicas across regions do not count, for their acknowledgement takes a WAN round trip; nor do
+ * ignored ones: nobody would look there for what only they have. The source counts those, too. Nor
+ * are there more than the fleet file knows, whatever a silent or unknown server does. */
 static int64_t near_ackers(const struct checkup *checkup, const struct server_observation *source)
 {
-    int64_t count = source->state.ackers;
-    for (size_t i = 0; i < checkup->shard->shard->server_count; i++) {
-        const struct server_observation *at = checkup_answered(checkup, i);
-        if (at && at->source == source && at->server->region != source->server->region &&
-            at->state.is_replica_semi_sync && at->state.is_io_running)
-            count--;
+    int64_t counted = source->state.ackers, known = 0;
+    for (size_t i = 0; i < inventory_shard_size(checkup->shard->shard); i++) {
+        const struct server_observation *at = &checkup->shard->servers[i];
+        bool is_near = at->role != ROLE_IGNORED && at->server->region == source->server->region;
+        known += is_near && acknowledges(at, source);
+        counted -= !is_near && acknowledges(at, source);
     }
-    return count;
+    return counted < known ? counted : known;
+}
+
+/* A region of one server has nobody to acknowledge. */
+static void advise_company(struct checkup *checkup, const struct server_observation *end)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < checkup->shard->shard->server_count; i++)
+        count += checkup->shard->shard->servers[i].region == end->server->region;
+    if (count == 1)
+        checkup_advise(checkup,
+                       "a primary in %s needs a second server there, with "
+                       "rpl_semi_sync_slave_enabled=1: set one up behind %s",
+                       checkup->fleet->regions[end->server->region], end->server->name);
+}
+
+static void check_ignored(struct checkup *checkup)
+{
+    for (size_t i = 0; i < checkup->shard->shard->ignored_count; i++) {
+        const struct server_observation *at =
+            &checkup->shard->servers[checkup->shard->shard->server_count + i];
+        bool is_counted = at->source && checkup_is_end(checkup, at->source);
+        if (is_counted && acknowledges(at, at->source))
+            checkup_add(checkup, CHECK_IGNORED_ACKNOWLEDGES, at,
+                        "%s takes its acknowledgement for that of a replica",
+                        at->source->server->name);
+    }
 }
 
 static void check_old_primary(struct checkup *checkup)
 {
     const struct server_observation *primary = checkup->old_primary;
     const struct sql_server_state *state = &primary->state;
-    if (!state->is_source_semi_sync)
+    if (!state->is_source_semi_sync) {
         checkup_add(checkup, CHECK_SEMI_SYNC_OFF, primary,
                     "semi-sync is off: writes are acknowledged with no copy of them");
-    else if (near_ackers(checkup, primary) < 1)
+    } else if (near_ackers(checkup, primary) < 1) {
         checkup_add(checkup, CHECK_NO_ACKER, primary,
                     "no replica of its own region acknowledges its writes");
-    else if (!state->is_semi_sync_active)
+        advise_company(checkup, primary);
+    } else if (!state->is_semi_sync_active) {
         checkup_add(checkup, CHECK_SEMI_SYNC_DEGRADED, primary,
                     "semi-sync is on, but has fallen back to asynchronous");
+    }
 }
 
 static void check_new_primary(struct checkup *checkup)
 {
     const struct server_observation *relay = checkup->new_primary;
-    if (near_ackers(checkup, relay) < 1)
+    if (near_ackers(checkup, relay) < 1) {
         checkup_add(checkup, CHECK_NO_ACKER_NEW_SIDE, relay,
                     "no replica of its own region would acknowledge its writes");
+        advise_company(checkup, relay);
+    }
     if (relay->state.is_replica_semi_sync)
         checkup_add(checkup, CHECK_RELAY_ACKNOWLEDGES, relay,
                     "it acknowledges the primary's writes across regions");
@@ -298,4 +359,5 @@ void check_semi_sync(struct checkup *checkup)
     for (size_t i = 0; i < checkup->shard->shard->server_count; i++)
         if (checkup_answered(checkup, i))
             check_flags(checkup, &checkup->shard->servers[i]);
+    check_ignored(checkup);
 }

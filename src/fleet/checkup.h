@@ -60,6 +60,7 @@
     X(SEMI_SYNC_WAIT_POINT, "semi-sync-wait-point", NO_GO, "semi-sync waits after the commit: others see what may yet be lost", "SET GLOBAL rpl_semi_sync_master_wait_point=AFTER_SYNC, and in the configuration") \
     X(SEMI_SYNC_NO_SLAVE, "semi-sync-no-slave", NO_GO, "semi-sync stops waiting when no replica is connected", "SET GLOBAL rpl_semi_sync_master_wait_no_slave=1, and in the configuration") \
     X(REPLICA_NOT_SEMI_SYNC, "replica-not-semi-sync", WARNING, "a replica does not acknowledge", "SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
+    X(IGNORED_ACKNOWLEDGES, "ignored-acknowledges", WARNING, "an ignored server acknowledges writes: one may be nowhere else but on the primary", "SET GLOBAL rpl_semi_sync_slave_enabled=0; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
     X(RELAY_ACKNOWLEDGES, "relay-acknowledges", WARNING, "the relay acknowledges writes across regions", "SET GLOBAL rpl_semi_sync_slave_enabled=0; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
     X(SEMI_SYNC_FLAG, "semi-sync-flag", WARNING, "a replica has the semi-sync flag of a primary: it stops applying when its own replicas vanish", "SET GLOBAL rpl_semi_sync_master_enabled=0") \
     X(DURABILITY, "durability", WARNING, "a server does not flush every commit: a crash loses the last ones", "SET GLOBAL sync_binlog=1, innodb_flush_log_at_trx_commit=1, and in the configuration") \

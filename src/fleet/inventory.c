@@ -48,7 +48,7 @@ static void release_texts(char **texts, size_t count)
 
 static void release_shard(struct inventory_shard *shard)
 {
-    for (size_t i = 0; i < shard->server_count; i++) {
+    for (size_t i = 0; i < inventory_shard_size(shard); i++) {
         free(shard->servers[i].name);
         free(shard->servers[i].host);
     }
@@ -153,8 +153,7 @@ static enum status split_address(char *address, char **ret_host, const char **re
     return ST_OK;
 }
 
-enum status inventory_add_server(struct inventory_shard *shard, size_t region, const char *address,
-                                 struct err *err)
+static enum status parse_server(const char *address, struct inventory_server *ret, struct err *err)
 {
     AUTO_FREE char *copy = mem_strdup(address);
     AUTO_FREE char *host = NULL;
@@ -170,10 +169,47 @@ enum status inventory_add_server(struct inventory_shard *shard, size_t region, c
     if (status)
         return status;
     bool v6 = address[0] == '[';
-    struct inventory_server server = {.index = shard->server_count, .port = port, .region = region};
-    server.name = mem_printf("%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", port);
-    server.host = take_pointer(host);
-    VEC_PUSH(shard->servers, shard->server_count, shard->server_capacity, server);
+    ret->name = mem_printf("%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", port);
+    ret->host = take_pointer(host);
+    ret->port = port;
+    return ST_OK;
+}
+
+/* Before the one that stands at 'index'. */
+static void insert_server(struct inventory_shard *shard, size_t index,
+                          struct inventory_server server)
+{
+    size_t size = inventory_shard_size(shard);
+    VEC_PUSH(shard->servers, size, shard->server_capacity, server);
+    for (size_t i = size - 1; i > index; i--) {
+        shard->servers[i] = shard->servers[i - 1];
+        shard->servers[i].index = i;
+    }
+    server.index = index;
+    shard->servers[index] = server;
+}
+
+enum status inventory_add_server(struct inventory_shard *shard, size_t region, const char *address,
+                                 struct err *err)
+{
+    struct inventory_server server = {.region = region};
+    enum status status = parse_server(address, &server, err);
+    if (status)
+        return status;
+    insert_server(shard, shard->server_count, server);
+    shard->server_count++;
+    return ST_OK;
+}
+
+enum status inventory_add_ignored(struct inventory_shard *shard, size_t region, const char *address,
+                                  struct err *err)
+{
+    struct inventory_server server = {.region = region};
+    enum status status = parse_server(address, &server, err);
+    if (status)
+        return status;
+    insert_server(shard, inventory_shard_size(shard), server);
+    shard->ignored_count++;
     return ST_OK;
 }
 
@@ -339,24 +375,35 @@ static void write_hook(struct buf *buf, const struct inventory_hook *hook)
     buf_printf(buf, "\n    required: %s\n", hook->is_required ? "true" : "false");
 }
 
+/* Those of a region from 'first' to 'end', as ", key: [ ... ]"; nothing when there is none. */
+static void write_hosts(struct buf *buf, const char *key, const struct inventory_server *first,
+                        const struct inventory_server *end, size_t region)
+{
+    size_t written = 0;
+    for (const struct inventory_server *at = first; at < end; at++) {
+        if (at->region != region)
+            continue;
+        if (written++ == 0)
+            buf_printf(buf, ", %s: [ ", key);
+        else
+            buf_add(buf, ", ");
+        write_text(buf, at->name);
+    }
+    buf_add(buf, written > 0 ? " ]" : "");
+}
+
 static void write_servers(struct buf *buf, const struct inventory *inventory,
                           const struct inventory_shard *shard, size_t region)
 {
-    size_t written = 0;
-    for (size_t i = 0; i < shard->server_count; i++) {
-        if (shard->servers[i].region != region)
-            continue;
-        if (written++ == 0) {
-            buf_add(buf, "          - { region: ");
-            write_text(buf, inventory->regions[region]);
-            buf_add(buf, ", hosts: [ ");
-        } else {
-            buf_add(buf, ", ");
-        }
-        write_text(buf, shard->servers[i].name);
-    }
-    if (written > 0)
-        buf_add(buf, " ] }\n");
+    const struct inventory_server *first = shard->servers, *ignored = first + shard->server_count;
+    AUTO(buf_release) struct buf hosts = {0};
+    write_hosts(&hosts, "hosts", first, ignored, region);
+    write_hosts(&hosts, "ignore", ignored, ignored + shard->ignored_count, region);
+    if (hosts.length == 0)
+        return;
+    buf_add(buf, "          - { region: ");
+    write_text(buf, inventory->regions[region]);
+    buf_printf(buf, "%s }\n", buf_text(&hosts));
 }
 
 static void write_shard(struct buf *buf, const struct inventory *inventory, size_t index)

@@ -52,9 +52,17 @@ struct inventory_shard {
     size_t index; /* in the inventory's shards[] */
     char *name;   /* unique over all deployments */
     char *deployment;
-    struct inventory_server *servers; /* at least one */
-    size_t server_count, server_capacity;
+    struct inventory_server *servers; /* at least one; behind them the ignored ones */
+    size_t server_count;              /* without the ignored: what a move and a check go through */
+    size_t ignored_count;             /* observed and shown, nothing else */
+    size_t server_capacity;
 };
+
+/* With the ignored ones. */
+static inline size_t inventory_shard_size(const struct inventory_shard *shard)
+{
+    return shard->server_count + shard->ignored_count;
+}
 
 struct inventory {
     int64_t promise_rto_ms, promise_rpo_ms;
@@ -93,6 +101,9 @@ struct inventory_shard *inventory_add_shard(struct inventory *inventory, const c
  * the address; the caller knows the place. Does not check for duplicates. */
 MUST_CHECK enum status inventory_add_server(struct inventory_shard *shard, size_t region,
                                             const char *address, struct err *err);
+/* The same for one that is to be ignored. */
+MUST_CHECK enum status inventory_add_ignored(struct inventory_shard *shard, size_t region,
+                                             const char *address, struct err *err);
 
 const struct inventory_shard *inventory_find_shard(const struct inventory *inventory,
                                                    const char *name); /* or NULL */

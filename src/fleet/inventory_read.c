@@ -402,16 +402,18 @@ static enum status read_hooks(struct yaml_file *file, yaml_node_t *node, void *t
 static enum status read_host(struct yaml_file *file, yaml_node_t *node, void *target,
                              struct err *err)
 {
-    const struct group_draft *group = target;
-    struct inventory_shard *shard = group->shard->shard;
+    struct inventory_shard *shard = ((const struct group_draft *)target)->shard->shard;
+    bool is_ignored = strcmp(file->key, "ignore") == 0;
     struct err why = ERR_INIT;
     AUTO_FREE char *address = NULL;
     enum status status = yaml_read_text(file, node, &address, err);
     if (status)
         return status;
-    if (inventory_add_server(shard, 0, address, &why))
-        return yaml_error(file, node, err, "'hosts': %s", why.text);
-    return take_name(file, node, "server", shard->servers[shard->server_count - 1].name, err);
+    if (is_ignored ? inventory_add_ignored(shard, 0, address, &why)
+                   : inventory_add_server(shard, 0, address, &why))
+        return yaml_error(file, node, err, "'%s': %s", file->key, why.text);
+    size_t end = is_ignored ? inventory_shard_size(shard) : shard->server_count;
+    return take_name(file, node, "server", shard->servers[end - 1].name, err);
 }
 
 static enum status read_hosts(struct yaml_file *file, yaml_node_t *node, void *target,
@@ -450,14 +452,18 @@ static enum status read_server_region(struct yaml_file *file, yaml_node_t *node,
 static enum status read_group(struct yaml_file *file, yaml_node_t *node, void *target,
                               struct err *err)
 {
-    static const struct yaml_field fields[] = {
-        {"region", true, 0, read_server_region}, {"hosts", true, 0, read_hosts}, {0}};
+    static const struct yaml_field fields[] = {{"region", true, 0, read_server_region},
+                                               {"hosts", true, 0, read_hosts},
+                                               {"ignore", false, 0, read_hosts},
+                                               {0}};
     struct group_draft group = {.shard = target};
     struct inventory_shard *shard = group.shard->shard;
-    size_t first = shard->server_count;
+    size_t first = shard->server_count, first_ignored = shard->ignored_count;
     enum status status = yaml_read_fields(file, node, fields, &group, err);
     for (size_t i = first; i < shard->server_count; i++)
         shard->servers[i].region = group.region;
+    for (size_t i = first_ignored; i < shard->ignored_count; i++)
+        shard->servers[shard->server_count + i].region = group.region;
     return status;
 }
 

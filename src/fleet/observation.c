@@ -35,13 +35,14 @@ static bool has_answered(const struct server_observation *server)
 static const struct server_observation *find_source(const struct shard_observation *shard,
                                                     const struct sql_server_state *state)
 {
-    for (size_t i = 0; i < shard->shard->server_count; i++) {
+    size_t size = inventory_shard_size(shard->shard);
+    for (size_t i = 0; i < size; i++) {
         const struct inventory_server *at = &shard->shard->servers[i];
         if (at->port == state->source_port && strcasecmp(at->host, state->source_host) == 0)
             return &shard->servers[i];
     }
     const struct server_observation *found = NULL;
-    for (size_t i = 0; i < shard->shard->server_count && state->source_id > 0; i++) {
+    for (size_t i = 0; i < size && state->source_id > 0; i++) {
         const struct server_observation *at = &shard->servers[i];
         if (!has_answered(at) || at->state.server_id != state->source_id)
             continue;
@@ -52,9 +53,18 @@ static const struct server_observation *find_source(const struct shard_observati
     return found;
 }
 
-static enum server_role derive_role(const struct server_observation *server)
+static bool is_ignored(const struct shard_observation *shard,
+                       const struct server_observation *server)
+{
+    return server >= shard->servers + shard->shard->server_count;
+}
+
+static enum server_role derive_role(const struct shard_observation *shard,
+                                    const struct server_observation *server)
 {
     const struct sql_server_state *state = &server->state;
+    if (is_ignored(shard, server))
+        return ROLE_IGNORED;
     if (!has_answered(server))
         return ROLE_UNKNOWN;
     if (state->channels == 0)
@@ -97,12 +107,12 @@ void shard_observation__derive(struct shard_observation *shard)
 {
     shard->primary = NULL;
     shard->writable_count = 0;
-    for (size_t i = 0; i < shard->shard->server_count; i++) {
+    for (size_t i = 0; i < inventory_shard_size(shard->shard); i++) {
         struct server_observation *at = &shard->servers[i];
         bool replicates = has_answered(at) && at->state.channels > 0;
         at->source = replicates ? find_source(shard, &at->state) : NULL;
-        at->role = derive_role(at);
-        if (!has_answered(at) || at->state.is_read_only)
+        at->role = derive_role(shard, at);
+        if (!has_answered(at) || at->state.is_read_only || is_ignored(shard, at))
             continue;
         shard->writable_count++;
         shard->primary = at;
@@ -175,8 +185,9 @@ static void prepare(const struct fleet_survey *survey, struct fleet_observation 
     for (size_t i = 0; i < ret->count; i++) {
         struct shard_observation *shard = &ret->shards[i];
         shard->shard = survey->shards ? survey->shards[i] : &survey->fleet->shards[i];
-        shard->servers = mem_zalloc(shard->shard->server_count * sizeof(*shard->servers));
-        for (size_t j = 0; j < shard->shard->server_count; j++) {
+        size_t size = inventory_shard_size(shard->shard);
+        shard->servers = mem_zalloc(size * sizeof(*shard->servers));
+        for (size_t j = 0; j < size; j++) {
             shard->servers[j].server = &shard->shard->servers[j];
             shard->servers[j].lag_ms = -1;
         }
@@ -187,7 +198,7 @@ static size_t count_servers(const struct fleet_observation *group)
 {
     size_t servers = 0;
     for (size_t i = 0; i < group->count; i++)
-        servers += group->shards[i].shard->server_count;
+        servers += inventory_shard_size(group->shards[i].shard);
     return servers;
 }
 
@@ -201,7 +212,7 @@ static void ask(const struct inventory *fleet, struct fleet_observation *group,
     size_t count = 0;
     sql_mariadb.observe(&sql);
     for (size_t i = 0; i < group->count; i++)
-        for (size_t j = 0; j < group->shards[i].shard->server_count; j++) {
+        for (size_t j = 0; j < inventory_shard_size(group->shards[i].shard); j++) {
             struct server_observation *server = &group->shards[i].servers[j];
             server->conn = new_conn(fleet, server->server);
             calls[count++] = (struct sql_call){
@@ -229,7 +240,7 @@ void fleet_survey(const struct fleet_survey *survey, struct fleet_observation *r
         ask(survey->fleet, &group, on_answer, clock_now() + survey->time);
         survey->look(survey->context, &group);
         for (size_t i = 0; i < group.count; i++)
-            for (size_t j = 0; j < group.shards[i].shard->server_count; j++)
+            for (size_t j = 0; j < inventory_shard_size(group.shards[i].shard); j++)
                 hang_up(&group.shards[i].servers[j]);
         mem_trim();
     }
@@ -330,7 +341,7 @@ void fleet_observation_release(struct fleet_observation *observation)
 {
     for (size_t i = 0; i < observation->count; i++) {
         struct shard_observation *shard = &observation->shards[i];
-        for (size_t j = 0; j < shard->shard->server_count; j++) {
+        for (size_t j = 0; j < inventory_shard_size(shard->shard); j++) {
             sql_server_state_release(&shard->servers[j].state);
             sql_conn_free(shard->servers[j].conn);
         }

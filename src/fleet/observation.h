@@ -21,7 +21,8 @@ struct sql_conn;
     X(ROLE_REPLICA, "replica")   /* of a server of its own region */                               \
     X(ROLE_RELAY, "relay")       /* of a server of the other region */                             \
     X(ROLE_FENCED, "fenced")     /* read-only and replicates from nobody */                        \
-    X(ROLE_CONFLICT, "conflict") /* writable although it replicates */
+    X(ROLE_CONFLICT, "conflict") /* writable although it replicates */                             \
+    X(ROLE_IGNORED, "ignored")   /* by the fleet file: whatever it does, and whether it answers */
 
 enum server_role { SERVER_ROLE_TABLE(TABLE_ID) SERVER_ROLES };
 
@@ -45,7 +46,7 @@ struct server_observation {
 
 struct shard_observation {
     const struct inventory_shard *shard;
-    struct server_observation *servers; /* as in shard->servers */
+    struct server_observation *servers; /* as in shard->servers, the ignored ones included */
     /* The only writable one, whatever its role; NULL: none or several. */
     const struct server_observation *primary;
     size_t writable_count;

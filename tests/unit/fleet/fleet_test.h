@@ -148,6 +148,12 @@ static inline void sample_init(struct sample *sample)
         .shard = &sample->shard, .servers = sample->seen, .later_position = later};
 }
 
+static inline void sample_ignore_e3(struct sample *sample)
+{
+    sample->shard.server_count = E3;
+    sample->shard.ignored_count = 1;
+}
+
 static inline void sample_derive(struct sample *sample)
 {
     shard_observation__derive(&sample->observation);

@@ -125,6 +125,25 @@ static void keys_may_come_in_any_order(UNUSED void **state)
     assert_int_equal(inventory->shards[0].servers[1].region, 1);
 }
 
+static void ignored_servers_stand_behind_the_others(UNUSED void **state)
+{
+    AUTO(inventory_freep)
+    struct inventory *inventory =
+        parse(ONE_SHARD("[ { ignore: [ w3 ], region: west, hosts: [ w1, w2 ] },"
+                        " { region: east, hosts: [ e1 ], ignore: [ e2, '[::1]' ] } ]"));
+    static const char *const names[] = {"w1:3306", "w2:3306", "e1:3306",
+                                        "w3:3306", "e2:3306", "[::1]:3306"};
+    static const size_t regions[] = {0, 0, 1, 0, 1, 1};
+    const struct inventory_shard *shard = &inventory->shards[0];
+    assert_int_equal(shard->server_count, 3);
+    assert_int_equal(shard->ignored_count, 3);
+    for (size_t i = 0; i < inventory_shard_size(shard); i++) {
+        assert_string_equal(shard->servers[i].name, names[i]);
+        assert_int_equal(shard->servers[i].region, regions[i]);
+        assert_int_equal(shard->servers[i].index, i);
+    }
+}
+
 static void addresses_are_normalised(UNUSED void **state)
 {
     AUTO(inventory_freep)
@@ -254,6 +273,16 @@ static void servers_are_checked(UNUSED void **state)
         {HOSTS("[ '[::g]:3306' ]"), "holdfast.yaml:6: 'hosts': '::g' is not an IPv6 address"},
         {HOSTS("[ a,\n b, 'A:3306' ]"),
          "holdfast.yaml:7: duplicate server 'a:3306' (first in line 6)"},
+        {ONE_SHARD("[ { region: west, ignore: [ a ] } ]"),
+         "holdfast.yaml:6: an item of 'servers' lacks the key 'hosts'"},
+        {ONE_SHARD("[ { region: west, hosts: [ a ],\n ignore: [] } ]"),
+         "holdfast.yaml:7: 'ignore' must not be empty"},
+        {ONE_SHARD("[ { region: west, hosts: [ a ],\n ignore: [ a ] } ]"),
+         "holdfast.yaml:7: duplicate server 'a:3306' (first in line 6)"},
+        {ONE_SHARD("[ { region: west, hosts: [ a ],\n ignore: [ a/b ] } ]"),
+         "holdfast.yaml:7: 'ignore': 'a/b' is not a host name"},
+        {ONE_SHARD("[ { region: west, hosts: [ a ],\n ignored: [ b ] } ]"),
+         "holdfast.yaml:7: unknown key 'ignored' (did you mean 'ignore'?)"},
         {ONE_SHARD("[ { region: wset, hosts: [ a ] } ]"),
          "holdfast.yaml:6: unknown region 'wset'; 'regions' names 'west' and 'east'"},
         {ONE_SHARD("[ { region: wesst, hosts: [ a ] } ]"),
@@ -356,7 +385,7 @@ static void written_inventory_reads_back_the_same(UNUSED void **state)
              "  max_lag: 2s\n  accept: [ disk, '-', '...' ]\n" SHARDS
              "  - name: files\n    shards:\n      - name: '-'\n        servers:\n"
              "          - { region: east, hosts: [ '[::1]:3307', x ] }\n"
-             "          - { region: west, hosts: [ y ] }\n"
+             "          - { region: west, hosts: [ y ], ignore: [ v, u ] }\n"
              "      - name: b.\n        servers: [ { region: east, hosts: [ z ] } ]\n",
     };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -511,6 +540,7 @@ int main(void)
         cmocka_unit_test(good_file_is_read_in_order),
         cmocka_unit_test(policy_and_probe_are_optional_with_defaults),
         cmocka_unit_test(keys_may_come_in_any_order),
+        cmocka_unit_test(ignored_servers_stand_behind_the_others),
         cmocka_unit_test(addresses_are_normalised),
         cmocka_unit_test(keys_are_checked_with_file_and_line),
         cmocka_unit_test(kinds_of_values_are_checked),

@@ -63,6 +63,19 @@ static void moved_to_east(struct sample *sample)
     sample->seen[E1].state.is_read_only = false;
 }
 
+static void ignored_is_writable(struct sample *sample)
+{
+    sample_ignore_e3(sample);
+    sample->seen[E3].state.is_read_only = false;
+}
+
+static void ignored_is_dead_and_is_followed(struct sample *sample)
+{
+    sample_ignore_e3(sample);
+    sample->seen[E3].status = ST_UNREACHABLE;
+    set_source(sample, E2, "e3");
+}
+
 struct role_case {
     const char *name;
     void (*spoil)(struct sample *sample);
@@ -85,6 +98,10 @@ static const struct role_case role_cases[] = {
      -1, E1},
     {"id not unique", source_id_is_not_unique, "primary replica replica replica replica replica",
      W1, -1, -1},
+    {"ignored is writable", ignored_is_writable, "primary replica replica relay replica ignored",
+     W1, -1, E1},
+    {"ignored is dead", ignored_is_dead_and_is_followed,
+     "primary replica replica relay replica ignored", W1, -1, E1},
     {"moved to east", moved_to_east, "relay replica replica primary replica replica", E1, W1, -1},
 };
 

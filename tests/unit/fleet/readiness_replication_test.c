@@ -98,6 +98,32 @@ SPOIL(same_id)
 {
     s->seen[E3].state.server_id = 101;
 }
+SPOIL(ignored_in_every_trouble)
+{
+    sample_ignore_e3(s);
+    s->seen[E1].state.ackers = 1;
+    s->seen[E3].state.is_read_only = false;
+    s->seen[E3].state.is_sql_running = false;
+    s->seen[E3].state.is_replica_semi_sync = false;
+    s->seen[E3].state.position = "7-106-501";
+    s->looks[E3].is_inspected = false;
+}
+SPOIL(ignored_is_silent)
+{
+    sample_ignore_e3(s);
+    s->seen[E3].status = ST_TIMEOUT;
+}
+SPOIL(ignored_has_same_id)
+{
+    ignored_in_every_trouble(s);
+    same_id(s);
+}
+SPOIL(ignored_primary)
+{
+    sample_ignore_e3(s);
+    s->seen[W1].state.is_read_only = true;
+    s->seen[E2].state.source_host = "e3";
+}
 SPOIL(other_route)
 {
     s->has_route = true;
@@ -221,6 +247,26 @@ SPOIL(only_relay_acks)
     s->seen[W1].state.ackers = 1;
     s->seen[E1].state.is_replica_semi_sync = true;
 }
+SPOIL(ignored_acks)
+{
+    sample_ignore_e3(s);
+}
+SPOIL(only_ignored_acks)
+{
+    sample_ignore_e3(s);
+    s->seen[E1].state.ackers = 1;
+    s->seen[E2].state.is_replica_semi_sync = false;
+}
+SPOIL(only_a_silent_ignored_acks)
+{
+    only_ignored_acks(s);
+    s->seen[E3].status = ST_TIMEOUT;
+}
+SPOIL(alone_in_east)
+{
+    s->shard.server_count = E2;
+    s->seen[E1].state.ackers = 0;
+}
 SPOIL(no_ackers_east)
 {
     s->seen[E1].state.ackers = 0;
@@ -271,6 +317,15 @@ static const struct check_case rows[] = {
     {e3_follows_nobody, "not-replicating@e3:3306"},
     {to_home, "already-there@w1:3306"},
     {two_in_east, "shape"},
+    {alone_in_east, "shape no-acker-new-side@e1:3306"},
+    {ignored_in_every_trouble, "shape"},
+    {ignored_is_silent, "shape"},
+    {ignored_has_same_id, "duplicate-server-id@e3:3306 shape"},
+    {ignored_primary, "no-primary shape semi-sync-flag@w1:3306"},
+    {ignored_acks, "shape ignored-acknowledges@e3:3306"},
+    {only_ignored_acks, "shape no-acker-new-side@e1:3306 replica-not-semi-sync@e2:3306"
+                        " ignored-acknowledges@e3:3306"},
+    {only_a_silent_ignored_acks, "shape no-acker-new-side@e1:3306 replica-not-semi-sync@e2:3306"},
     {same_id, "duplicate-server-id@e3:3306"},
     {other_route, "route-differs@w1:3306"},
     {io_stopped, "replication-broken@w3:3306"},
