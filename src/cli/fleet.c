@@ -23,27 +23,56 @@ enum { STORE_MS = 2000, LOOK_MS = 1000, GRANT_HOST_MAX = 255 };
 
 /* --- What these commands share ---------------------------------------------------------------- */
 
-static enum status choose_shards(struct fleet_scene *scene, const struct cli_args *args,
-                                 bool has_shard_option, struct err *err)
+static enum status choose_named(const struct fleet_scene *scene, const struct cli_args *args,
+                                bool *is_chosen, struct err *err)
 {
-    size_t named = has_shard_option ? cli_text_count(args, "--shard") : 0;
-    scene->shards = mem_zalloc((scene->fleet->shard_count + named) * sizeof(*scene->shards));
-    for (size_t i = 0; i < scene->fleet->shard_count && named == 0; i++)
-        scene->shards[scene->shard_count++] = &scene->fleet->shards[i];
-    for (size_t i = 0; i < named; i++) {
+    for (size_t i = 0; i < cli_text_count(args, "--shard"); i++) {
         const char *name = cli_text_at(args, "--shard", i);
         const struct inventory_shard *shard = inventory_find_shard(scene->fleet, name);
         if (!shard) {
             err_set(err, ST_INVALID, "there is no shard '%s' in %s", name, scene->path);
             return err_hint(err, "holdfast status lists the shards");
         }
-        bool is_new = true;
-        for (size_t j = 0; j < scene->shard_count; j++)
-            is_new = is_new && scene->shards[j] != shard;
-        if (is_new)
-            scene->shards[scene->shard_count++] = shard;
+        is_chosen[shard->index] = true;
     }
     return ST_OK;
+}
+
+static enum status choose_deployed(const struct fleet_scene *scene, const struct cli_args *args,
+                                   bool *is_chosen, struct err *err)
+{
+    for (size_t i = 0; i < cli_text_count(args, "--deployment"); i++) {
+        const char *name = cli_text_at(args, "--deployment", i);
+        bool is_there = false;
+        for (size_t j = 0; j < scene->fleet->shard_count; j++) {
+            bool is_in = strcmp(scene->fleet->shards[j].deployment, name) == 0;
+            is_there = is_there || is_in;
+            is_chosen[j] = is_chosen[j] || is_in;
+        }
+        if (!is_there)
+            return err_set(err, ST_INVALID, "there is no deployment '%s' in %s", name, scene->path);
+    }
+    return ST_OK;
+}
+
+/* Without options all; in the order of the fleet file. */
+static enum status choose_shards(struct fleet_scene *scene, const struct cli_args *args,
+                                 bool has_shard_option, struct err *err)
+{
+    size_t count = scene->fleet->shard_count;
+    AUTO_FREE bool *is_chosen = mem_zalloc(count * sizeof(*is_chosen));
+    enum status status = ST_OK;
+    bool are_all = !has_shard_option || (cli_text_count(args, "--shard") == 0 &&
+                                         cli_text_count(args, "--deployment") == 0);
+    if (!are_all)
+        status = choose_named(scene, args, is_chosen, err);
+    if (!are_all && !status)
+        status = choose_deployed(scene, args, is_chosen, err);
+    scene->shards = mem_zalloc(count * sizeof(*scene->shards));
+    for (size_t i = 0; i < count && !status; i++)
+        if (are_all || is_chosen[i])
+            scene->shards[scene->shard_count++] = &scene->fleet->shards[i];
+    return status;
 }
 
 /* Looking must not make a store where there is none (ST_NOT_FOUND): nothing was ever moved.
@@ -281,14 +310,19 @@ static enum status run_grants(const struct cli_args *args, struct err *err)
     {                                                                                              \
         .name = "--json", .kind = OPTION_FLAG, .help = "print JSON"                                \
     }
-#define SHARD_OPTION                                                                               \
+#define SHARD_OPTIONS                                                                              \
+    {.name = "--shard",                                                                            \
+     .kind = OPTION_TEXT,                                                                          \
+     .value = "NAME",                                                                              \
+     .help = "only this shard; may be repeated",                                                   \
+     .is_repeated = true},                                                                         \
     {                                                                                              \
-        .name = "--shard", .kind = OPTION_TEXT, .value = "NAME",                                   \
-        .help = "only this shard; may be repeated", .is_repeated = true                            \
+        .name = "--deployment", .kind = OPTION_TEXT, .value = "NAME",                              \
+        .help = "only the shards of this deployment; may be repeated", .is_repeated = true         \
     }
 
 static const struct cli_option check_options[] = {FLEET_OPTION, JSON_OPTION, {0}};
-static const struct cli_option status_options[] = {FLEET_OPTION, SHARD_OPTION, JSON_OPTION, {0}};
+static const struct cli_option status_options[] = {FLEET_OPTION, SHARD_OPTIONS, JSON_OPTION, {0}};
 
 static const struct cli_option grants_options[] = {
     FLEET_OPTION,
@@ -309,7 +343,7 @@ static const struct cli_option readiness_options[] = {
      .kind = OPTION_TEXT,
      .value = "REGION",
      .help = "as a move to this region needs it; else to where each shard's primary is not"},
-    SHARD_OPTION,
+    SHARD_OPTIONS,
     JSON_OPTION,
     {0},
 };

@@ -332,6 +332,8 @@ static const struct cli_option plan_options[] = {
     FLEET_OPTION,
     {"--to", OPTION_TEXT, "REGION", "the region that shall serve", false, 0, 0},
     {"--shard", OPTION_TEXT, "NAME", "only this shard; may be repeated", true, 0, 0},
+    {"--deployment", OPTION_TEXT, "NAME", "only the shards of this deployment; may be repeated",
+     true, 0, 0},
     JSON_OPTION,
     {0},
 };
@@ -340,6 +342,8 @@ static const struct cli_option switchover_options[] = {
     FLEET_OPTION,
     {"--to", OPTION_TEXT, "REGION", "the region that shall serve", false, 0, 0},
     {"--shard", OPTION_TEXT, "NAME", "only this shard; may be repeated", true, 0, 0},
+    {"--deployment", OPTION_TEXT, "NAME", "only the shards of this deployment; may be repeated",
+     true, 0, 0},
     {"--wave", OPTION_TEXT, "SHAPE", "in waves, such as canary=1,25%,100%; each must be well", false,
      0, 0},
     {"--settle", OPTION_NUMBER, "SECONDS", "how long a wave must stay well before the next (0)",

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shards that are not three and three, servers that the fleet file says to ignore, names and IPv6
-instead of addresses."""
+instead of addresses, deployments that are not at the same side."""
 import contextlib
 import json
 import os
+import pathlib
+import re
 import subprocess
 import tempfile
 
@@ -147,3 +149,23 @@ def test_servers_known_by_name_and_by_ipv6(tmp_path):
                          "--password-file", f"{made.dir}/mover.password", expect=0).stdout
         for server in made.servers:
             assert server.address in file
+
+
+@pytest.mark.lab(shards=2)
+def test_deployments_at_different_sides(lab):
+    path = pathlib.Path(lab.fleet)
+    text, count = re.subn(r"^      - name: s1$", "  - name: other\n    shards:\n      - name: s1",
+                          path.read_text(), flags=re.M)
+    assert count == 1
+    path.write_text(text)
+    moved = lab.json("switchover", "--to", "east", "--deployment", "other", "--yes")
+    assert [(s["name"], s["result"]) for s in moved["shards"]] == [("s1", "moved")]
+    assert lab.primary("s0") == "s0-west-1" and lab.primary("s1") == "s1-east-1"
+    homes = {s["name"]: s["home"] for s in lab.json("status")["shards"]}
+    assert homes == {"s0": "west", "s1": "east"}
+    assert [s["name"] for s in lab.json("status", "--deployment", "other")["shards"]] == ["s1"]
+    moved = lab.json("switchover", "--to", "east", "--yes")
+    assert {s["name"]: s["result"] for s in moved["shards"]} == {
+        "s0": "moved", "s1": "already there"}
+    wrong = lab.cli("status", "--deployment", "nobody", check=False)
+    assert wrong.returncode != 0 and "there is no deployment 'nobody'" in wrong.stderr
