@@ -13,14 +13,18 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 enum {
-    TICK_US = 900,       /* a little more often than each millisecond */
-    LANES = 3,           /* in flight per end: one slow write must not hide the next */
-    WRITE_PACE_MS = 10,  /* a write for real in that time, while all is well */
+    TICK_US = 900, /* a little more often than each millisecond, ... */
+    TICK_TARGET_US =
+        25,             /* ... but less often for more than 36 shards: the machine has other work */
+    LANES = 3,          /* in flight per end: one slow write must not hide the next */
+    WRITE_PACE_MS = 10, /* a write for real in that time, while all is well */
     ASK_PATIENCE_MS = 2, /* a question not answered by then is held up */
     WRITE_MS = 2000,     /* what is not answered by then counts as failed */
     RETRY_MS = 20,       /* a lane that could not connect rests so long */
+    EVENTS_MAX = 256,
     READ_ONLY_ERROR = 1290,
 };
 
@@ -31,6 +35,8 @@ enum {
 enum job { JOB_CONNECT, JOB_ASK, JOB_WRITE };
 
 struct lane {
+    struct probe_target *target;
+    int end;
     struct sql_conn *conn;
     struct sql_call call;
     char *write;
@@ -44,13 +50,14 @@ struct probe_target {
     int end;                     /* which one took the last write */
     nsec since;                  /* a client waits since then for any write to succeed; 0: none */
     nsec next_write;
-    struct waits waits; /* under the lock, as the next two */
-    nsec pending_since; /* the oldest write that is not acknowledged yet; 0: none */
+    struct waits waits;         /* under the lock, as the next two */
+    pthread_cond_t has_written; /* the first wait was added */
     bool is_leaving;
-    bool is_other_closed;      /* the new primary was seen to refuse writes: nothing is written by
-                                  mistake */
-    atomic_bool is_privileged; /* it did not refuse */
-    _Atomic nsec rests_at;     /* nothing begins after that, unless a client still waits */
+    _Atomic nsec pending_since; /* the oldest write that is not acknowledged yet; 0: none */
+    bool is_other_closed;       /* the new primary was seen to refuse writes: nothing is written by
+                                   mistake */
+    atomic_bool is_privileged;  /* it did not refuse */
+    _Atomic nsec rests_at;      /* nothing begins after that, unless a client still waits */
     struct probe_target *next;
 };
 
@@ -61,13 +68,13 @@ struct probe {
     pthread_cond_t changed;
     atomic_bool is_stopping;
     struct probe_target *targets;
-    struct pollfd *polled;
-    size_t capacity;
+    int epoll_fd;
 };
 
-static void lane_init(struct probe *probe, struct lane *lane, const struct inventory_server *server,
-                      unsigned slot)
+static void lane_init(const struct probe *probe, struct probe_target *target, unsigned slot,
+                      const struct inventory_server *server)
 {
+    struct lane *lane = &target->lanes[slot / LANES][slot % LANES];
     struct sql_endpoint endpoint = {
         .host = server->host,
         .port = server->port,
@@ -75,6 +82,8 @@ static void lane_init(struct probe *probe, struct lane *lane, const struct inven
         .password = &probe->account->password,
         .database = "holdfast",
     };
+    lane->target = target;
+    lane->end = (int)(slot / LANES);
     lane->conn = sql_conn_new(&endpoint);
     lane->write = mem_printf("INSERT INTO probe (slot, n, at_us) VALUES (%u, 1, 0)"
                              " ON DUPLICATE KEY UPDATE n = n + 1",
@@ -93,14 +102,16 @@ static void target_free(struct probe_target *target)
     for (int end = 0; end < 2; end++)
         for (int i = 0; i < LANES; i++)
             lane_release(&target->lanes[end][i]);
+    pthread_cond_destroy(&target->has_written);
     free(target);
 }
 
 static void add_wait(struct probe *probe, struct probe_target *target, nsec since, nsec until)
 {
     pthread_mutex_lock(&probe->lock);
+    if (!target->waits.first)
+        pthread_cond_signal(&target->has_written);
     waits_add(&target->waits, since, until);
-    pthread_cond_broadcast(&probe->changed);
     pthread_mutex_unlock(&probe->lock);
 }
 
@@ -122,8 +133,10 @@ static void acknowledged(struct probe *probe, struct probe_target *target, const
     target->end = end;
 }
 
-static void lane_done(struct probe *probe, struct probe_target *target, struct lane *lane, int end)
+static void lane_done(struct probe *probe, struct lane *lane)
 {
+    struct probe_target *target = lane->target;
+    int end = lane->end;
     bool is_ok = lane->call.status == ST_OK;
     lane->is_busy = false;
     if (end == 1 && lane->job == JOB_CONNECT) {
@@ -142,12 +155,20 @@ static void lane_done(struct probe *probe, struct probe_target *target, struct l
     sql_call_release(&lane->call);
 }
 
-static void lane_begin(struct probe *probe, struct probe_target *target, struct lane *lane, int end,
-                       enum job job)
+/* What may happen is told once, and only when it is new: a lane waits only after it has read or
+ * written all that it could. The descriptor is another one with every connection. */
+static void lane_watch(const struct probe *probe, struct lane *lane)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = lane};
+    if (lane->is_busy && lane->job == JOB_CONNECT) /* watched already is fine */
+        epoll_ctl(probe->epoll_fd, EPOLL_CTL_ADD, sql_call_fd(&lane->call), &event);
+}
+
+static void lane_begin(struct probe *probe, struct lane *lane, enum job job)
 {
     /* The new primary must refuse: an account that may write there would measure nothing, and its
      * writes would be errant. */
-    const char *const sql[] = {end ? ASK : "SELECT n FROM probe LIMIT 1", ASK, lane->write};
+    const char *const sql[] = {lane->end ? ASK : "SELECT n FROM probe LIMIT 1", ASK, lane->write};
     lane->call = (struct sql_call){
         .conn = lane->conn,
         .sql = sql[job],
@@ -157,7 +178,19 @@ static void lane_begin(struct probe *probe, struct probe_target *target, struct 
     lane->begun = clock_now();
     lane->is_busy = true;
     if (sql_call_begin(&lane->call))
-        lane_done(probe, target, lane, end);
+        lane_done(probe, lane);
+    else
+        lane_watch(probe, lane);
+}
+
+static void lane_step(struct probe *probe, struct lane *lane, int events)
+{
+    if (!lane->is_busy)
+        return;
+    if (sql_call_step(&lane->call, events))
+        lane_done(probe, lane);
+    else
+        lane_watch(probe, lane);
 }
 
 /* A client's pool is connected to both ends before the move: connecting is no outage. */
@@ -166,7 +199,7 @@ static void warm_up(struct probe *probe, struct probe_target *target)
     for (int i = 0; i < 2 * LANES; i++) {
         struct lane *lane = &target->lanes[i / LANES][i % LANES];
         if (!lane->is_warm && !lane->is_busy && clock_now() >= lane->retry_at)
-            lane_begin(probe, target, lane, i / LANES, JOB_CONNECT);
+            lane_begin(probe, lane, JOB_CONNECT);
     }
 }
 
@@ -196,29 +229,11 @@ static void insist(struct probe *probe, struct probe_target *target)
     for (int end = 0; end < 2; end++) {
         struct lane *lane = idle_lane(target, end);
         if (lane && (end == target->end || target->is_other_closed))
-            lane_begin(probe, target, lane, end, JOB_WRITE);
+            lane_begin(probe, lane, JOB_WRITE);
     }
 }
 
-static void target_tick(struct probe *probe, struct probe_target *target)
-{
-    nsec now = clock_now();
-    if (!target->since && now > atomic_load(&target->rests_at))
-        return;
-    warm_up(probe, target);
-    notice_held_up(target);
-    struct lane *lane = idle_lane(target, target->end);
-    if (target->since) {
-        insist(probe, target);
-    } else if (lane && now >= target->next_write) {
-        target->next_write = now + WRITE_PACE_MS * NSEC_PER_MS;
-        lane_begin(probe, target, lane, target->end, JOB_WRITE);
-    } else if (lane) {
-        lane_begin(probe, target, lane, target->end, JOB_ASK);
-    }
-}
-
-static void tell_pending(struct probe *probe, struct probe_target *target)
+static void tell_pending(struct probe_target *target)
 {
     nsec since = target->since;
     for (int i = 0; i < 2 * LANES; i++) {
@@ -226,44 +241,55 @@ static void tell_pending(struct probe *probe, struct probe_target *target)
         if (lane->is_busy && lane->job == JOB_WRITE && (!since || lane->begun < since))
             since = lane->begun;
     }
-    pthread_mutex_lock(&probe->lock);
-    target->pending_since = since;
-    pthread_mutex_unlock(&probe->lock);
+    atomic_store(&target->pending_since, since);
 }
 
-static void step_lane(struct probe *probe, struct probe_target *target, int end, int index,
-                      int events)
+static void expire_lanes(struct probe *probe, struct probe_target *target, nsec now)
 {
-    struct lane *lane = &target->lanes[end][index];
-    if (lane->is_busy && sql_call_step(&lane->call, events))
-        lane_done(probe, target, lane, end);
+    for (int i = 0; i < 2 * LANES; i++) {
+        struct lane *lane = &target->lanes[i / LANES][i % LANES];
+        if (lane->is_busy && now >= lane->call.deadline)
+            lane_step(probe, lane, 0);
+    }
 }
 
-/* Wait for any answer until the next tick is due, then step what is ready. */
-static void wait_and_step(struct probe *probe, struct probe_target *list, nsec tick)
+static void begin_lanes(struct probe *probe, struct probe_target *target, nsec now)
 {
-    size_t count = 0;
-    for (struct probe_target *target = list; target; target = target->next)
-        for (int i = 0; i < 2 * LANES; i++) {
-            struct lane *lane = &target->lanes[i / LANES][i % LANES];
-            if (count == probe->capacity) {
-                probe->capacity = probe->capacity ? 2 * probe->capacity : 16;
-                probe->polled = mem_grow(probe->polled, probe->capacity, sizeof(*probe->polled));
-            }
-            probe->polled[count++] =
-                (struct pollfd){.fd = lane->is_busy ? sql_call_fd(&lane->call) : -1,
-                                .events = lane->is_busy ? (short)sql_call_events(&lane->call) : 0};
-        }
+    warm_up(probe, target);
+    notice_held_up(target);
+    struct lane *lane = idle_lane(target, target->end);
+    if (target->since) {
+        insist(probe, target);
+    } else if (lane && now >= target->next_write) {
+        target->next_write = now + WRITE_PACE_MS * NSEC_PER_MS;
+        lane_begin(probe, lane, JOB_WRITE);
+    } else if (lane) {
+        lane_begin(probe, lane, JOB_ASK);
+    }
+}
+
+static void target_tick(struct probe *probe, struct probe_target *target)
+{
+    nsec now = clock_now();
+    expire_lanes(probe, target, now);
+    if (target->since || now <= atomic_load(&target->rests_at))
+        begin_lanes(probe, target, now);
+    tell_pending(target);
+}
+
+/* Wait for any answer until the next tick is due. */
+static void wait_and_step(struct probe *probe, nsec tick)
+{
+    struct epoll_event events[EVENTS_MAX];
     nsec left = tick - clock_now();
     struct timespec wait = {.tv_nsec = left > 0 ? (long)left : 0};
-    int ready = ppoll(probe->polled, count, &wait, NULL);
-    size_t at = 0;
-    for (struct probe_target *target = list; target; target = target->next)
-        for (int i = 0; i < 2 * LANES; i++, at++)
-            if (target->lanes[i / LANES][i % LANES].is_busy &&
-                (ready <= 0 || probe->polled[at].revents))
-                step_lane(probe, target, i / LANES, i % LANES,
-                          ready > 0 ? probe->polled[at].revents : 0);
+    int ready = epoll_pwait2(probe->epoll_fd, events, EVENTS_MAX, &wait, NULL);
+    for (int i = 0; i < ready; i++) {
+        struct lane *lane = events[i].data.ptr;
+        lane_step(probe, lane,
+                  (int)(events[i].events & (EPOLLIN | EPOLLOUT | EPOLLHUP | EPOLLERR)));
+        tell_pending(lane->target);
+    }
 }
 
 /* Take those out of the list that are done with, and give back the head. */
@@ -302,14 +328,15 @@ static void *run_probe(void *context)
     while (!atomic_load(&probe->is_stopping)) {
         struct probe_target *list = current_targets(probe);
         if (clock_now() >= tick) {
-            for (struct probe_target *target = list; target; target = target->next)
+            nsec pace = 0;
+            for (struct probe_target *target = list; target; target = target->next) {
                 target_tick(probe, target);
-            tick = clock_now() + TICK_US * 1000;
+                pace += TICK_TARGET_US;
+            }
+            tick = clock_now() + (pace > TICK_US ? pace : TICK_US) * 1000;
         }
         if (list)
-            wait_and_step(probe, list, tick);
-        for (struct probe_target *target = list; target; target = target->next)
-            tell_pending(probe, target);
+            wait_and_step(probe, tick);
     }
     return NULL;
 }
@@ -318,12 +345,10 @@ struct probe *probe_start(const struct inventory_account *account)
 {
     struct probe *probe = mem_zalloc(sizeof(*probe));
     probe->account = account;
+    probe->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    INVARIANT(probe->epoll_fd >= 0);
     pthread_mutex_init(&probe->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&probe->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    pthread_cond_init(&probe->changed, NULL);
     INVARIANT(pthread_create(&probe->thread, NULL, run_probe, probe) == 0);
     return probe;
 }
@@ -344,7 +369,7 @@ void probe_stop(struct probe *probe)
     }
     pthread_cond_destroy(&probe->changed);
     pthread_mutex_destroy(&probe->lock);
-    free(probe->polled);
+    close(probe->epoll_fd);
     free(probe);
 }
 
@@ -353,10 +378,13 @@ struct probe_target *probe_watch(struct probe *probe, const struct inventory_ser
 {
     struct probe_target *target = mem_zalloc(sizeof(*target));
     atomic_store(&target->rests_at, NSEC_NEVER);
-    for (unsigned i = 0; i < LANES; i++) {
-        lane_init(probe, &target->lanes[0][i], old_server, i);
-        lane_init(probe, &target->lanes[1][i], new_server, LANES + i);
-    }
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&target->has_written, &attributes);
+    pthread_condattr_destroy(&attributes);
+    for (unsigned slot = 0; slot < 2 * LANES; slot++)
+        lane_init(probe, target, slot, slot < LANES ? old_server : new_server);
     pthread_mutex_lock(&probe->lock);
     target->next = probe->targets;
     probe->targets = target;
@@ -367,24 +395,23 @@ struct probe_target *probe_watch(struct probe *probe, const struct inventory_ser
 
 bool probe_warm_up(struct probe *probe, struct probe_target *target, int warm_ms, nsec deadline)
 {
-    bool is_warm = false;
     pthread_mutex_lock(&probe->lock);
-    for (;;) {
-        is_warm = target->waits.first && clock_now() - target->waits.first >= warm_ms * NSEC_PER_MS;
-        nsec left = deadline - clock_now();
-        if (is_warm || left <= 0)
-            break;
-        if (left > 50 * NSEC_PER_MS)
-            left = 50 * NSEC_PER_MS; /* look again even when no write succeeds */
+    nsec left = 1;
+    while (!target->waits.first && (left = deadline - clock_now()) > 0) {
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
         nsec at = (nsec)until.tv_sec * NSEC_PER_SEC + until.tv_nsec + left;
         until.tv_sec = (time_t)(at / NSEC_PER_SEC);
         until.tv_nsec = (long)(at % NSEC_PER_SEC);
-        pthread_cond_timedwait(&probe->changed, &probe->lock, &until);
+        pthread_cond_timedwait(&target->has_written, &probe->lock, &until);
     }
+    nsec first = target->waits.first;
     pthread_mutex_unlock(&probe->lock);
-    return is_warm;
+    nsec warm = first + warm_ms * NSEC_PER_MS;
+    if (!first || warm > deadline)
+        return false;
+    poll(NULL, 0, clock_ms_left(warm));
+    return true;
 }
 
 void probe_rest(struct probe *probe, struct probe_target *target, nsec until)
@@ -398,11 +425,9 @@ bool probe_is_privileged(const struct probe_target *target)
     return atomic_load(&target->is_privileged);
 }
 
-nsec probe_pending(struct probe *probe, struct probe_target *target)
+nsec probe_pending(struct probe *probe UNUSED, struct probe_target *target)
 {
-    pthread_mutex_lock(&probe->lock);
-    nsec since = target->pending_since;
-    pthread_mutex_unlock(&probe->lock);
+    nsec since = atomic_load(&target->pending_since);
     return since ? clock_now() - since : 0;
 }
 
@@ -410,7 +435,8 @@ double probe_longest_wait_ms(struct probe *probe, struct probe_target *target,
                              const struct waits_span *span)
 {
     pthread_mutex_lock(&probe->lock);
-    double longest = waits_longest_ms(&target->waits, span, target->pending_since, clock_now());
+    double longest =
+        waits_longest_ms(&target->waits, span, atomic_load(&target->pending_since), clock_now());
     pthread_mutex_unlock(&probe->lock);
     return longest;
 }

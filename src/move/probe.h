@@ -6,7 +6,8 @@
  * that costs an fsync on every server of the shard and a probe must not make the gap that it
  * measures. From the first refusal (or an answer that does not come) it writes for real, every
  * millisecond, at both ends, until one write is acknowledged: that is how long a client waited. It
- * knows nothing of the run; the run only says when it began to watch. One thread for all shards.
+ * knows nothing of the run; the run only says when it began to watch. One thread for all shards:
+ * more than 36 at a time share what it can do, n of them are asked every n / 40 ms.
  */
 #ifndef HOLDFAST_MOVE_PROBE_H
 #define HOLDFAST_MOVE_PROBE_H
