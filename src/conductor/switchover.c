@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS_MAX = 64, PROGRESS_MS = 100, STORE_MS = 3000, OPEN_WAIT_MS = 2000, LOOK_MS = 5 };
+enum { THREADS_MAX = 128, PROGRESS_MS = 100, STORE_MS = 3000, OPEN_WAIT_MS = 2000, LOOK_MS = 5 };
 
 struct work {
     struct run *run;

@@ -10,13 +10,15 @@
 #include <time.h>
 
 struct freeze_gate {
-    sem_t free_places;
+    sem_t free_places[GATE_PLACES];
 };
 
 struct freeze_gate *freeze_gate_new(unsigned cap)
 {
     struct freeze_gate *gate = mem_zalloc(sizeof(*gate));
-    sem_init(&gate->free_places, 0, cap ? cap : 1);
+    cap = cap ? cap : 1;
+    sem_init(&gate->free_places[GATE_READY], 0, 2 * cap);
+    sem_init(&gate->free_places[GATE_FREEZE], 0, cap);
     return gate;
 }
 
@@ -24,11 +26,12 @@ void freeze_gate_free(struct freeze_gate *gate)
 {
     if (!gate)
         return;
-    sem_destroy(&gate->free_places);
+    for (int i = 0; i < GATE_PLACES; i++)
+        sem_destroy(&gate->free_places[i]);
     free(gate);
 }
 
-bool freeze_gate_enter(struct freeze_gate *gate, nsec deadline)
+bool freeze_gate_enter(struct freeze_gate *gate, enum gate_place place, nsec deadline)
 {
     nsec left = deadline - clock_now();
     struct timespec until;
@@ -38,12 +41,12 @@ bool freeze_gate_enter(struct freeze_gate *gate, nsec deadline)
     until.tv_nsec = (long)(at % NSEC_PER_SEC);
     int failed = 0;
     do
-        failed = sem_clockwait(&gate->free_places, CLOCK_MONOTONIC, &until);
+        failed = sem_clockwait(&gate->free_places[place], CLOCK_MONOTONIC, &until);
     while (failed && errno == EINTR);
     return !failed;
 }
 
-void freeze_gate_leave(struct freeze_gate *gate)
+void freeze_gate_leave(struct freeze_gate *gate, enum gate_place place)
 {
-    sem_post(&gate->free_places);
+    sem_post(&gate->free_places[place]);
 }

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "move/gate.h"
 #include "move/internal.h"
 #include "move/journal.h"
 #include "move/mandate.h"
@@ -149,9 +148,11 @@ static bool record(struct move *move, const struct shard_rule *rule, struct err 
 /* The freeze has ended one way or the other: let the next shard in. */
 static void leave_gate(struct move *move)
 {
-    if (move->is_gate_held)
-        freeze_gate_leave(move->mandate->gate);
-    move->is_gate_held = false;
+    for (int i = 0; i < GATE_PLACES; i++) {
+        if (move->has_place[i])
+            freeze_gate_leave(move->mandate->gate, (enum gate_place)i);
+        move->has_place[i] = false;
+    }
 }
 
 static void act(struct move *move, const struct shard_rule *rule)

@@ -14,6 +14,7 @@
 #include "fleet/inventory.h"
 #include "fleet/route.h"
 #include "move/calls.h"
+#include "move/gate.h"
 #include "move/shard.h"
 #include "sql/conn.h"
 #include "sql/flavour.h"
@@ -79,7 +80,8 @@ struct move {
     char *position;       /* the old primary's final position */
     char *late_position;  /* where its log ended later, when something was written there since */
     double clock_ahead_s; /* the new primary's wall clock minus our boot clock */
-    bool is_gate_held, is_deadline_extended;
+    bool has_place[GATE_PLACES];
+    bool is_deadline_extended;
     bool is_promote_sent;                 /* by this process, and not answered with "not opened" */
     bool was_redirected;                  /* tried before by this process */
     const struct inventory_server *rival; /* whom somebody else made the primary meanwhile */

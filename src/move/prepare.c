@@ -4,7 +4,6 @@
  * what they were, find what would hold the freeze up, and wait until the new primary is so close
  * behind that the wait after the freeze will be short. */
 #include "fleet/schema.h"
-#include "move/gate.h"
 #include "move/internal.h"
 #include "move/mandate.h"
 #include "move/probe.h"
@@ -27,6 +26,7 @@ enum {
     PROBE_WAIT_MS = 2000,
     GATE_MS = 600 * 1000, /* others may have to be undone, one after the other */
     GATE_LOOK_MS = 100,
+    ALIVE_MS = 5000, /* a session is not idle for longer while it waits for its turn */
 };
 
 static enum status look(struct session *session, const struct sql_flavour *flavour, enum call call,
@@ -226,27 +226,31 @@ static enum status wait_for_calm(struct move *move, struct err *err)
                     move->shard->name);
 }
 
-/* The time of the move itself begins when it is its turn: nothing is held while it waits. */
-static enum status enter_gate(struct move *move, struct err *err)
+/* The time of the move itself begins when it is its turn. */
+static enum status take_place(struct move *move, enum gate_place place, struct err *err)
 {
-    nsec give_up = clock_deadline(GATE_MS);
-    while (!freeze_gate_enter(move->mandate->gate, clock_deadline(GATE_LOOK_MS))) {
+    nsec give_up = clock_deadline(GATE_MS), busy = clock_deadline(ALIVE_MS);
+    while (!freeze_gate_enter(move->mandate->gate, place, clock_deadline(GATE_LOOK_MS))) {
         if (mandate_must_stop(move->mandate))
             return err_set(err, ST_ABORTED, "stopped while other shards moved");
         if (clock_now() >= give_up)
             return err_set(err, ST_TIMEOUT, "no turn to move came up within %d s", GATE_MS / 1000);
+        if (place != GATE_FREEZE || clock_now() < busy)
+            continue;
+        nsec took = 0, trip = 0; /* servers close sessions that are idle for long */
+        enum status status = measure_gap(move, &took, &trip, err);
+        if (status)
+            return status;
+        busy = clock_deadline(ALIVE_MS);
     }
-    move->is_gate_held = true;
+    move->has_place[place] = true;
     move->view.deadline = clock_deadline(move->mandate->fleet->policy.move_timeout_ms);
     return ST_OK;
 }
 
-enum status step_prepare(struct move *move, struct err *err)
+static enum status make_ready(struct move *move, struct err *err)
 {
-    enum status status = enter_gate(move, err);
-    nsec began = clock_now();
-    if (!status)
-        status = session_take(move, &move->old_session, move->view.deadline, err);
+    enum status status = session_take(move, &move->old_session, move->view.deadline, err);
     if (!status)
         status = session_take(move, &move->new_session, move->view.deadline, err);
     if (!status)
@@ -264,6 +268,17 @@ enum status step_prepare(struct move *move, struct err *err)
         status = measure_gap(move, &took, &trip, err);
     if (!status)
         warm_up_probe(move);
+    return status;
+}
+
+enum status step_prepare(struct move *move, struct err *err)
+{
+    enum status status = take_place(move, GATE_READY, err);
+    nsec began = clock_now();
+    if (!status)
+        status = make_ready(move, err);
+    if (!status)
+        status = take_place(move, GATE_FREEZE, err);
     if (!status)
         status = wait_for_calm(move, err);
     move_phase_add(move, PHASE_PREPARE, began);
