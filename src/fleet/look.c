@@ -80,16 +80,61 @@ static void read_login(struct sql_call *call)
     }
 }
 
-static void ask_own_grants(struct crowd *crowd, nsec deadline)
+static bool is_end_of_a_move(const struct shard_observation *shard,
+                             const struct server_observation *server)
+{
+    bool is_relay = false;
+    for (size_t i = 0; i < INVENTORY_REGIONS; i++)
+        is_relay = is_relay || server == shard->relays[i];
+    return is_relay || server == shard->primary;
+}
+
+static void end_login(struct sql_call *call)
+{
+    read_login(call);
+    sql_conn_free(call->conn);
+}
+
+/* On connections of their own, at the servers where these accounts are needed. */
+static size_t add_logins(const struct inventory *fleet, enum account_kind kind,
+                         const struct crowd *crowd, struct sql_call *calls)
+{
+    const struct inventory_account *account = grants_account(fleet, kind);
+    size_t count = 0;
+    for (size_t i = 0; i < crowd->count && account->user; i++) {
+        const struct inventory_server *server = crowd->servers[i]->server;
+        if (!is_end_of_a_move(crowd->shards[i], crowd->servers[i]))
+            continue;
+        struct sql_endpoint endpoint = {
+            .host = server->host,
+            .port = server->port,
+            .user = account->user,
+            .password = &account->password,
+        };
+        calls[count++] = (struct sql_call){.conn = sql_conn_new(&endpoint),
+                                           .on_done = end_login,
+                                           .context = &crowd->looks[i]->logins[kind]};
+    }
+    return count;
+}
+
+/* What may Holdfast's own account, and are the others let in? */
+static void ask_for_grants(const struct inventory *fleet, struct crowd *crowd, nsec deadline)
 {
     AUTO(buf_release) struct buf sql = {0};
+    AUTO_FREE struct sql_call *calls =
+        mem_zalloc((ACCOUNT_KINDS * crowd->count + 1) * sizeof(*calls));
+    size_t count = 0;
+    for (; count < crowd->count; count++)
+        calls[count] = (struct sql_call){.conn = crowd->servers[count]->conn,
+                                         .on_done = read_login,
+                                         .context = &crowd->looks[count]->logins[ACCOUNT_CONTROL]};
+    count += add_logins(fleet, ACCOUNT_REPLICATION, crowd, calls + count);
+    count += add_logins(fleet, ACCOUNT_PROBE, crowd, calls + count);
     sql_mariadb.list_grants(&sql);
-    for (size_t i = 0; i < crowd->count; i++)
-        crowd->calls[i] = (struct sql_call){.conn = crowd->servers[i]->conn,
-                                            .sql = buf_text(&sql),
-                                            .on_done = read_login,
-                                            .context = &crowd->looks[i]->logins[ACCOUNT_CONTROL]};
-    sql_run(crowd->calls, crowd->count, stage_end(deadline, STAGE_MS));
+    for (size_t i = 0; i < count; i++)
+        calls[i].sql = buf_text(&sql);
+    sql_run(calls, count, stage_end(deadline, STAGE_MS));
 }
 
 static void inspect(struct crowd *crowd, nsec deadline)
@@ -136,45 +181,6 @@ static void try_freeze_lock(struct crowd *crowd, nsec deadline)
     }
 }
 
-static bool is_end_of_a_move(const struct shard_observation *shard,
-                             const struct server_observation *server)
-{
-    bool is_relay = false;
-    for (size_t i = 0; i < INVENTORY_REGIONS; i++)
-        is_relay = is_relay || server == shard->relays[i];
-    return is_relay || server == shard->primary;
-}
-
-static void end_login(struct sql_call *call)
-{
-    read_login(call);
-    sql_conn_free(call->conn);
-}
-
-/* On connections of their own, at the servers where these accounts are needed. */
-static void try_logins(const struct inventory *fleet, enum account_kind kind, struct crowd *crowd,
-                       nsec deadline)
-{
-    const struct inventory_account *account = grants_account(fleet, kind);
-    size_t count = 0;
-    for (size_t i = 0; i < crowd->count && account->user; i++) {
-        const struct inventory_server *server = crowd->servers[i]->server;
-        if (!is_end_of_a_move(crowd->shards[i], crowd->servers[i]))
-            continue;
-        struct sql_endpoint endpoint = {
-            .host = server->host,
-            .port = server->port,
-            .user = account->user,
-            .password = &account->password,
-        };
-        crowd->calls[count++] = (struct sql_call){.conn = sql_conn_new(&endpoint),
-                                                  .sql = "SHOW GRANTS",
-                                                  .on_done = end_login,
-                                                  .context = &crowd->looks[i]->logins[kind]};
-    }
-    sql_run(crowd->calls, count, stage_end(deadline, STAGE_MS));
-}
-
 void fleet_look(const struct inventory *fleet, struct fleet_observation *observation, bool try_lock,
                 nsec deadline, struct fleet_look *ret)
 {
@@ -187,13 +193,11 @@ void fleet_look(const struct inventory *fleet, struct fleet_observation *observa
     }
     AUTO(crowd_release) struct crowd crowd = {0};
     crowd_gather(&crowd, observation, ret);
-    ask_own_grants(&crowd, deadline);
+    ask_for_grants(fleet, &crowd, deadline);
     fleet_look_at_lag(observation, stage_end(deadline, fleet->policy.max_lag_ms + LAG_EXTRA_MS));
     inspect(&crowd, deadline);
     if (try_lock)
         try_freeze_lock(&crowd, deadline);
-    try_logins(fleet, ACCOUNT_REPLICATION, &crowd, deadline);
-    try_logins(fleet, ACCOUNT_PROBE, &crowd, deadline);
 }
 
 static void look_release(struct server_look *look)
