@@ -57,7 +57,8 @@ const char *sql_conn_server_version(const struct sql_conn *conn);
  * Of very many not all begin at once: the answers of thousands would come in one heap, and those at
  * its bottom be late through our own fault. A call that has to wait for its turn gets as much time
  * from then on as the others had. It never waits for one that hangs: that gives its place to the
- * next after 200 ms, so n servers that hang cost the deadline once and 200 ms for every 256. */
+ * next after 200 ms (or later, when all are slow at present), so n servers that hang cost the
+ * deadline once, and 200 ms for every 256. */
 void sql_run(struct sql_call *calls, size_t count, nsec deadline);
 void sql_call_release(struct sql_call *call);
 

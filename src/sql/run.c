@@ -12,9 +12,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-/* Begun side by side, at most; but a call that has waited for PATIENCE_MS gives its place away: it
- * hangs, or waits on purpose, and costs nothing. */
-enum { EVENTS_MAX = 256, PLACES = 256, PATIENCE_MS = 200 };
+/* Begun side by side, at most; but a call that has waited for PATIENCE_MS, and for much longer than
+ * the others do now, gives its place away: it hangs, or waits on purpose, and costs nothing. */
+enum { EVENTS_MAX = 256, PLACES = 256, PATIENCE_MS = 200, MUCH_LONGER = 4, USUAL_OF = 32 };
 
 struct flight {
     int epoll_fd;
@@ -26,6 +26,7 @@ struct flight {
     size_t begun,
         patient; /* calls before 'begun' have begun; those before 'patient' hold no place */
     size_t held; /* places */
+    nsec usual;  /* how long the last answers took, on average */
 };
 
 static uint32_t epoll_mask(int events)
@@ -53,6 +54,10 @@ static void call_done(struct flight *flight, size_t index)
     flight->calls[index].deadline = 0;
     flight->held -= index >= flight->patient;
     flight->left--;
+    if (flight->calls[index].status == ST_OK)
+        flight->usual +=
+            (flight->calls[index].finished - flight->calls[index].started - flight->usual) /
+            USUAL_OF;
     if (flight->calls[index].on_done)
         flight->calls[index].on_done(&flight->calls[index]);
 }
@@ -73,6 +78,12 @@ static void begin_call(struct flight *flight, size_t index)
         watch_call(flight, index);
 }
 
+static nsec patience(const struct flight *flight)
+{
+    nsec least = PATIENCE_MS * NSEC_PER_MS, usual = MUCH_LONGER * flight->usual;
+    return usual > least ? usual : least;
+}
+
 /* Those that waited for long make room; then as many begin as there is. */
 static void begin_more(struct flight *flight)
 {
@@ -80,7 +91,7 @@ static void begin_more(struct flight *flight)
     for (; flight->patient < flight->begun; flight->patient++) {
         const struct sql_call *call = &flight->calls[flight->patient];
         bool is_done = call->deadline == 0;
-        if (!is_done && now - call->started < PATIENCE_MS * NSEC_PER_MS)
+        if (!is_done && now - call->started < patience(flight))
             break;
         flight->held -= !is_done;
     }
@@ -119,7 +130,7 @@ static nsec next_turn(const struct flight *flight)
 {
     if (flight->begun == flight->count)
         return flight->earliest;
-    nsec turn = flight->calls[flight->patient].started + PATIENCE_MS * NSEC_PER_MS;
+    nsec turn = flight->calls[flight->patient].started + patience(flight);
     return turn < flight->earliest ? turn : flight->earliest;
 }
 
