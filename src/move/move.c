@@ -196,13 +196,14 @@ static void refresh_view(struct move *move)
 static void finish(struct move *move, const struct shard_rule *rule)
 {
     bool is_moved = move->published_at != 0 || move->view.is_redirected;
+    bool is_as_wished = !move->failure.status || move->failure.status == ST_ABORTED;
     if (rule->action == ACT_GIVE_UP)
         move->result = MOVE_STUCK;
     else if (move->view.is_at_target)
         move->result = is_moved ? MOVE_MOVED : MOVE_ALREADY_THERE;
     else
         move->result =
-            mandate_must_stop(move->mandate) && !move->failure.status ? MOVE_ABORTED : MOVE_UNDONE;
+            mandate_must_stop(move->mandate) && is_as_wished ? MOVE_ABORTED : MOVE_UNDONE;
     journal_add(move->mandate->journal, move->shard->name, "result", "%s: %s",
                 move_result_name(move->result), rule->why);
 }
