@@ -1,141 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real conductor on simulated servers (tests/sim): more shards than real ones would allow.
-
-    def test_something(make_sim):
-        sim = make_sim("--fault", "3:1:dead", shards=20)
-        sim.cli("switchover", "--to", "east", "--yes")
-
-At its end each simulation must have seen no unknown statement, no two writable servers in a shard,
-and no loss; `sim.end()` gives what it saw.
-"""
+"""The real conductor on simulated servers: moves and faults, and that the simulation itself is one."""
 import contextlib
-import json
 import os
-import pathlib
-import select
 import signal
-import subprocess
-import tempfile
 import time
 
 import pymysql
 import pytest
 
-from conftest import CLI_SECONDS, HOLDFAST, wait_until
-
-BUILD = pathlib.Path(HOLDFAST).parent
-SIMFLEET = pathlib.Path(os.environ.get("SIMFLEET", BUILD / "simfleet"))
-SHARDS = 20
-CONTROL, PROBE = "holdfast", "probe"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _simfleet():
-    if "SIMFLEET" not in os.environ:
-        subprocess.run(["ninja", "-C", str(BUILD), "simfleet"], check=True,
-                       stdout=subprocess.DEVNULL, timeout=300)
-
-
-class Sim:
-    """One simulated fleet in a folder, and the commands on it."""
-
-    def __init__(self, folder, options, shards):
-        self.dir = folder
-        self.fleet = f"{folder}/holdfast.yaml"
-        self.env = {**os.environ, "HOLDFAST_FLEET": self.fleet}
-        self.errors = open(f"{folder}/stderr", "w+")
-        self.process = subprocess.Popen(
-            [SIMFLEET, "--shards", str(shards), "--fleet", self.fleet, *options],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
-        self.port = int(self.line().split(" port ")[1].split()[0])
-
-    def line(self, seconds=10):
-        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
-        assert ready, f"simfleet said nothing for {seconds} s"
-        return self.process.stdout.readline()
-
-    def fault(self, text):
-        """Let it happen now."""
-        self.process.stdin.write(text + "\n")
-        self.process.stdin.flush()
-        assert self.line() == f"ok {text}\n"
-
-    def popen(self, *args):
-        return subprocess.Popen([HOLDFAST, *args], env=self.env, text=True,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE)
-
-    def cli(self, *args, code=0):
-        """What it printed; with code None it may end as it likes."""
-        done = subprocess.run([HOLDFAST, *args], env=self.env, text=True, capture_output=True,
-                              timeout=CLI_SECONDS, check=False, stdin=subprocess.DEVNULL)
-        assert code in (None, done.returncode), f"{args}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    def json(self, *args, code=0):
-        return json.loads(self.cli(*args, "--json", code=code))
-
-    def switchover(self, region, code=0):
-        """{shard: report}"""
-        report = self.json("switchover", "--to", region, "--yes", code=code)
-        return {shard["name"]: shard for shard in report["shards"]}
-
-    def homes(self):
-        """{shard: region}; None while it is frozen."""
-        shards = self.json("status", code=None)["shards"]
-        return {shard["name"]: shard["home"] for shard in shards}
-
-    def findings(self):
-        found = self.json("readiness", code=3)["findings"]
-        return {(one["check"], one["server"]) for one in found if one["severity"] == "no-go"}
-
-    def address(self, shard, server):
-        return f"127.100.{shard // 40}.{shard % 40 * 6 + server + 1}:{self.port}"
-
-    def password_file(self, user):
-        return pathlib.Path(self.dir, f"{user}.password")
-
-    def connect(self, shard, server, user=CONTROL):
-        return pymysql.connect(host=self.address(shard, server).split(":")[0], port=self.port,
-                               user=user, password=self.password_file(user).read_text(),
-                               read_timeout=5)
-
-    def end(self, code=0):
-        """End it, and give what it saw."""
-        self.process.stdin.close()
-        seen = json.loads(self.line())
-        assert self.process.wait(10) == code, self.said()
-        self.process.stdout.close()
-        return seen
-
-    def said(self):
-        self.errors.seek(0)
-        return self.errors.read()
-
-    def destroy(self, is_ok):
-        try:
-            if self.process.returncode is None and self.process.poll() is not None:
-                pytest.fail(f"simfleet died: {self.process.returncode}\n{self.said()}")
-            if is_ok and self.process.returncode is None:
-                self.end()
-        finally:
-            self.process.kill()
-            self.process.wait()
-            self.errors.close()
-
-
-@pytest.fixture
-def make_sim(request):
-    with contextlib.ExitStack() as ends:
-        parent = ends.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-sim-"))
-
-        def make(*options, shards=SHARDS):
-            folder = tempfile.mkdtemp(dir=parent)
-            sim = Sim(folder, options, shards)
-            ends.callback(lambda: sim.destroy(not request.node.session.testsfailed))
-            return sim
-
-        yield make
+from conftest import wait_until
+from sim import CONTROL, PROBE, SHARDS, make_sim  # noqa: F401 a fixture
 
 
 def value(connection, query):
