@@ -193,12 +193,22 @@ static void refresh_view(struct move *move)
     view->is_at_target = strcmp(move->route.home, mandate->fleet->regions[mandate->to_region]) == 0;
 }
 
+/* Every step may have done its part, too slowly: who gives up says why all the same. */
+static void give_up(struct move *move, const struct shard_rule *rule)
+{
+    struct err err = ERR_INIT;
+    err_set(&err, ST_TIMEOUT, "the time for the move was over: %s", rule->why);
+    if (move->failure.status == ST_OK)
+        fail(move, &err);
+    move->result = MOVE_STUCK;
+}
+
 static void finish(struct move *move, const struct shard_rule *rule)
 {
     bool is_moved = move->published_at != 0 || move->view.is_redirected;
     bool is_as_wished = !move->failure.status || move->failure.status == ST_ABORTED;
     if (rule->action == ACT_GIVE_UP)
-        move->result = MOVE_STUCK;
+        give_up(move, rule);
     else if (move->view.is_at_target)
         move->result = is_moved ? MOVE_MOVED : MOVE_ALREADY_THERE;
     else
