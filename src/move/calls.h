@@ -61,6 +61,13 @@
     X(CALL_WRITE_REDIRECTING,"cas.redirecting",  STORE, true)  \
     X(CALL_WRITE_UNDOING,    "cas.undoing",      STORE, false) \
     X(CALL_WRITE_SERVING,    "cas.serving",      STORE, false) \
+    X(CALL_TAKE_ROLE,        "role.connect",     LINK,  false) \
+    X(CALL_HOLDER_ROLE,      "role.holder",      SQL,   false) \
+    X(CALL_EVICT_ROLE,       "role.evict",       SQL,   false) \
+    X(CALL_LOCK_ROLE,        "role.lock",        SQL,   false) \
+    X(CALL_ROLE,             "role.set",         SQL,   false) \
+    X(CALL_ROLE_ACKERS,      "role.ackers",      SQL,   false) \
+    X(CALL_ROLE_OPEN,        "role.open",        SQL,   false) \
     X(CALL_LEASE,            "lease.grant",      STORE, false) \
     X(CALL_RUN_BEGIN,        "run.begin",        STORE, false) \
     X(CALL_RUN_TAKE,         "run.take",         STORE, false) \

@@ -145,7 +145,7 @@ enum status move_follow(struct move *move, nsec deadline, struct err *err)
     const struct inventory_account *account = &move->mandate->fleet->replication;
     AUTO(late_release) struct late late = {0};
     const char *start = NULL;
-    enum status status = session_take(move, &move->old_session, deadline, err);
+    enum status status = session_take(move->mandate, &move->old_session, deadline, err);
     if (!status)
         status = look(move, &late, &start, deadline, err);
     if (status)

@@ -182,7 +182,7 @@ static enum status open_again(struct move *move, struct err *err)
             "%s was open and crashed; to open it again the old primary %s must be in the "
             "fleet file",
             move->new_server->name, move->route.old_primary);
-    enum status status = session_take(move, &move->old_session, clock_deadline(1000), err);
+    enum status status = session_take(move->mandate, &move->old_session, clock_deadline(1000), err);
     if (!status)
         status = freeze_old(move, err);
     if (status)
@@ -209,7 +209,7 @@ enum status step_confirm(struct move *move, struct err *err)
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
     nsec deadline = clock_deadline(1000);
     session_drop(&move->new_session);
-    enum status status = session_take(move, &move->new_session, deadline, err);
+    enum status status = session_take(move->mandate, &move->new_session, deadline, err);
     move->flavour->observe(&sql);
     if (!status)
         status =

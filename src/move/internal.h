@@ -1,23 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Shared inside conductor/ only: the parts of a move, and the gate before the freeze. */
+ * Shared inside move/ only: the parts of a move, and the gate before the freeze. */
 #ifndef HOLDFAST_MOVE_INTERNAL_H
 #define HOLDFAST_MOVE_INTERNAL_H
 
 #include "move/move.h"
-
-/* ---- sessions (session.c) ---- */
-/* Make sure the session is open and holds the server's lock; evicts an older session of ours (or
- * of the process whose run was resumed), and checks the fencing token after it has the lock. */
-MUST_CHECK enum status session_take(struct move *move, struct session *session, nsec deadline,
-                                    struct err *err);
-/* Give the session up, so that the next session_take() evicts it and starts afresh. */
-void session_drop(struct session *session);
-void session_release(struct session *session);
-/* One packet under its name: passes the crash points. 'ret' may be NULL. */
-MUST_CHECK enum status session_exec(struct session *session, enum call call, const char *sql,
-                                    nsec deadline, struct sql_result *ret, struct err *err);
-/* The value in the first column of the last row that the packet gave; NULL when none. */
-const char *session_last_value(const struct sql_result *result);
 
 /* ---- the route (record.c) ---- */
 /* Write the next state. ST_FENCED: another process took over. Other failures surely did not
@@ -48,8 +34,6 @@ move_find_rival(struct move *move, const struct inventory_server *server, nsec d
 /* One packet to all servers of the old primary's region, by connections of their own (verify.c). */
 void move_tell_region(struct move *move, const char *sql, nsec deadline);
 
-/* ST_FENCED, with the words: the lock is gone, or is another process's. */
-enum status move_check_token(const struct move *move, nsec deadline, struct err *err);
 /* Add a line of warning to the shard's report. */
 void move_note(struct move *move, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Time since 'since' belongs to this phase. */

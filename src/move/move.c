@@ -260,7 +260,8 @@ void move_set_ends(struct move *move, const struct inventory_server *old_server,
     move->new_server = new_server;
     move->old_session.server = old_server;
     move->new_session.server = new_server;
-    move->new_session.is_new = true;
+    move->new_session.end = SESSION_NEW;
+    move->old_session.flavour = move->new_session.flavour = move->flavour;
 }
 
 void move_init(struct move *move, const struct mandate *mandate,

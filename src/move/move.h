@@ -13,11 +13,9 @@
 #include "base/table.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
-#include "move/calls.h"
 #include "move/gate.h"
+#include "move/session.h"
 #include "move/shard.h"
-#include "sql/conn.h"
-#include "sql/flavour.h"
 
 struct probe_target;
 struct mandate;
@@ -54,15 +52,6 @@ const char *move_result_name(enum move_result result);
 struct move_span {
     enum move_phase phase;
     nsec from, to;
-};
-
-/* A connection that may change a server: it holds the server's Holdfast lock. */
-struct session {
-    struct sql_conn *conn;
-    const struct inventory_server *server;
-    bool is_new;           /* which end of the move: names the calls */
-    bool is_held;          /* has the lock */
-    unsigned long last_id; /* connection id of this process's previous session there */
 };
 
 struct move {

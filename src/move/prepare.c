@@ -250,9 +250,9 @@ static enum status take_place(struct move *move, enum gate_place place, struct e
 
 static enum status make_ready(struct move *move, struct err *err)
 {
-    enum status status = session_take(move, &move->old_session, move->view.deadline, err);
+    enum status status = session_take(move->mandate, &move->old_session, move->view.deadline, err);
     if (!status)
-        status = session_take(move, &move->new_session, move->view.deadline, err);
+        status = session_take(move->mandate, &move->new_session, move->view.deadline, err);
     if (!status)
         status = look_at_old(move, err);
     if (!status)

@@ -90,36 +90,11 @@ static void attempt_release(struct attempt *attempt)
     free(attempt->value);
 }
 
-static enum status fenced(const struct move *move, bool is_lock_gone, struct err *err)
-{
-    if (!is_lock_gone)
-        return err_set(err, ST_FENCED, "another process took over run %s", move->mandate->run);
-    err_set(err, ST_FENCED, "this process stood still for so long that its right to act ran out");
-    err_hint(
-        err,
-        "holdfast run show %s says whether another one went on; if not: holdfast run resume %s",
-        move->mandate->run, move->mandate->run);
-    return ST_FENCED;
-}
-
-enum status move_check_token(const struct move *move, nsec deadline, struct err *err)
-{
-    AUTO(store_entry_release) struct store_entry lock = {0};
-    enum fault_effect effect = fault_point(CALL_TOKEN, FAULT_BEFORE);
-    enum status status = store_get(move->mandate->store, MANDATE_LOCK_KEY, deadline, &lock, err);
-    if (effect != FAULT_NONE)
-        status = fault_status(effect, err);
-    fault_point(CALL_TOKEN, FAULT_AFTER);
-    if (status == ST_NOT_FOUND || (!status && lock.create_rev != move->mandate->token))
-        return fenced(move, status == ST_NOT_FOUND, err);
-    return status;
-}
-
 /* Learn what the store holds. ST_FENCED when the token is gone; else the route in memory is what
  * the store says. */
 static enum status read_back(struct move *move, nsec deadline, struct err *err)
 {
-    enum status status = move_check_token(move, deadline, err);
+    enum status status = mandate_check_token(move->mandate, deadline, err);
     if (status)
         return status;
     struct route found;

@@ -25,7 +25,7 @@ static enum status forget_source(struct move *move, nsec deadline, struct err *e
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
-    enum status status = session_take(move, &move->new_session, deadline, err);
+    enum status status = session_take(move->mandate, &move->new_session, deadline, err);
     /* What was published a while ago may have been moved on by hand since. */
     bool is_late = move->view.is_inherited || move->was_redirected;
     const struct inventory_server *rival =
@@ -111,7 +111,7 @@ static enum status move_event(struct move *move, const struct sql_event *event, 
     if (status == ST_NOT_FOUND) {
         move_note(move, "event %s.%s is not on %s: it does not run there", event->database,
                   event->name, move->new_server->name);
-        status = session_take(move, &move->new_session, deadline, err);
+        status = session_take(move->mandate, &move->new_session, deadline, err);
     }
     buf_clear(&sql);
     move->flavour->switch_event(&sql, event, false);
@@ -120,7 +120,7 @@ static enum status move_event(struct move *move, const struct sql_event *event, 
     if (status)
         session_drop(&move->old_session);
     if (status == ST_NOT_FOUND) /* dropped at the new primary meanwhile */
-        status = session_take(move, &move->old_session, deadline, err);
+        status = session_take(move->mandate, &move->old_session, deadline, err);
     return status;
 }
 

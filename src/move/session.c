@@ -8,12 +8,13 @@
  *   whoever takes a server's lock reads the token *after* it has the lock, before it acts.
  * So a process that slept through its replacement either finds its session dead, or the token
  * gone. The argument is in docs/switchover.md. */
-#include "move/fault.h"
-#include "move/internal.h"
-#include "move/mandate.h"
+#include "move/session.h"
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "move/fault.h"
+#include "move/mandate.h"
+#include "store/store.h"
 
 #include <stdlib.h>
 
@@ -29,6 +30,21 @@ const char *session_last_value(const struct sql_result *result)
         if (sql_rows(result, set) > 0)
             return sql_value(result, set, sql_rows(result, set) - 1, 0);
     return NULL;
+}
+
+/* A server's part of the table of calls. */
+struct session_calls {
+    enum call connect, holder, evict, lock;
+};
+
+static const struct session_calls *calls_of(const struct session *session)
+{
+    static const struct session_calls calls[SESSION_ENDS] = {
+        [SESSION_OLD] = {CALL_TAKE_OLD, CALL_HOLDER_OLD, CALL_EVICT_OLD, CALL_LOCK_OLD},
+        [SESSION_NEW] = {CALL_TAKE_NEW, CALL_HOLDER_NEW, CALL_EVICT_NEW, CALL_LOCK_NEW},
+        [SESSION_ROLE] = {CALL_TAKE_ROLE, CALL_HOLDER_ROLE, CALL_EVICT_ROLE, CALL_LOCK_ROLE},
+    };
+    return &calls[session->end];
 }
 
 struct sent_point {
@@ -70,11 +86,36 @@ enum status session_exec(struct session *session, enum call call, const char *sq
     return status;
 }
 
-static enum status connect_session(const struct move *move, struct session *session, nsec deadline,
-                                   struct err *err)
+static enum status fenced(const struct mandate *mandate, bool is_lock_gone, struct err *err)
+{
+    if (!is_lock_gone)
+        return err_set(err, ST_FENCED, "another process took over run %s", mandate->run);
+    err_set(err, ST_FENCED, "this process stood still for so long that its right to act ran out");
+    err_hint(
+        err,
+        "holdfast run show %s says whether another one went on; if not: holdfast run resume %s",
+        mandate->run, mandate->run);
+    return ST_FENCED;
+}
+
+enum status mandate_check_token(const struct mandate *mandate, nsec deadline, struct err *err)
+{
+    AUTO(store_entry_release) struct store_entry lock = {0};
+    enum fault_effect effect = fault_point(CALL_TOKEN, FAULT_BEFORE);
+    enum status status = store_get(mandate->store, MANDATE_LOCK_KEY, deadline, &lock, err);
+    if (effect != FAULT_NONE)
+        status = fault_status(effect, err);
+    fault_point(CALL_TOKEN, FAULT_AFTER);
+    if (status == ST_NOT_FOUND || (!status && lock.create_rev != mandate->token))
+        return fenced(mandate, status == ST_NOT_FOUND, err);
+    return status;
+}
+
+static enum status connect_session(const struct mandate *mandate, struct session *session,
+                                   nsec deadline, struct err *err)
 {
     if (!session->conn) {
-        const struct inventory_account *account = &move->mandate->fleet->credentials;
+        const struct inventory_account *account = &mandate->fleet->credentials;
         struct sql_endpoint endpoint = {
             .host = session->server->host,
             .port = session->server->port,
@@ -83,46 +124,45 @@ static enum status connect_session(const struct move *move, struct session *sess
         };
         session->conn = sql_conn_new(&endpoint);
     }
-    return exec_on(session->conn, session->is_new ? CALL_TAKE_NEW : CALL_TAKE_OLD, NULL, deadline,
-                   NULL, err);
+    return exec_on(session->conn, calls_of(session)->connect, NULL, deadline, NULL, err);
 }
 
 /* End the session that holds the lock, if it is one that we may end. */
-static enum status evict(const struct move *move, struct session *session, const char *lock,
+static enum status evict(const struct mandate *mandate, struct session *session, const char *lock,
                          nsec deadline, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
-    move->flavour->lock_holder(&sql, lock);
-    enum call look = session->is_new ? CALL_HOLDER_NEW : CALL_HOLDER_OLD;
+    session->flavour->lock_holder(&sql, lock);
+    enum call look = calls_of(session)->holder;
     enum status status = exec_on(session->conn, look, buf_text(&sql), deadline, &result, err);
     int64_t holder = status ? 0 : sql_number(session_last_value(&result), 0);
     if (status || holder == 0)
         return status;
-    if (!move->mandate->is_resumed && (unsigned long)holder != session->last_id) {
+    if (!mandate->is_resumed && (unsigned long)holder != session->last_id) {
         err_set(err, ST_BUSY, "%s is held by another Holdfast (connection %lld)",
                 session->server->name, (long long)holder);
         err_hint(err, "look at 'SHOW PROCESSLIST' there; another store may be moving this shard");
         return ST_BUSY;
     }
-    status = move_check_token(move, deadline, err); /* it may be the one that replaced us */
+    status = mandate_check_token(mandate, deadline, err); /* it may be the one that replaced us */
     if (status)
         return status;
     buf_clear(&sql);
-    move->flavour->kill(&sql, holder);
-    enum call call = session->is_new ? CALL_EVICT_NEW : CALL_EVICT_OLD;
+    session->flavour->kill(&sql, holder);
+    enum call call = calls_of(session)->evict;
     status_ignore(exec_on(session->conn, call, buf_text(&sql), deadline, NULL, err),
                   "it may have ended by itself; the lock decides");
     return sql_conn_is_open(session->conn) ? ST_OK : err->status;
 }
 
-static enum status lock_server(const struct move *move, struct session *session, const char *lock,
-                               nsec deadline, struct err *err)
+static enum status lock_server(struct session *session, const char *lock, nsec deadline,
+                               struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
-    move->flavour->lock(&sql, lock, LOCK_WAIT_MS);
-    enum call call = session->is_new ? CALL_LOCK_NEW : CALL_LOCK_OLD;
+    session->flavour->lock(&sql, lock, LOCK_WAIT_MS);
+    enum call call = calls_of(session)->lock;
     enum status status = exec_on(session->conn, call, buf_text(&sql), deadline, &result, err);
     if (!status && sql_number(session_last_value(&result), 0) != 1)
         status = err_set(err, ST_BUSY, "%s: the Holdfast lock did not become free within %d ms",
@@ -130,18 +170,19 @@ static enum status lock_server(const struct move *move, struct session *session,
     return status;
 }
 
-enum status session_take(struct move *move, struct session *session, nsec deadline, struct err *err)
+enum status session_take(const struct mandate *mandate, struct session *session, nsec deadline,
+                         struct err *err)
 {
     if (session->is_held && sql_conn_is_open(session->conn))
         return ST_OK;
     const char *lock = LOCK_NAME;
-    enum status status = connect_session(move, session, deadline, err);
+    enum status status = connect_session(mandate, session, deadline, err);
     if (!status)
-        status = evict(move, session, lock, deadline, err);
+        status = evict(mandate, session, lock, deadline, err);
     if (!status)
-        status = lock_server(move, session, lock, deadline, err);
+        status = lock_server(session, lock, deadline, err);
     if (!status) /* after the lock was taken, never before: see above */
-        status = move_check_token(move, deadline, err);
+        status = mandate_check_token(mandate, deadline, err);
     if (status) {
         if (session->conn)
             sql_conn_break(session->conn);

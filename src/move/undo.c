@@ -72,7 +72,7 @@ enum status step_undo(struct move *move, struct err *err)
     nsec began = clock_now(), deadline = clock_deadline(UNDO_MS);
     if (move->old_session.is_held)
         end_stage(move, deadline);
-    enum status status = session_take(move, &move->old_session, deadline, err);
+    enum status status = session_take(move->mandate, &move->old_session, deadline, err);
     if (!status)
         status = look_for_strangers(move, deadline, err);
     if (!status)

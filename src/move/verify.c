@@ -254,7 +254,7 @@ enum status step_verify(struct move *move, struct err *err)
 {
     nsec began = clock_now(), deadline = clock_deadline(VERIFY_MS);
     AUTO_FREE char *position = NULL;
-    enum status status = session_take(move, &move->new_session, deadline, err);
+    enum status status = session_take(move->mandate, &move->new_session, deadline, err);
     if (!status)
         status = write_row(move, deadline, &position, err);
     if (status == ST_UNKNOWN)

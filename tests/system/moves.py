@@ -400,9 +400,10 @@ def hold_command(fleet, server, statement, state):
                        str(server.port), user, password, statement, state])
 
 
-def points(fleet):
-    """Every crash point of a move: "CALL:MOMENT"."""
-    return fleet.cli("dev", "points", expect=0).stdout.split()
+def points(fleet, of_roles=False):
+    """Every crash point of a move, or those of bringing roles back: "CALL:MOMENT"."""
+    everything = fleet.cli("dev", "points", expect=0).stdout.split()
+    return [point for point in everything if point.startswith("role.") == of_roles]
 
 
 def selected(items, of=3):
