@@ -20,6 +20,9 @@ FLUSH = ("FLUSH TABLES", "Waiting for backup lock")
 # A late FLUSH TABLES leaves a transaction that only its own region has.
 ACCEPT = "accept: [ errant-transactions ]"
 
+# The disk may be slow.
+PATIENT = f"{{ freeze_timeout: 2s, {ACCEPT} }}"
+
 
 class Passage(NamedTuple):
     first: str = ""  # where a process dies, so that its successor comes past the call; "": no need
@@ -135,14 +138,14 @@ def put_right(fleet, point):
 class Bench:
     """A fleet with writers on which one scenario follows the other; fresh after a failure."""
 
-    def __init__(self, make_lab, policy):
-        self.make_lab, self.policy = make_lab, policy
+    def __init__(self, make_lab):
+        self.make_lab = make_lab
         self.fleet = self.writers = None  # both or none
         self.checked = 0  # numbers up to this one were verified
 
     def ready(self):
         if self.fleet is None:
-            fleet = of_lab(self.make_lab(), policy=self.policy)
+            fleet = of_lab(self.make_lab(), policy=PATIENT)
             furnish(fleet)
             self.fleet, self.writers = fleet, Writers(fleet).__enter__()
             self.checked = 0

@@ -9,10 +9,7 @@ forgotten: a point that no scenario reaches fails the test.
 import pytest
 
 from moves import ABORTED, DONE, KILLED, STUCK, other_region, points, selected
-from scenarios import ACCEPT, Bench, pass_point, passage, put_right, run_all
-
-# The disk may be slow.
-POLICY = f"{{ freeze_timeout: 2s, {ACCEPT} }}"
+from scenarios import Bench, pass_point, passage, put_right, run_all
 
 # Where the first process dies, for the tests in which the second one dies too: what the second
 # one finds is 'preparing', 'promoting' with a closed and with an open new primary, 'redirecting'.
@@ -21,7 +18,7 @@ FIRST_DEATHS = ["cas.preparing:after", "new.promote:before", "new.promote:after"
 
 @pytest.fixture
 def bench(make_lab):
-    bench = Bench(make_lab, POLICY)
+    bench = Bench(make_lab)
     yield bench
     bench.discard()
 

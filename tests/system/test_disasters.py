@@ -2,6 +2,7 @@
 """Moves during which servers die or hang, ackers vanish, the conductor sleeps through its replacement,
 or two operators work at once. And the checker itself: each violation it looks for, planted.
 """
+import contextlib
 import os
 import pathlib
 import shlex
@@ -14,11 +15,10 @@ import pytest
 from conftest import HOLDFAST, wait_until
 from moves import (ABORTED, DONE, KILLED, SOAK, STUCK, Writers, assert_sound, hold_command, of_lab, other_region,
                    points, violations)
-from scenarios import ACCEPT, Bench, furnish, pass_point, put_right, run_all
+from scenarios import ACCEPT, PATIENT, Bench, furnish, pass_point, put_right, run_all
 
 FAILED = 1
-IMPATIENT = f"{{ freeze_timeout: 400ms, move_timeout: 1500ms, {ACCEPT} }}"
-PATIENT = f"{{ {ACCEPT} }}"
+HASTY = f"{{ freeze_timeout: 400ms, move_timeout: 1500ms, {ACCEPT} }}"
 LEASE_SECONDS = 10
 HUNG_SECONDS = 6
 HANG_SYNC = pathlib.Path(__file__).with_name("hang_sync.c")
@@ -53,20 +53,25 @@ def open_by_hand(fleet, server):
         fleet.sql(server, "SET GLOBAL read_only=0")
 
 
-def resume_patiently(fleet):
-    """With the mended server everything can be had. The impatience that made the run give up soon would
-    look only once, for 2 s, whether all servers follow: on a busy machine that is not enough."""
-    file = pathlib.Path(fleet.file)
-    patient = file.with_name("patient.yaml")
-    patient.write_text(file.read_text(encoding="utf-8").replace(IMPATIENT, PATIENT), encoding="utf-8")
-    fleet.cli("run", "resume", "--json", "--fleet", str(patient), expect=(DONE, FAILED))
+@contextlib.contextmanager
+def impatience(fleet):
+    """A run that begins now gives up soon. All others have patience: on a busy machine a move may take
+    longer, and rightly waits for an operator then."""
+    hasty = pathlib.Path(fleet.file).with_name("hasty.yaml")
+    text = pathlib.Path(fleet.file).read_text(encoding="utf-8")
+    assert PATIENT in text
+    hasty.write_text(text.replace(PATIENT, HASTY), encoding="utf-8")
+    fleet.env["HOLDFAST_FLEET"] = str(hasty)
+    yield
+    fleet.env["HOLDFAST_FLEET"] = fleet.file
 
 
 def hit(fleet, which, verb, point, trace):
     """The server is killed or frozen at the point, mended, and the run resumed if it is left."""
     server = fleet.primary() if which == "old" else fleet.relay()
     began = time.monotonic()
-    done = pass_point(fleet, point, f"run:{lab_command(verb, server.name)}", trace=trace)
+    with impatience(fleet):
+        done = pass_point(fleet, point, f"run:{lab_command(verb, server.name)}", trace=trace)
     took = time.monotonic() - began
     fleet.cli("lab", "restart" if verb == "kill" else "thaw", server.name, expect=0)
     assert point in trace.read_text().split(), f"it was not reached: {done}"
@@ -81,12 +86,12 @@ def hit(fleet, which, verb, point, trace):
     if point.startswith(NOT_THE_MOVES[which]):
         open_by_hand(fleet, server)
     if fleet.unfinished():
-        resume_patiently(fleet)
+        fleet.resume(expect=(DONE, FAILED))
     put_right(fleet, point)
 
 
 def hit_at(make_lab, tmp_path, which, verb, chosen):
-    bench = Bench(make_lab, IMPATIENT)
+    bench = Bench(make_lab)
 
     def scenario(point):
         furnish(bench.fleet)  # a scheduler does not run any more after its server was restarted
@@ -283,7 +288,7 @@ def test_a_process_that_slept_through_its_replacement_does_no_harm(make_lab):
 
 def test_a_relay_that_hangs_with_the_promote_statement_is_waited_for(lab):
     """It may open when it wakes up: nothing may open the old primary meanwhile."""
-    fleet = of_lab(lab, policy=IMPATIENT)
+    fleet = of_lab(lab, policy=HASTY)
     old, new = fleet.primary(), fleet.relay()
     fault = f"new.promote:before=run:{lab_command('freeze', new.name)};new.promote:sent=kill"
     with Writers(fleet) as writers:
