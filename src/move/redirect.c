@@ -125,16 +125,17 @@ static enum status move_event(struct move *move, const struct sql_event *event, 
 }
 
 /* Needs SUPER. Without it the events stand ready at the new primary; the note says what to do. */
-static void start_schedulers(struct move *move, nsec deadline)
+static enum status start_schedulers(struct move *move, nsec deadline, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
-    struct err err = ERR_INIT;
     move->flavour->switch_scheduler(&sql, true);
-    enum status status = run_simple(&move->new_session, CALL_SCHEDULER_NEW, &sql, deadline, &err);
+    enum status status = run_simple(&move->new_session, CALL_SCHEDULER_NEW, &sql, deadline, err);
     if (!status)
-        status = run_simple(&move->old_session, CALL_SCHEDULER_OLD, &sql, deadline, &err);
-    if (status)
-        move_note(move, "SET GLOBAL event_scheduler=ON yourself: %s", err.text);
+        status = run_simple(&move->old_session, CALL_SCHEDULER_OLD, &sql, deadline, err);
+    if (!status || !move->new_session.is_held || !move->old_session.is_held)
+        return status; /* who does not answer did not refuse: it is asked again */
+    move_note(move, "SET GLOBAL event_scheduler=ON yourself: %s", err->text);
+    return ST_OK;
 }
 
 /* First on at the new side, then off at the old: whoever finds one on at the old is not done. The
@@ -152,7 +153,7 @@ static enum status move_events(struct move *move, nsec deadline, struct err *err
         status = move_event(move, &event, deadline, err);
     }
     if (!status && move->route.runs_events)
-        start_schedulers(move, deadline);
+        status = start_schedulers(move, deadline, err);
     return status;
 }
 

@@ -179,6 +179,22 @@ def test_a_new_primary_that_took_writes_and_crashed_is_never_undone(lab):
         assert fleet.route()["home"] == to
 
 
+def test_a_server_that_froze_when_the_event_scheduler_was_to_start_is_told_again(lab, tmp_path):
+    """Else the events would rest after this move, or after the next one, and only a note would say it."""
+    fleet = of_lab(lab, policy=PATIENT)
+    furnish(fleet)
+    old, new, trace = fleet.primary(), fleet.relay(), tmp_path / "trace"
+    run = fleet.start("switchover", "--to", new.region, "--yes", "--json", trace=trace,
+                      fault=f"new.scheduler:before=run:{lab_command('freeze', new.name)}")
+    wait_until(lambda: trace.exists() and "new.scheduler:after" in trace.read_text(), 20,
+               "it does not wait any longer")
+    fleet.cli("lab", "thaw", new.name, expect=0)
+    said, _ = run.communicate(timeout=30)
+    assert run.returncode == DONE, said
+    assert [fleet.value(server, "SELECT @@GLOBAL.event_scheduler") for server in (old, new)] == ["ON", "ON"]
+    assert_sound(fleet)
+
+
 def test_an_undo_does_not_wait_for_a_store_that_hangs(lab):
     """It locks up just before the freeze, for longer than the run has patience for."""
     fleet = of_lab(lab, probe=True)
