@@ -49,3 +49,22 @@ void clock_wall_format(int64_t wall_us, char ret_text[static WALL_TEXT_MAX])
     size_t used = strftime(ret_text, WALL_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &parts);
     snprintf(ret_text + used, WALL_TEXT_MAX - used, ".%03dZ", (int)(wall_us % 1000000 / 1000));
 }
+
+bool clock_parse_span(const char *text, int64_t *ret_ms)
+{
+    static const struct {
+        const char *unit;
+        int64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0)
+        return false;
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (strcmp(text + digits, units[i].unit) != 0)
+            continue;
+        long long number = strtoll(text, NULL, 10); /* LLONG_MAX beyond it */
+        *ret_ms = number > INT64_MAX / units[i].ms ? INT64_MAX : number * units[i].ms;
+        return true;
+    }
+    return false;
+}

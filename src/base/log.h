@@ -15,6 +15,7 @@
     X(EV_RUN_ORDER,      LOG_INFO,  "run.order")       \
     X(EV_SHARD_STATE,    LOG_INFO,  "shard.state")     \
     X(EV_SHARD_STUCK,    LOG_ERROR, "shard.stuck")     \
+    X(EV_PAUSE,          LOG_INFO,  "pause")           \
     X(EV_STEP,           LOG_DEBUG, "step")            \
     X(EV_JOURNAL_FAILED, LOG_WARN,  "journal.failed")  \
     X(EV_PROBE,          LOG_WARN,  "probe")           \

@@ -8,6 +8,7 @@
 #include "base/scope.h"
 #include "cli/run.h"
 #include "conductor/history.h"
+#include "conductor/pause.h"
 #include "conductor/switchover.h"
 #include "move/fault.h"
 #include "move/journal.h"
@@ -35,6 +36,15 @@ enum status run_scene_open(struct fleet_scene *scene, const struct cli_args *arg
     if (!status && !scene->store)
         status = store_open(scene->fleet->store_url, clock_deadline(STORE_MS), &scene->store, err);
     return status ? status : fault_setup(err);
+}
+
+char *run_pause_text(struct store *store)
+{
+    AUTO(pause_release) struct pause pause = {0};
+    struct err err = ERR_INIT;
+    if (store && pause_load(store, &pause, &err))
+        return mem_strdup(err.text);
+    return pause.is_active ? pause_format(&pause) : NULL;
 }
 
 /* For the signal handler: one run a process. Ctrl-C counts from before the run begins, so that it
@@ -95,7 +105,7 @@ static void trim_history(const struct fleet_scene *scene)
                 err.text);
 }
 
-static enum status exit_status_of(enum run_state state)
+enum status run_exit_status(enum run_state state)
 {
     static const enum status statuses[RUN_STATES] = {
         [RUN_RUNNING] = ST_INTERNAL, [RUN_DONE] = ST_OK,     [RUN_ABORTED] = ST_ABORTED,
@@ -137,7 +147,7 @@ static void words_finish(struct words *words)
 
 static enum status result_of(const struct switchover_report *report, struct err *err)
 {
-    enum status status = exit_status_of(report->state);
+    enum status status = run_exit_status(report->state);
     if (status == ST_OK)
         return ST_OK;
     err_set(err, status, "run %s %s", report->run,
@@ -165,12 +175,16 @@ static enum status carry(const struct fleet_scene *scene,
                 order);
     log_event(EV_RUN_ORDER, "run", run->record.id, "order", order, NULL);
     set_running(run);
-    struct progress progress = {.out = words->as_json ? NULL : stderr,
-                                .is_tty = isatty(STDERR_FILENO) == 1};
+    AUTO(progress_release) struct progress progress;
+    progress_init(&progress, run->mandate.journal);
+    if (words->as_json)
+        progress.out = NULL;
     enum status status = switchover_run(run, observation, progress_show, &progress, ret, err);
     set_running(NULL);
-    if (status != ST_FENCED)
+    if (status != ST_FENCED) {
+        progress_draw(&progress, "", true);
         say_report(words, ret);
+    }
     if (status && status != ST_FENCED)
         err_hint(err,
                  "the servers are as the report says; when the store is back: holdfast run "

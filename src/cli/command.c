@@ -13,7 +13,8 @@
 #include <string.h>
 
 const struct cli_command *const cli_commands[] = {
-    fleet_commands, run_commands, hook_commands, lab_commands, load_commands, help_commands, NULL,
+    fleet_commands, run_commands,  hook_commands, pause_commands,
+    lab_commands,   load_commands, help_commands, NULL,
 };
 
 /* How many words of argv a command's path takes; 0 when it does not match. */

@@ -322,7 +322,19 @@ static enum status run_grants(const struct cli_args *args, struct err *err)
     }
 
 static const struct cli_option check_options[] = {FLEET_OPTION, JSON_OPTION, {0}};
-static const struct cli_option status_options[] = {FLEET_OPTION, SHARD_OPTIONS, JSON_OPTION, {0}};
+static const struct cli_option status_options[] = {
+    FLEET_OPTION,
+    SHARD_OPTIONS,
+    {.name = "--watch", .kind = OPTION_FLAG, .help = "look again and again, until Ctrl-C"},
+    {.name = "--interval",
+     .kind = OPTION_NUMBER,
+     .value = "SECONDS",
+     .help = "how often with --watch (2)",
+     .minimum = 1,
+     .maximum = 3600},
+    JSON_OPTION,
+    {0},
+};
 
 static const struct cli_option grants_options[] = {
     FLEET_OPTION,
@@ -386,7 +398,8 @@ const struct cli_command fleet_commands[] = {
          "replicates from the primary) took to have everything the primary had. SEMI-SYNC is how\n"
          "many replicas acknowledge the primary's writes. STATE is serving unless a run is moving\n"
          "the shard or left it half-way. Lines with ! say what is not as it should be; whether a\n"
-         "move would work is the business of 'holdfast readiness'.",
+         "move would work is the business of 'holdfast readiness'. With --watch and --json: a\n"
+         "document a line.",
      .options = status_options,
      .run = fleet_status},
     {.path = "readiness",

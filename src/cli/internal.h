@@ -34,10 +34,11 @@ const char *cli_nearest(const char *word, const char *const *candidates);
 
 extern const struct cli_command
     fleet_commands[]; /* fleet.c: fleet check|discover, status, readiness */
-extern const struct cli_command run_commands[];  /* run.c: plan, switchover, run ..., report */
-extern const struct cli_command hook_commands[]; /* hook.c */
-extern const struct cli_command lab_commands[];  /* lab.c */
-extern const struct cli_command load_commands[]; /* load.c */
-extern const struct cli_command help_commands[]; /* help.c: version, help, hidden developer ones */
+extern const struct cli_command run_commands[];   /* run.c: plan, switchover, run ..., report */
+extern const struct cli_command hook_commands[];  /* hook.c */
+extern const struct cli_command pause_commands[]; /* pause.c */
+extern const struct cli_command lab_commands[];   /* lab.c */
+extern const struct cli_command load_commands[];  /* load.c */
+extern const struct cli_command help_commands[];  /* help.c: version, help, hidden developer ones */
 
 #endif

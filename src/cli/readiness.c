@@ -4,6 +4,7 @@
 
 #include "base/scope.h"
 #include "cli/fleet.h"
+#include "cli/run.h"
 #include "show/findings.h"
 
 #include <jansson.h>
@@ -47,12 +48,14 @@ enum status fleet_readiness(const struct cli_args *args, struct err *err)
     status = status ? status : choose_region(&scene, cli_text(args, "--to"), &to_region, err);
     if (status)
         return status;
+    AUTO_FREE char *paused = run_pause_text(scene.store);
     struct readiness_request request = {
         .fleet = scene.fleet,
         .shards = scene.shards,
         .shard_count = scene.shard_count,
         .store = scene.store,
         .store_problem = scene.store_err.status ? scene.store_err.text : NULL,
+        .paused = paused,
         .to_region = to_region,
     };
     readiness_check(&request, clock_deadline(CHECK_MS), &readiness);

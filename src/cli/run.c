@@ -14,6 +14,7 @@
 #include "os/file.h"
 #include "report/html.h"
 #include "report/text.h"
+#include "show/follow.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -200,6 +201,21 @@ static enum status print_report(const struct fleet_scene *scene, const char *id,
     return ST_OK;
 }
 
+/* Live, until it ends; then as it is shown without. */
+static enum status run_follow(const struct fleet_scene *scene, const char *id, bool as_json,
+                              struct err *err)
+{
+    enum run_state state = RUN_RUNNING;
+    run_take_signals();
+    enum status status = follow_run(scene->store, id, run_was_interrupted, &state, err);
+    if (status)
+        return status;
+    struct err none = ERR_INIT;
+    status_ignore(print_report(scene, id, as_json, &none), "there may be no report");
+    status = run_exit_status(state);
+    return status ? err_set(err, status, "run %s: %s", id, run_state_name(state)) : ST_OK;
+}
+
 static enum status run_show(const struct cli_args *args, struct err *err)
 {
     AUTO(fleet_scene_release) struct fleet_scene scene = {0};
@@ -208,6 +224,8 @@ static enum status run_show(const struct cli_args *args, struct err *err)
     enum status status = run_scene_open(&scene, args, false, err);
     if (!status)
         status = choose_run(&scene, args, id, err);
+    if (!status && cli_flag(args, "--follow"))
+        return run_follow(&scene, id, cli_flag(args, "--json"), err);
     if (!status)
         status = run_record_load(scene.store, id, &record, err);
     if (status)
@@ -352,8 +370,17 @@ static const struct cli_option switchover_options[] = {
      "stop when more shards do not move (0 with --wave, else no limit)", false, 0, 1000000},
     {"--on-abort", OPTION_TEXT, "WHAT", "what moved before a stop: stay, or return", false, 0, 0},
     {"--reason", OPTION_TEXT, "TEXT", "what for; kept with the run", false, 0, 0},
+    {"--countdown", OPTION_NUMBER, "SECONDS", "wait before the run begins; Ctrl-C stops it", false,
+     0, 86400},
     {"--yes", OPTION_FLAG, NULL, "go without asking", false, 0, 0},
     JSON_OPTION,
+    {0},
+};
+
+static const struct cli_option show_options[] = {
+    FLEET_OPTION,
+    JSON_OPTION,
+    {"--follow", OPTION_FLAG, NULL, "show it live until it ends", false, 0, 0},
     {0},
 };
 
@@ -379,7 +406,9 @@ const struct cli_command run_commands[] = {
      switchover_options, run_switchover, false},
     {"run list", "", "List all runs", NULL, run_options, run_list, false},
     {"run show", "[RUN]", "Show a run: the state of each shard, and its report",
-     "Without RUN: the one that is not finished.", run_options, run_show, false},
+     "Without RUN: the one that is not finished. With --follow: live, until it ends, whichever process carries it out; "
+     "the exit status is the run's. Ctrl-C ends the following, not the run.",
+     show_options, run_show, false},
     {"run resume", "[RUN]", "Continue a run whose process is gone, or that waits for an operator",
      "Takes the run over: finishes or undoes what was in flight, then moves the remaining shards.",
      run_options, run_resume, false},

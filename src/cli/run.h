@@ -15,6 +15,13 @@ MUST_CHECK enum status run_scene_open(struct fleet_scene *scene, const struct cl
 void run_take_signals(void);
 bool run_was_interrupted(void);
 
+/* What a run that ended so means for a command. */
+enum status run_exit_status(enum run_state state);
+
+/* The fleet is paused, by whom and why; NULL: it is not. A pause that cannot be read counts. The
+ * caller frees. */
+char *run_pause_text(struct store *store);
+
 /* Carry the run out to its end, with progress, and say what came of it. Takes the run;
  * 'observation' is of its shards. */
 MUST_CHECK enum status run_carry_out(const struct fleet_scene *scene,

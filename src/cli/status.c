@@ -6,14 +6,28 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cli/fleet.h"
+#include "cli/run.h"
 #include "fleet/route.h"
+#include "show/watch.h"
 #include "store/store.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { LAG_MS = 1000, STORE_MS = 1000 };
+enum { LAG_MS = 1000, STORE_MS = 1000, INTERVAL_S = 2 };
+
+/* One look, and how it is to be shown. */
+struct look {
+    struct fleet_scene scene;
+    char *paused; /* by whom and why; NULL: it is not */
+    bool as_json, is_watched;
+};
+
+static void look_release(struct look *look)
+{
+    fleet_scene_release(&look->scene);
+}
 
 /* What is shown of one shard. */
 struct line {
@@ -215,15 +229,17 @@ static json_t *line_json(const struct line *line, const struct inventory *fleet)
     return json;
 }
 
-static void print_json(const struct line *lines, size_t count, const struct fleet_scene *scene)
+static void print_json(const struct line *lines, size_t count, const struct look *look, FILE *out)
 {
+    const struct fleet_scene *scene = &look->scene;
     const char *store_error = scene->store_err.status ? scene->store_err.text : NULL;
     json_t *shards = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(shards, line_json(&lines[i], scene->fleet));
-    json_t *json = json_pack("{s:o, s:s?}", "shards", shards, "store_error", store_error);
-    json_dumpf(json, stdout, JSON_INDENT(2));
-    puts("");
+    json_t *json = json_pack("{s:s?, s:o, s:s?}", "paused", look->paused, "shards", shards,
+                             "store_error", store_error);
+    json_dumpf(json, out, look->is_watched ? JSON_COMPACT : JSON_INDENT(2));
+    fputs("\n", out);
     json_decref(json);
 }
 
@@ -237,7 +253,7 @@ static int widest(int width, const char *text)
     return length > width ? length : width;
 }
 
-static void print_line(const struct line *line, const struct widths *widths)
+static void print_line(const struct line *line, const struct widths *widths, FILE *out)
 {
     const struct server_observation *primary = line->seen->primary;
     AUTO_FREE char *lag = line->relay && line->relay->lag_ms >= 0
@@ -249,14 +265,15 @@ static void print_line(const struct line *line, const struct widths *widths)
                                     : mem_strdup(line->semi_sync ? line->semi_sync : "-");
     size_t ignored_count = line->seen->shard->ignored_count;
     AUTO_FREE char *ignored = mem_printf(ignored_count ? "  (%zu ignored)" : "", ignored_count);
-    printf("%c %-*s  %-*s  %-*s  %10s  %-9s  %s%s\n", line->trouble_count ? '!' : ' ', widths->name,
-           line->seen->shard->name, widths->home, line->home ? line->home : "-", widths->primary,
-           primary ? primary->server->name : "-", lag, semi_sync, line->state, ignored);
+    fprintf(out, "%c %-*s  %-*s  %-*s  %10s  %-9s  %s%s\n", line->trouble_count ? '!' : ' ',
+            widths->name, line->seen->shard->name, widths->home, line->home ? line->home : "-",
+            widths->primary, primary ? primary->server->name : "-", lag, semi_sync, line->state,
+            ignored);
     for (size_t i = 0; i < line->trouble_count; i++)
-        printf("!   %s\n", line->troubles[i]);
+        fprintf(out, "!   %s\n", line->troubles[i]);
 }
 
-static void print_lines(const struct line *lines, size_t count)
+static void print_lines(const struct line *lines, size_t count, FILE *out)
 {
     struct widths widths = {widest(0, "SHARD"), widest(0, "HOME"), widest(0, "PRIMARY")};
     size_t bad = 0;
@@ -267,13 +284,13 @@ static void print_lines(const struct line *lines, size_t count)
         widths.primary = widest(widths.primary, primary ? primary->server->name : NULL);
         bad += lines[i].trouble_count > 0;
     }
-    printf("  %-*s  %-*s  %-*s  %10s  %-9s  %s\n", widths.name, "SHARD", widths.home, "HOME",
-           widths.primary, "PRIMARY", "LAG", "SEMI-SYNC", "STATE");
+    fprintf(out, "  %-*s  %-*s  %-*s  %10s  %-9s  %s\n", widths.name, "SHARD", widths.home, "HOME",
+            widths.primary, "PRIMARY", "LAG", "SEMI-SYNC", "STATE");
     for (size_t i = 0; i < count; i++)
-        print_line(&lines[i], &widths);
+        print_line(&lines[i], &widths, out);
     if (bad)
-        printf("%zu of %zu shard%s: holdfast readiness says what to do\n", bad, count,
-               count == 1 ? " needs attention" : "s need attention");
+        fprintf(out, "%zu of %zu shard%s: holdfast readiness says what to do\n", bad, count,
+                count == 1 ? " needs attention" : "s need attention");
 }
 
 /* For scripts: a shard that nobody can write to, or that two servers accept writes of, is an error.
@@ -291,26 +308,59 @@ static enum status exit_status(const struct line *lines, size_t count, struct er
     return err_hint(err, "holdfast readiness says what to do");
 }
 
-enum status fleet_status(const struct cli_args *args, struct err *err)
+/* One look at everything, into 'out'. */
+static enum status look_once(struct look *look, FILE *out, struct err *err)
 {
-    AUTO(fleet_scene_release) struct fleet_scene scene = {0};
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
-    enum status status = fleet_scene_open(&scene, args, true, err);
-    if (status)
-        return status;
-    fleet_observe_lag(scene.fleet, scene.shards, scene.shard_count, clock_deadline(LAG_MS), &seen);
+    const struct fleet_scene *scene = &look->scene;
+    fleet_observe_lag(scene->fleet, scene->shards, scene->shard_count, clock_deadline(LAG_MS),
+                      &seen);
     struct line *lines = mem_zalloc((seen.count + 1) * sizeof(*lines));
     for (size_t i = 0; i < seen.count; i++) {
         lines[i].seen = &seen.shards[i];
-        read_line(&lines[i], &scene);
+        read_line(&lines[i], scene);
     }
-    if (scene.store_err.status)
-        fprintf(stderr, "holdfast: the store cannot be read: %s\n", scene.store_err.text);
-    if (cli_flag(args, "--json"))
-        print_json(lines, seen.count, &scene);
+    FILE *problems = look->is_watched ? out : stderr;
+    look->paused = run_pause_text(scene->store);
+    if (scene->store_err.status && !(look->as_json && look->is_watched))
+        fprintf(problems, "! the store cannot be read: %s\n", scene->store_err.text);
+    if (look->paused && !look->as_json)
+        fprintf(out, "! %s\n", look->paused);
+    if (look->as_json)
+        print_json(lines, seen.count, look, out);
     else
-        print_lines(lines, seen.count);
-    status = exit_status(lines, seen.count, err);
+        print_lines(lines, seen.count, out);
+    enum status status = exit_status(lines, seen.count, err);
     lines_free(lines, seen.count);
+    free(look->paused);
     return status;
+}
+
+/* Each time from the start: the fleet file, the store and the servers may have changed. */
+static enum status look_afresh(const struct cli_args *args, bool is_watched, FILE *out,
+                               struct err *err)
+{
+    AUTO(look_release)
+    struct look look = {.as_json = cli_flag(args, "--json"), .is_watched = is_watched};
+    enum status status = fleet_scene_open(&look.scene, args, true, err);
+    return status ? status : look_once(&look, out, err);
+}
+
+static void render(void *context, FILE *out)
+{
+    struct err err = ERR_INIT;
+    enum status status = look_afresh(context, true, out, &err);
+    if (status && status != ST_NO_GO) /* that is in the lines */
+        fprintf(out, "! %s\n", err.text);
+}
+
+enum status fleet_status(const struct cli_args *args, struct err *err)
+{
+    if (!cli_flag(args, "--watch"))
+        return look_afresh(args, false, stdout, err);
+    run_take_signals();
+    watch_show(render, (void *)args,
+               cli_flag(args, "--json") ? WATCH_FOR_PROGRAMS : WATCH_FOR_PEOPLE,
+               cli_number(args, "--interval", INTERVAL_S), run_was_interrupted);
+    return ST_OK;
 }

@@ -10,9 +10,11 @@
 #include "show/findings.h"
 #include "store/store.h"
 
+#include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { STORE_MS = 5000, CHECK_MS = 8000, OBSERVE_MS = 3000, ANSWER_MAX = 256 };
+enum { STORE_MS = 5000, CHECK_MS = 8000, OBSERVE_MS = 3000, COUNT_MS = 50, ANSWER_MAX = 256 };
 
 static enum status choose_target(const struct fleet_scene *scene, const struct cli_args *args,
                                  size_t *ret_region, struct err *err)
@@ -52,11 +54,13 @@ static enum status plan_make(struct plan *plan, const struct cli_args *args, str
         status = choose_target(&plan->scene, args, &plan->to, err);
     if (status)
         return status;
+    AUTO_FREE char *paused = run_pause_text(plan->scene.store);
     struct readiness_request request = {
         .fleet = plan->scene.fleet,
         .shards = plan->scene.shards,
         .shard_count = plan->scene.shard_count,
         .store = plan->scene.store,
+        .paused = paused,
         .to_region = (int)plan->to,
     };
     readiness_check(&request, clock_deadline(CHECK_MS), &plan->readiness);
@@ -239,6 +243,26 @@ static enum status ask_go(const char *region, struct err *err)
     return ST_ABORTED;
 }
 
+/* The last moment to think. Nothing is changed in it, and nobody else is kept from acting. */
+static enum status count_down(long seconds, struct err *err)
+{
+    bool is_tty = isatty(STDERR_FILENO) == 1;
+    nsec begins = clock_deadline(seconds * 1000);
+    long shown = -1;
+    while (clock_now() < begins && !run_was_interrupted()) {
+        long left = (clock_ms_left(begins) + 999) / 1000;
+        if (left != shown && (is_tty || shown < 0))
+            fprintf(stderr, "%sbeginning in %ld s; Ctrl-C stops, nothing is changed until then%s",
+                    is_tty ? "\r" : "", left, is_tty ? "\x1b[K" : "\n");
+        shown = left;
+        poll(NULL, 0, COUNT_MS);
+    }
+    fprintf(stderr, is_tty ? "\r\x1b[K" : "");
+    if (!run_was_interrupted())
+        return ST_OK;
+    return err_set(err, ST_ABORTED, "stopped in the countdown: nothing was changed");
+}
+
 static char *copy_of(const char *text)
 {
     return text && text[0] ? mem_strdup(text) : NULL;
@@ -307,10 +331,13 @@ enum status run_switchover(const struct cli_args *args, struct err *err)
         print_estimate(&plan, &record, stderr);
         findings_print(&plan.readiness, SEVERITY_WARNING, stderr);
     }
-    if (shards_to_move(&plan) > 0 && is_asked) {
+    bool moves = shards_to_move(&plan) > 0;
+    long countdown = moves ? cli_number(args, "--countdown", 0) : 0;
+    if (moves && is_asked)
         status = ask_go(plan.scene.fleet->regions[plan.to], err);
-        if (!status)
-            status = plan_again(&plan, args, as_json, err);
-    }
+    if (!status && countdown > 0)
+        status = count_down(countdown, err);
+    if (!status && ((moves && is_asked) || countdown > 0))
+        status = plan_again(&plan, args, as_json, err);
     return status ? status : begin(&plan, &record, as_json, err);
 }

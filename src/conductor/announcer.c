@@ -19,6 +19,7 @@ struct announcer {
     const struct switchover_report *report;
     struct hooks *hooks;
     size_t *wave_of;                       /* by index of the shard */
+    bool *has_told;                        /* a state of it; by index */
     const struct inventory_shard **shards; /* of the run, wave after wave */
 };
 
@@ -60,6 +61,7 @@ static void on_state(void *listener, const struct inventory_shard *shard, const 
     struct announcer *announcer = listener;
     enum hook_event event = (enum hook_event)((int)HOOK_SHARD_SERVING + (int)route->state);
     struct hook_news news = of_shard(announcer, event, shard, route);
+    announcer->has_told[shard->index] = true;
     hooks_tell(announcer->hooks, &news);
 }
 
@@ -85,6 +87,7 @@ struct announcer *announcer_start(struct run *run, const struct switchover_repor
     struct announcer *announcer = mem_zalloc(sizeof(*announcer));
     *announcer = (struct announcer){.run = run, .report = report, .hooks = hooks};
     announcer->wave_of = mem_zalloc((fleet->shard_count + 1) * sizeof(*announcer->wave_of));
+    announcer->has_told = mem_zalloc((fleet->shard_count + 1) * sizeof(*announcer->has_told));
     announcer->shards = mem_zalloc((report->count + 1) * sizeof(*announcer->shards));
     for (size_t wave = 0; wave < report->waves.count; wave++)
         for (size_t i = report->waves.items[wave].first; i < report->waves.items[wave].end; i++) {
@@ -147,7 +150,7 @@ void announcer_end_shard(struct announcer *announcer, const struct shard_report 
     bool serves = is_there || came_back(shard->result);
     struct hook_news news =
         of_shard(announcer, HOOK_SHARD_SERVING, shard->shard, serves ? &route : NULL);
-    if (announcer->run->mandate.is_resumed && shard->result == MOVE_ALREADY_THERE)
+    if (announcer->run->mandate.is_resumed && is_there && !announcer->has_told[shard->shard->index])
         hooks_tell(announcer->hooks, &news);
     news.event = HOOK_SHARD_AFTER;
     news.result = move_result_name(shard->result);
@@ -206,6 +209,7 @@ void announcer_free(struct announcer *announcer)
     announcer->run->mandate.on_state = NULL;
     hooks_free(announcer->hooks);
     free(announcer->wave_of);
+    free(announcer->has_told);
     free(announcer->shards);
     free(announcer);
 }

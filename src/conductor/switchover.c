@@ -320,7 +320,9 @@ static void *work_on(void *context)
         size_t index = atomic_fetch_add(&work->next, 1);
         if (index >= work->end)
             return NULL;
+        atomic_store(&work->report->shards[index].began_at, clock_now());
         run_shard(work, index);
+        atomic_store(&work->report->shards[index].ended_at, clock_now());
         pthread_mutex_lock(&work->lock);
         work->done++;
         count_failure(work, &work->report->shards[index]);

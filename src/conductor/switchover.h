@@ -29,6 +29,8 @@ struct shard_report {
     size_t span_count, span_capacity;
     uint64_t late_transactions;
     bool is_stored;
+    /* For whoever looks meanwhile: 0 until then. What came of it may be read once it has ended. */
+    _Atomic nsec began_at, ended_at;
 };
 
 struct switchover_report {

@@ -87,6 +87,7 @@
     X(REPLICATION_UNSEEN, "replication-unseen", WARNING, "the replication account may not log in from here, so that its password cannot be checked", "make sure that the servers themselves can use it") \
     X(REPLICATION_PASSWORD, "replication-password", NO_GO, "the replication account has a password that CHANGE MASTER does not take, or not as it is", "give it another one: at most 96 bytes, no line break, no character of four bytes (emoji)") \
     X(REPLICATION_GRANT, "replication-grant", NO_GO, "the replication account lacks REPLICATION SLAVE", "GRANT REPLICATION SLAVE ON *.* to it") \
+    X(PAUSED, "paused", WARNING, "the fleet is paused: nothing acts by itself, what is ordered goes on", "holdfast unpause, when that is over") \
     X(NO_PROBE, "no-probe", INFO, "no probe account: the outage of a move is not measured", "add 'probe' to the fleet file; holdfast fleet grants prints the account") \
     X(PROBE_LOGIN, "probe-login", WARNING, "the probe account is refused: the outage of a move is not measured", "check 'probe' in the fleet file, and the account: holdfast fleet grants") \
     X(PROBE_GRANTS, "probe-grants", WARNING, "the probe account lacks privileges: the outage of a move is not measured", "holdfast fleet grants prints them all") \

@@ -209,6 +209,8 @@ static void check_fleet(struct checkup *checkup, const struct readiness_request 
         checkup_add(checkup, CHECK_STORE_UNAVAILABLE, NULL, "%s", request->store_problem);
     if (request->store)
         check_runs(checkup, request);
+    if (request->paused)
+        checkup_add(checkup, CHECK_PAUSED, NULL, "%s", request->paused);
     if (!request->fleet->probe.user)
         checkup_add(checkup, CHECK_NO_PROBE, NULL, "the fleet file has no 'probe'");
 }

@@ -3,6 +3,7 @@
  * yaml.h. All scalars are text here: 'no' is a name, 010 is ten. */
 #include "fleet/yaml.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
 
@@ -60,38 +61,22 @@ static const char *parse_digits(const char *text, uint64_t *ret_number)
     return text + digits;
 }
 
-/* The number of milliseconds in a unit; 0 when it is none. */
-static uint64_t unit_ms(const char *unit)
-{
-    static const struct {
-        const char *unit;
-        uint64_t ms;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
-    for (size_t i = 0; i < ARRAY_SIZE(units); i++)
-        if (strcmp(unit, units[i].unit) == 0)
-            return units[i].ms;
-    return 0;
-}
-
 enum status yaml_read_duration(struct yaml_file *file, yaml_node_t *node, void *target,
                                struct err *err)
 {
     char shown[YAML_SHOWN_MAX];
-    const uint64_t max_ms = YAML_DURATION_MAX_HOURS * unit_ms("h");
-    uint64_t number = 0;
+    int64_t ms = 0;
     enum status status = yaml_expect(file, node, YAML_SCALAR_NODE, err);
     if (status)
         return status;
-    const char *unit = parse_digits((const char *)node->data.scalar.value, &number);
-    uint64_t ms = unit ? unit_ms(unit) : 0;
-    if (ms == 0)
+    if (!clock_parse_span((const char *)node->data.scalar.value, &ms))
         return yaml_error(file, node, err,
                           "'%s': '%s' is not a duration; write 500ms, 30s, 5m or 1h", file->key,
                           yaml_show(node, shown));
-    if (number > max_ms / ms)
+    if (ms > (int64_t)YAML_DURATION_MAX_HOURS * 3600 * 1000)
         return yaml_error(file, node, err, "'%s': '%s' is longer than %dh", file->key,
                           yaml_show(node, shown), YAML_DURATION_MAX_HOURS);
-    *(int64_t *)target = (int64_t)(number * ms);
+    *(int64_t *)target = ms;
     return ST_OK;
 }
 

@@ -22,7 +22,7 @@ struct check_cases {
 
 /* Found by looking at the store or the fleet file, not at a shard: tests/system. */
 static const char *const fleet_checks[] = {"store-unavailable", "run-in-progress", "unfinished-run",
-                                           "no-probe"};
+                                           "no-probe", "paused"};
 
 /* All findings, as a case says them. */
 static inline void found_format(const struct readiness *found, struct buf *ret)

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Following a run through the store; see follow.h. Three things are watched in it: the routes, what
+ * came of each shard as it is written down, and the record of the run. */
+#include "show/follow.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "conductor/run.h"
+#include "fleet/route.h"
+#include "move/move.h"
+#include "show/progress.h"
+#include "store/store.h"
+
+#include <jansson.h>
+#include <poll.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A process that was replaced needs a moment to take the lock. */
+enum { STORE_MS = 3000, PACE_MS = 100, GONE_MS = 1500 };
+
+struct follow {
+    struct store *store;
+    struct run_record record;
+    struct progress progress;
+    char *ends_prefix; /* of the keys of what came of each shard */
+    struct hsearch_data index;
+    nsec gone_since; /* nobody holds the lock; 0: somebody does */
+};
+
+static void follow_release(struct follow *follow)
+{
+    progress_release(&follow->progress);
+    hdestroy_r(&follow->index);
+    run_record_release(&follow->record);
+    free(follow->ends_prefix);
+}
+
+static bool find_shard(struct follow *follow, const char *name, size_t *ret)
+{
+    ENTRY *found = NULL;
+    ENTRY wanted = {.key = (char *)name};
+    if (!hsearch_r(wanted, FIND, &found, &follow->index))
+        return false;
+    *ret = (size_t)(uintptr_t)found->data;
+    return true;
+}
+
+static enum status start(struct follow *follow, const char *id, struct err *err)
+{
+    enum status status = run_record_load(follow->store, id, &follow->record, err);
+    if (status)
+        return status;
+    struct run_record *record = &follow->record;
+    int64_t ago_us = clock_wall_us() - record->started_us; /* wall: of another process */
+    board_init(&follow->progress.board, record->shard_count, clock_now() - ago_us * 1000);
+    follow->progress.has_board = true;
+    follow->progress.board.to = record->target;
+    follow->ends_prefix = mem_printf("report-shards/%s/", id);
+    if (!hcreate_r(2 * record->shard_count + 1, &follow->index))
+        return err_set(err, ST_INTERNAL, "out of memory");
+    for (size_t i = 0; i < record->shard_count; i++) {
+        ENTRY *added = NULL;
+        ENTRY entry = {.key = record->shards[i], .data = (void *)(uintptr_t)i};
+        follow->progress.board.shards[i].name = record->shards[i];
+        hsearch_r(entry, ENTER, &added, &follow->index);
+    }
+    return ST_OK;
+}
+
+/* ---- what the store says ---- */
+
+static void hear_route(struct follow *follow, const char *name, const char *value)
+{
+    struct route route;
+    size_t i = 0;
+    if (!value || !find_shard(follow, name, &i) || route_decode(value, &route, NULL))
+        return;
+    bool is_ours = route.state == SHARD_SERVING || strcmp(route.run, follow->record.id) == 0;
+    if (is_ours)
+        board_set_state(&follow->progress.board, i, route.state, clock_now());
+}
+
+static void hear_end(struct follow *follow, const char *name, const char *value)
+{
+    static const char *const at_target[] = {"moved", "already there"};
+    size_t i = 0;
+    if (!value || !find_shard(follow, name, &i))
+        return;
+    json_t *json = json_loads(value, 0, NULL);
+    const char *result = json_string_value(json_object_get(json, "result"));
+    const char *known = NULL;
+    for (unsigned result_id = 0; result && result_id < MOVE_RESULTS; result_id++)
+        if (strcmp(result, move_result_name((enum move_result)result_id)) == 0)
+            known = move_result_name((enum move_result)result_id);
+    bool is_there = known && (strcmp(known, at_target[0]) == 0 || strcmp(known, at_target[1]) == 0);
+    if (known && strcmp(known, move_result_name(MOVE_STUCK)) != 0) /* it may be resumed */
+        board_end(&follow->progress.board, i, clock_now(), known, !is_there);
+    json_decref(json);
+}
+
+typedef void hear_fn(struct follow *follow, const char *name, const char *value);
+
+/* What is there, and a watch of what comes. */
+static enum status look(struct follow *follow, const char *prefix, hear_fn *hear,
+                        struct store_watch **ret, struct err *err)
+{
+    AUTO(store_list_release) struct store_list list = {0};
+    enum status status = store_list(follow->store, prefix, clock_deadline(STORE_MS), &list, err);
+    if (status)
+        return status;
+    for (size_t i = 0; i < list.count; i++)
+        hear(follow, list.entries[i].key + strlen(prefix), list.entries[i].value);
+    return store_watch_open(follow->store, prefix, list.revision, ret, err);
+}
+
+static enum status drain(struct follow *follow, struct store_watch *watch, const char *prefix,
+                         hear_fn *hear, struct err *err)
+{
+    for (;;) {
+        AUTO(store_changes_release) struct store_changes changes = {0};
+        enum status status = store_watch_next(watch, 0, &changes, err);
+        if (status)
+            return status == ST_TIMEOUT ? ST_OK : status;
+        for (size_t i = 0; i < changes.count; i++)
+            hear(follow, changes.items[i].entry.key + strlen(prefix), changes.items[i].entry.value);
+    }
+}
+
+/* Does a process carry it out? */
+static bool is_gone(struct follow *follow)
+{
+    char holder[RUN_ID_MAX] = "";
+    struct err ignored = ERR_INIT;
+    enum status status = run_lock_holder(follow->store, holder, &ignored);
+    bool is_held = status == ST_OK && strcmp(holder, follow->record.id) == 0;
+    if (is_held || (status && status != ST_NOT_FOUND)) {
+        follow->gone_since = 0;
+        return false;
+    }
+    if (!follow->gone_since)
+        follow->gone_since = clock_now();
+    return clock_now() - follow->gone_since > GONE_MS * NSEC_PER_MS;
+}
+
+static enum status read_state(struct follow *follow, enum run_state *ret, struct err *err)
+{
+    AUTO(run_record_release) struct run_record record = {0};
+    enum status status = run_record_load(follow->store, follow->record.id, &record, err);
+    if (!status)
+        *ret = record.state;
+    return status;
+}
+
+/* ---- until it ends ---- */
+
+static enum status watch(struct follow *follow, struct store_watch *routes,
+                         struct store_watch *ends, bool (*must_stop)(void),
+                         enum run_state *ret_state, struct err *err)
+{
+    for (;;) {
+        enum run_state state = RUN_RUNNING;
+        enum status status = read_state(follow, &state, err); /* first: then all is there */
+        if (!status)
+            status = drain(follow, routes, "shards/", hear_route, err);
+        if (!status)
+            status = drain(follow, ends, follow->ends_prefix, hear_end, err);
+        if (status && !status_can_retry(status))
+            return status;
+        progress_draw(&follow->progress, "", state != RUN_RUNNING);
+        if (state != RUN_RUNNING) {
+            *ret_state = state;
+            return ST_OK;
+        }
+        if (is_gone(follow)) {
+            err_set(err, ST_STUCK, "the process of run %s is gone", follow->record.id);
+            return err_hint(err, "holdfast run resume %s, or: holdfast run abort %s",
+                            follow->record.id, follow->record.id);
+        }
+        if (must_stop())
+            return err_set(err, ST_ABORTED, "no longer followed; run %s goes on",
+                           follow->record.id);
+        poll(NULL, 0, PACE_MS);
+    }
+}
+
+enum status follow_run(struct store *store, const char *id, bool (*must_stop)(void),
+                       enum run_state *ret_state, struct err *err)
+{
+    AUTO(follow_release) struct follow follow = {.store = store};
+    struct store_watch *routes = NULL, *ends = NULL;
+    progress_init(&follow.progress, NULL);
+    enum status status = start(&follow, id, err);
+    if (!status)
+        status = look(&follow, "shards/", hear_route, &routes, err);
+    if (!status)
+        status = look(&follow, follow.ends_prefix, hear_end, &ends, err);
+    if (!status)
+        status = watch(&follow, routes, ends, must_stop, ret_state, err);
+    store_watch_close(routes);
+    store_watch_close(ends);
+    return status;
+}
