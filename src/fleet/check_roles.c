@@ -136,6 +136,22 @@ static void check_writable(struct checkup *checkup)
                     (long long)shard->primary->state.source_port);
 }
 
+static bool acknowledges(const struct server_observation *server,
+                         const struct server_observation *source)
+{
+    return server->status == ST_OK && server->source == source &&
+           server->state.is_replica_semi_sync && server->state.is_io_running;
+}
+
+/* The only server of its region: its acker can but be in the other one. */
+static bool is_alone(const struct checkup *checkup, const struct server_observation *server)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < checkup->shard->shard->server_count; i++)
+        count += checkup->shard->shard->servers[i].region == server->server->region;
+    return count == 1;
+}
+
 /* Whom a server of the region should follow. */
 static const struct server_observation *right_source(const struct checkup *checkup,
                                                      const struct server_observation *server)
@@ -165,7 +181,8 @@ static void check_source(struct checkup *checkup, const struct server_observatio
     if (!checkup->old_primary || !checkup->new_primary)
         return;
     const struct server_observation *right = right_source(checkup, server);
-    if (server->source != right)
+    bool is_far_acker = is_alone(checkup, server->source) && acknowledges(server, server->source);
+    if (server->source != right && !is_far_acker)
         checkup_add(checkup, CHECK_WRONG_SOURCE, server, "it replicates from %s instead of %s",
                     server->source->server->name, right->server->name);
 }
@@ -241,39 +258,41 @@ void check_roles(struct checkup *checkup)
 
 enum { DAY_MS = 24 * 3600 * 1000 };
 
-static bool acknowledges(const struct server_observation *server,
-                         const struct server_observation *source)
-{
-    return server->status == ST_OK && server->source == source &&
-           server->state.is_replica_semi_sync && server->state.is_io_running;
-}
-
-/* Replicas across regions do not count, for their acknowledgement takes a WAN round trip; nor do
- * ignored ones: nobody would look there for what only they have. The source counts those, too. Nor
- * are there more than the fleet file knows, whatever a silent or unknown server does. */
-static int64_t near_ackers(const struct checkup *checkup, const struct server_observation *source)
+/* Replicas across regions do not count, for their acknowledgement takes a WAN round trip, unless
+ * there can be no other; nor do ignored ones: nobody would look there for what only they have. The
+ * source counts those, too. Nor are there more than the fleet file knows, whatever a silent or
+ * unknown server does. */
+static int64_t count_ackers(const struct checkup *checkup, const struct server_observation *source)
 {
     int64_t counted = source->state.ackers, known = 0;
+    bool may_be_far = is_alone(checkup, source);
     for (size_t i = 0; i < inventory_shard_size(checkup->shard->shard); i++) {
         const struct server_observation *at = &checkup->shard->servers[i];
-        bool is_near = at->role != ROLE_IGNORED && at->server->region == source->server->region;
-        known += is_near && acknowledges(at, source);
-        counted -= !is_near && acknowledges(at, source);
+        bool is_near = at->server->region == source->server->region;
+        bool is_good = at->role != ROLE_IGNORED && (is_near || may_be_far);
+        known += is_good && acknowledges(at, source);
+        counted -= !is_good && acknowledges(at, source);
     }
     return counted < known ? counted : known;
 }
 
-/* A region of one server has nobody to acknowledge. */
-static void advise_company(struct checkup *checkup, const struct server_observation *end)
+/* Does somebody acknowledge the writes of a primary, or would? Else 'check' says that nobody does.
+ */
+static bool check_ackers(struct checkup *checkup, const struct server_observation *end,
+                         enum check_id check, const char *problem)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < checkup->shard->shard->server_count; i++)
-        count += checkup->shard->shard->servers[i].region == end->server->region;
-    if (count == 1)
+    const char *region = checkup->fleet->regions[end->server->region];
+    bool has_acker = count_ackers(checkup, end) >= 1;
+    if (!has_acker)
+        checkup_add(checkup, check, end, "%s", problem);
+    if (!has_acker && is_alone(checkup, end))
         checkup_advise(checkup,
-                       "a primary in %s needs a second server there, with "
-                       "rpl_semi_sync_slave_enabled=1: set one up behind %s",
-                       checkup->fleet->regions[end->server->region], end->server->name);
+                       "a primary in %s needs a second server there, or a replica of the other "
+                       "region, that follows %s with rpl_semi_sync_slave_enabled=1",
+                       region, end->server->name);
+    if (has_acker && is_alone(checkup, end))
+        checkup_add(checkup, CHECK_FAR_ACKER, end, "it is alone in %s", region);
+    return has_acker;
 }
 
 static void check_ignored(struct checkup *checkup)
@@ -296,11 +315,9 @@ static void check_old_primary(struct checkup *checkup)
     if (!state->is_source_semi_sync) {
         checkup_add(checkup, CHECK_SEMI_SYNC_OFF, primary,
                     "semi-sync is off: writes are acknowledged with no copy of them");
-    } else if (near_ackers(checkup, primary) < 1) {
-        checkup_add(checkup, CHECK_NO_ACKER, primary,
-                    "no replica of its own region acknowledges its writes");
-        advise_company(checkup, primary);
-    } else if (!state->is_semi_sync_active) {
+    } else if (check_ackers(checkup, primary, CHECK_NO_ACKER,
+                            "no replica of its own region acknowledges its writes") &&
+               !state->is_semi_sync_active) {
         checkup_add(checkup, CHECK_SEMI_SYNC_DEGRADED, primary,
                     "semi-sync is on, but has fallen back to asynchronous");
     }
@@ -309,12 +326,9 @@ static void check_old_primary(struct checkup *checkup)
 static void check_new_primary(struct checkup *checkup)
 {
     const struct server_observation *relay = checkup->new_primary;
-    if (near_ackers(checkup, relay) < 1) {
-        checkup_add(checkup, CHECK_NO_ACKER_NEW_SIDE, relay,
-                    "no replica of its own region would acknowledge its writes");
-        advise_company(checkup, relay);
-    }
-    if (relay->state.is_replica_semi_sync)
+    check_ackers(checkup, relay, CHECK_NO_ACKER_NEW_SIDE,
+                 "no replica of its own region would acknowledge its writes");
+    if (relay->state.is_replica_semi_sync && !is_alone(checkup, checkup->old_primary))
         checkup_add(checkup, CHECK_RELAY_ACKNOWLEDGES, relay,
                     "it acknowledges the primary's writes across regions");
 }

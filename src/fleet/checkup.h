@@ -56,6 +56,7 @@
     X(SEMI_SYNC_DEGRADED, "semi-sync-degraded", NO_GO, "the primary fell back to asynchronous replication", "bring an acknowledging replica back; the primary returns by itself") \
     X(NO_ACKER, "no-acker", NO_GO, "no replica in the primary's region acknowledges its writes", "on its replicas: SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
     X(NO_ACKER_NEW_SIDE, "no-acker-new-side", NO_GO, "no replica behind the relay would acknowledge its writes", "on its replicas: SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
+    X(FAR_ACKER, "far-acker", WARNING, "a region has one server: as primary, its writes wait for an acknowledgement from the other region", "add a second server to that region") \
     X(SEMI_SYNC_TIMEOUT, "semi-sync-timeout", NO_GO, "semi-sync gives up within a day", "SET GLOBAL rpl_semi_sync_master_timeout=18446744073709551615, and in the configuration") \
     X(SEMI_SYNC_WAIT_POINT, "semi-sync-wait-point", NO_GO, "semi-sync waits after the commit: others see what may yet be lost", "SET GLOBAL rpl_semi_sync_master_wait_point=AFTER_SYNC, and in the configuration") \
     X(SEMI_SYNC_NO_SLAVE, "semi-sync-no-slave", NO_GO, "semi-sync stops waiting when no replica is connected", "SET GLOBAL rpl_semi_sync_master_wait_no_slave=1, and in the configuration") \

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import wait_until
 from foreign import Foreign
-from moves import DONE, Writers, assert_sound, make_table, source_of
+from moves import DONE, Writers, assert_sound, make_table, source_of, wrong_rows
 
 REFUSED = 3
 
@@ -70,6 +70,26 @@ def test_a_shard_of_another_shape_moves_as_long_as_somebody_acknowledges():
             done = fleet.cli("switchover", "--to", "south", "--yes", expect=REFUSED)
             assert "a primary in south needs a second server there" in done.stdout + done.stderr
             assert fleet.route() == route
+
+
+def test_a_region_of_one_server_serves_when_the_other_region_acknowledges():
+    with foreign(3, 1) as made:
+        by_name = {server.name: server for server in made.servers}
+        north, acker, south = (by_name[name] for name in ("north-1", "north-3", "south-1"))
+        fleet = made.fleet()
+        assert findings(fleet, "no-go") == {("no-acker-new-side", south.address)}
+        made.point(acker, south, True)
+        wait_until(lambda: made.ackers(south) == 1, 5, "an acker across regions")
+        with Writers(fleet) as writers:
+            for new in (south, north):
+                wait_until(lambda: findings(fleet, "no-go") == set(), 5, "no no-go")
+                assert findings(fleet, "warning") == {("shape", None), ("far-acker", south.address)}
+                done = fleet.move(new.region, expect=DONE)
+                assert done["shard"]["result"] == "moved"
+                assert fleet.primary() is new
+                writers.wait_for_more(4)
+            writers.stop()
+            assert wrong_rows(fleet, fleet.primary(), writers.acked) == []
 
 
 def restart_receiver(made, server, acknowledges):

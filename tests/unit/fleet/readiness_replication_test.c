@@ -267,6 +267,19 @@ SPOIL(alone_in_east)
     s->shard.server_count = E2;
     s->seen[E1].state.ackers = 0;
 }
+SPOIL(w3_acks_alone_in_east)
+{
+    alone_in_east(s);
+    s->seen[W3].state.source_host = "e1";
+    s->seen[W1].state.ackers = 1;
+    s->seen[E1].state.ackers = 1;
+}
+SPOIL(w3_follows_alone_in_east)
+{
+    w3_acks_alone_in_east(s);
+    s->seen[W3].state.is_replica_semi_sync = false;
+    s->seen[E1].state.ackers = 0;
+}
 SPOIL(no_ackers_east)
 {
     s->seen[E1].state.ackers = 0;
@@ -318,6 +331,8 @@ static const struct check_case rows[] = {
     {to_home, "already-there@w1:3306"},
     {two_in_east, "shape"},
     {alone_in_east, "shape no-acker-new-side@e1:3306"},
+    {w3_acks_alone_in_east, "shape far-acker@e1:3306"},
+    {w3_follows_alone_in_east, "wrong-source@w3:3306 shape no-acker-new-side@e1:3306"},
     {ignored_in_every_trouble, "shape"},
     {ignored_is_silent, "shape"},
     {ignored_has_same_id, "duplicate-server-id@e3:3306 shape"},
