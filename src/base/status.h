@@ -29,6 +29,7 @@
     X(ST_UNKNOWN,     "outcome unknown",                           504,   1, false) \
     X(ST_COMPACTED,   "history no longer kept",                    410,   1, false) \
     X(ST_DENIED,      "access denied",                             403,   1, false) \
+    X(ST_UNTRUSTED,   "no TLS connection",                         403,   1, false) \
     X(ST_SQL,         "refused by the SQL server",                 502,   1, false) \
     X(ST_FULL,        "no space left",                             507,   1, false) \
     X(ST_IO,          "input/output error",                        500,   1, false) \

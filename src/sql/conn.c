@@ -8,9 +8,12 @@
 
 #include "base/invariant.h"
 #include "base/mem.h"
+#include "base/scope.h"
 #include "base/secret.h"
+#include "os/file.h"
 #include "sql/internal.h"
 #include "sql/resolve.h"
+#include "sql/tls.h"
 
 #include <errmsg.h>
 #include <errno.h>
@@ -25,9 +28,12 @@ enum phase { PHASE_IDLE, PHASE_RESOLVE, PHASE_CONNECT, PHASE_QUERY, PHASE_STORE,
 struct sql_conn {
     struct sql_endpoint endpoint;
     struct resolve resolve;
-    size_t address; /* which one of the host's is tried */
-    MYSQL *mysql;   /* NULL while closed */
-    bool is_open;
+    size_t address;            /* which one of the host's is tried */
+    MYSQL *mysql;              /* NULL while closed */
+    struct tls_dial *dial;     /* while it connects under TLS */
+    struct secret rotated;     /* what password_file said when the password was refused */
+    bool is_open, was_rotated; /* ... in this call */
+    bool has_no_tls;           /* the server that was dialled last */
     enum phase phase;
     int waiting; /* MYSQL_WAIT_* of the suspended operation; 0 when none is */
     bool was_sent;
@@ -44,6 +50,8 @@ struct sql_conn *sql_conn_new(const struct sql_endpoint *endpoint)
  * socket it cannot. */
 void sql_conn_break(struct sql_conn *conn)
 {
+    tls_dial_free(conn->dial);
+    conn->dial = NULL;
     if (conn->mysql) {
         int fd = mysql_get_socket(conn->mysql);
         if (fd >= 0)
@@ -62,6 +70,7 @@ void sql_conn_free(struct sql_conn *conn)
     if (!conn)
         return;
     sql_conn_break(conn);
+    secret_release(&conn->rotated);
     free(conn);
 }
 
@@ -105,9 +114,21 @@ static enum status status_of_sql(unsigned number, bool was_sent)
     case CR_UNKNOWN_HOST:
     case CR_IPSOCK_ERROR:
         return ST_UNREACHABLE;
+    case CR_SSL_CONNECTION_ERROR:
+        return was_sent ? ST_UNKNOWN : ST_UNTRUSTED;
     default:
         return ST_SQL;
     }
+}
+
+/* What a server that is going down, or cut off, makes of a handshake. */
+static bool was_cut_off(const char *error)
+{
+    static const char *const words[] = {"Connection reset", "Broken pipe", "eof", "timed out"};
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        if (strstr(error, words[i]))
+            return true;
+    return false;
 }
 
 static bool finish(struct sql_call *call, enum status status)
@@ -127,18 +148,32 @@ static const char *server_words(const struct sql_call *call)
     return strstr(call->sql, "PASSWORD=") ? "refused" : mysql_error(call->conn->mysql);
 }
 
+/* Why it is not connected, in words of ours where the library's would mislead. */
+static enum status fail_to_connect(struct sql_call *call)
+{
+    const struct sql_conn *conn = call->conn;
+    const char *why = mysql_error(conn->mysql);
+    enum status status = status_of_sql(call->sql_errno, false);
+    if (conn->has_no_tls) {
+        status = ST_UNTRUSTED;
+        why = "the server offers no TLS";
+    } else if (status == ST_UNTRUSTED && was_cut_off(why)) {
+        status = ST_UNREACHABLE;
+    }
+    return err_set(&call->err, status, "%s:%d: connect: %s (error %u)", conn->endpoint.host,
+                   conn->endpoint.port, why, call->sql_errno);
+}
+
 static bool fail(struct sql_call *call)
 {
     struct sql_conn *conn = call->conn;
     call->sql_errno = mysql_errno(conn->mysql);
     enum status status = status_of_sql(call->sql_errno, conn->was_sent);
-    const char *what = conn->was_sent ? "statement" : "connect";
-    if (conn->was_sent)
+    if (!conn->was_sent)
+        status = fail_to_connect(call);
+    else
         err_set(&call->err, status, "%s:%d: statement %zu: %s (error %u)", conn->endpoint.host,
                 conn->endpoint.port, call->result.count + 1, server_words(call), call->sql_errno);
-    else
-        err_set(&call->err, status, "%s:%d: %s: %s (error %u)", conn->endpoint.host,
-                conn->endpoint.port, what, mysql_error(conn->mysql), call->sql_errno);
     bool is_lost = !conn->is_open ||
                    (call->sql_errno >= CR_MIN_ERROR && call->sql_errno <= CR_MAX_ERROR) ||
                    call->sql_errno == ER_CONNECTION_KILLED;
@@ -182,26 +217,60 @@ static void resolve_start(struct sql_call *call)
     conn->waiting = is_answered ? 0 : MYSQL_WAIT_READ;
 }
 
-/* libmariadb gets an address, because it would block on a name. No TLS is used today: a certificate
- * is compared with the host that libmariadb was given, so with TLS it must be told the name apart
- * from the address, or the certificate be checked here. */
-static void open_start(struct sql_conn *conn)
+/* What the account's password is as far as we know. */
+static const char *password_of(const struct sql_conn *conn)
+{
+    if (secret_is_set(&conn->rotated))
+        return secret_reveal(&conn->rotated);
+    return conn->endpoint.password ? secret_reveal(conn->endpoint.password) : NULL;
+}
+
+static void connect_start(struct sql_conn *conn, const char *address, unsigned long flags)
 {
     const struct sql_endpoint *at = &conn->endpoint;
+    MYSQL *connected = NULL;
+    conn->waiting =
+        mysql_real_connect_start(&connected, conn->mysql, address, at->user, password_of(conn),
+                                 at->database, (unsigned)at->port, NULL, flags);
+    conn->is_open = !conn->waiting && connected;
+}
+
+static void dial_ended(struct sql_conn *conn)
+{
+    conn->is_open = tls_dial_succeeded(conn->dial);
+    conn->has_no_tls = tls_dial_met_clear_text(conn->dial);
+    tls_dial_free(conn->dial);
+    conn->dial = NULL;
+}
+
+static void dial_start(struct sql_conn *conn, const char *address, unsigned long flags)
+{
+    struct tls_dial_spec spec = {conn->mysql, &conn->endpoint, address, password_of(conn), flags};
+    conn->dial = tls_dial_new(&spec);
+    conn->waiting = tls_dial_step(conn->dial, 0);
+    if (!conn->waiting)
+        dial_ended(conn);
+}
+
+/* libmariadb gets an address, because it would block on a name. */
+static void open_start(struct sql_conn *conn)
+{
+    static const unsigned long flags = CLIENT_MULTI_STATEMENTS | CLIENT_MULTI_RESULTS;
     const char *address = conn->resolve.answer.addresses[conn->address];
     conn->mysql = mysql_init(NULL);
     INVARIANT(conn->mysql);
-    mysql_options(conn->mysql, MYSQL_OPT_NONBLOCK, 0);
     mysql_options(conn->mysql, MYSQL_SET_CHARSET_NAME, "utf8mb4");
     unsigned protocol = MYSQL_PROTOCOL_TCP;
     mysql_options(conn->mysql, MYSQL_OPT_PROTOCOL, &protocol);
-    MYSQL *connected = NULL;
     conn->phase = PHASE_CONNECT;
-    conn->waiting = mysql_real_connect_start(&connected, conn->mysql, address, at->user,
-                                             at->password ? secret_reveal(at->password) : NULL,
-                                             at->database, (unsigned)at->port, NULL,
-                                             CLIENT_MULTI_STATEMENTS | CLIENT_MULTI_RESULTS);
-    conn->is_open = !conn->waiting && connected;
+    conn->has_no_tls = false;
+    if (conn->endpoint.tls) {
+        tls_set_options(conn->mysql, conn->endpoint.tls);
+        dial_start(conn, address, flags);
+    } else {
+        mysql_options(conn->mysql, MYSQL_OPT_NONBLOCK, 0);
+        connect_start(conn, address, flags);
+    }
 }
 
 /* A name may have several addresses: when nobody listens at one, the next one is tried. */
@@ -215,6 +284,28 @@ static bool open_next(struct sql_conn *conn)
     conn->address++;
     open_start(conn);
     return true;
+}
+
+/* The password was changed while we run: what its file says now is tried, once a call. */
+static bool open_again(struct sql_conn *conn)
+{
+    const char *path = conn->endpoint.password_file;
+    AUTO_FREE char *text = NULL;
+    bool is_exposed = false;
+    if (conn->phase != PHASE_CONNECT || !path || conn->was_rotated ||
+        mysql_errno(conn->mysql) != ER_ACCESS_DENIED_ERROR ||
+        file_read_secret(path, &text, &is_exposed, NULL) != ST_OK)
+        return false;
+    conn->was_rotated = true;
+    const char *old = password_of(conn);
+    bool is_new = !old || strcmp(text, old) != 0;
+    if (is_new) {
+        secret_set(&conn->rotated, text, strlen(text));
+        sql_conn_break(conn);
+        open_start(conn);
+    }
+    explicit_bzero(text, strlen(text));
+    return is_new;
 }
 
 /* A server says nothing unasked but its farewell. Whatever is sent after that reaches nobody, which
@@ -260,6 +351,12 @@ static bool advance_operation(struct sql_call *call, int ready)
         conn->waiting = 0;
         break;
     case PHASE_CONNECT:
+        if (conn->dial) {
+            conn->waiting = tls_dial_step(conn->dial, ready);
+            if (!conn->waiting)
+                dial_ended(conn);
+            break;
+        }
         conn->waiting = mysql_real_connect_cont(&connected, conn->mysql, ready);
         conn->is_open = !conn->waiting && connected;
         break;
@@ -307,7 +404,7 @@ static bool advance_phases(struct sql_call *call)
     struct sql_conn *conn = call->conn;
     while (conn->waiting == 0) {
         bool has_failed = conn->mysql && conn->phase != PHASE_IDLE && mysql_errno(conn->mysql) != 0;
-        if (has_failed && open_next(conn))
+        if (has_failed && (open_next(conn) || open_again(conn)))
             continue;
         if (has_failed)
             return fail(call);
@@ -352,7 +449,7 @@ bool sql_call_begin(struct sql_call *call)
     call->err = (struct err)ERR_INIT;
     call->status = ST_OK;
     call->sql_errno = 0;
-    conn->was_sent = false;
+    conn->was_sent = conn->was_rotated = false;
     return advance_phases(call);
 }
 

@@ -19,13 +19,23 @@
 struct sql_conn;
 struct secret;
 
+/* Files in PEM. The server's certificate must be signed by 'ca', and name the endpoint's host when
+ * 'verify' is set. There is no way back to clear text. */
+struct sql_tls {
+    const char *ca;         /* NULL: the connection is encrypted, but to whom is not known */
+    const char *cert, *key; /* our own, for accounts that require one; both or none are NULL */
+    bool verify;
+};
+
 /* Where and as whom; the pointers are borrowed and must outlive the connection. */
 struct sql_endpoint {
     const char *host; /* a name or a numeric address */
     int port;
     const char *user;
     const struct secret *password;
-    const char *database; /* NULL for none */
+    const char *password_file; /* NULL, or read again when the server refuses 'password' */
+    const char *database;      /* NULL for none */
+    const struct sql_tls *tls; /* NULL: clear text */
 };
 
 /* One packet for one connection. Filled by the caller up to 'sql'; the rest is the outcome. */

@@ -7,16 +7,20 @@
 #include "sql/conn.h"
 
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 enum { SILENT_SERVERS = 20, DEADLINE_MS = 200, GENEROUS_MS = 5 * DEADLINE_MS };
+enum { HANDSHAKE_MS = 1000 };
 
 /* A socket that accepts connections into its backlog and never says a word. */
 static int silent_server(int *ret_port)
@@ -114,6 +118,115 @@ static void each_end_of_very_many_calls_is_told_once(void **state UNUSED)
     assert_int_equal(ends, COUNT);
 }
 
+/* --- TLS: servers that greet like MariaDB, and then do nothing any more --- */
+
+enum { CAPABILITY_SSL = 0x0800, CAPABILITIES = 0xa200 /* protocol 4.1, transactions, passwords */ };
+
+struct greeter {
+    int fd, port, capabilities;
+    int clients[SILENT_SERVERS];
+    size_t count;
+    pthread_t thread;
+};
+
+static void greet(int fd, int capabilities)
+{
+    unsigned char packet[128] = {0, 0, 0, 0, 10};
+    size_t at = 5;
+    at += (size_t)snprintf((char *)packet + at, 32, "10.11.6-MariaDB") + 1;
+    packet[at] = 7; /* thread id */
+    at += 4;
+    memcpy(packet + at, "12345678", 9);
+    at += 9;
+    packet[at++] = (unsigned char)(capabilities & 0xff);
+    packet[at++] = (unsigned char)(capabilities >> 8);
+    packet[at++] = 45; /* utf8mb4 */
+    at += 2;
+    packet[at] = 0x08; /* plugins */
+    at += 2;
+    packet[at] = 21;
+    at += 11;
+    memcpy(packet + at, "123456789012", 13);
+    at += 13;
+    memcpy(packet + at, "mysql_native_password", 22);
+    at += 22;
+    packet[0] = (unsigned char)(at - 4);
+    assert_int_equal(write(fd, packet, at), (ssize_t)at);
+}
+
+static void *greet_all(void *context)
+{
+    struct greeter *greeter = context;
+    while (greeter->count < SILENT_SERVERS) {
+        int fd = accept(greeter->fd, NULL, NULL);
+        if (fd < 0)
+            return NULL;
+        greet(fd, greeter->capabilities);
+        greeter->clients[greeter->count++] = fd;
+    }
+    return NULL;
+}
+
+static void greeter_start(struct greeter *greeter, int capabilities)
+{
+    *greeter = (struct greeter){.capabilities = capabilities};
+    greeter->fd = silent_server(&greeter->port);
+    assert_int_equal(listen(greeter->fd, SILENT_SERVERS), 0);
+    assert_int_equal(pthread_create(&greeter->thread, NULL, greet_all, greeter), 0);
+}
+
+static void greeter_stop(struct greeter *greeter)
+{
+    shutdown(greeter->fd, SHUT_RDWR); /* wakes accept() */
+    pthread_join(greeter->thread, NULL);
+    for (size_t i = 0; i < greeter->count; i++)
+        close(greeter->clients[i]);
+    close(greeter->fd);
+}
+
+static const struct sql_tls any_server = {.ca = NULL};
+
+static struct sql_conn *tls_connection_to(int port)
+{
+    struct sql_endpoint endpoint = {
+        .host = "127.0.0.1", .port = port, .user = "nobody", .tls = &any_server};
+    return sql_conn_new(&endpoint);
+}
+
+static void servers_that_hang_in_the_handshake_cost_the_deadline_once(void **state UNUSED)
+{
+    struct greeter greeter;
+    struct sql_call calls[SILENT_SERVERS] = {0};
+    greeter_start(&greeter, CAPABILITIES | CAPABILITY_SSL);
+    for (int i = 0; i < SILENT_SERVERS; i++)
+        calls[i].conn = tls_connection_to(greeter.port);
+    nsec began = clock_now();
+    sql_run(calls, SILENT_SERVERS, clock_deadline(HANDSHAKE_MS));
+    nsec took = clock_now() - began;
+    for (int i = 0; i < SILENT_SERVERS; i++) {
+        assert_int_equal(calls[i].status, ST_TIMEOUT);
+        assert_false(sql_conn_is_open(calls[i].conn));
+        sql_call_release(&calls[i]);
+        sql_conn_free(calls[i].conn);
+    }
+    assert_true(took < 5 * HANDSHAKE_MS * NSEC_PER_MS);
+    greeter_stop(&greeter);
+    assert_int_equal(greeter.count, SILENT_SERVERS);
+}
+
+static void a_server_without_tls_gets_nothing_in_clear_text(void **state UNUSED)
+{
+    struct greeter greeter;
+    struct err err = ERR_INIT;
+    greeter_start(&greeter, CAPABILITIES);
+    struct sql_conn *conn = tls_connection_to(greeter.port);
+    assert_int_equal(sql_exec(conn, "SELECT 1", clock_deadline(HANDSHAKE_MS), NULL, &err),
+                     ST_UNTRUSTED);
+    assert_non_null(strstr(err.text, "the server offers no TLS"));
+    sql_conn_free(conn);
+    greeter_stop(&greeter);
+}
+
 static void a_refused_port_is_unreachable_at_once(void **state UNUSED)
 {
     int port = 0;
@@ -189,6 +302,8 @@ int main(void)
         cmocka_unit_test(many_silent_servers_cost_the_deadline_once),
         cmocka_unit_test(thousands_of_silent_servers_do_not_wait_for_each_other),
         cmocka_unit_test(each_end_of_very_many_calls_is_told_once),
+        cmocka_unit_test(servers_that_hang_in_the_handshake_cost_the_deadline_once),
+        cmocka_unit_test(a_server_without_tls_gets_nothing_in_clear_text),
         cmocka_unit_test(a_refused_port_is_unreachable_at_once),
         cmocka_unit_test(a_deadline_that_passed_already_is_a_timeout),
         cmocka_unit_test(a_broken_connection_can_be_used_again),
