@@ -518,7 +518,7 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
 {
     report_init(ret, run, observation);
     if (run->mandate.fleet->probe.user && !run->mandate.is_abort_only)
-        run->mandate.probe = probe_start(&run->mandate.fleet->probe);
+        run->mandate.probe = probe_start(run->mandate.fleet);
     ret->is_measured = run->mandate.probe != NULL;
     struct err shape = ERR_INIT;
     if (waves_parse(run->record.waves, ret->count, &ret->waves, &shape)) /* checked when ordered */

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "fleet/internal.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -36,6 +37,8 @@ static void release_account(struct inventory_account *account)
     free(account->user);
     free(account->password_file);
     free(account->password_env);
+    free(account->password_path);
+    inventory__release_tls(&account->tls);
     secret_release(&account->password);
 }
 
@@ -79,6 +82,7 @@ void inventory_free(struct inventory *inventory)
     for (size_t i = 0; i < inventory->hook_count; i++)
         release_hook(&inventory->hooks[i]);
     free(inventory->hooks);
+    inventory__release_tls(&inventory->tls);
     release_texts(inventory->policy.accept, inventory->policy.accept_count);
     release_texts(inventory->warnings, inventory->warning_count);
     free(inventory->store_url);
@@ -308,6 +312,22 @@ static void write_duration(struct buf *buf, int64_t ms)
         buf_printf(buf, "%" PRId64 "ms", ms);
 }
 
+static void write_tls(struct buf *buf, const struct inventory_tls *tls)
+{
+    const struct {
+        const char *key, *text;
+    } files[] = {{"ca", tls->ca}, {"cert", tls->cert}, {"key", tls->key}};
+    buf_add(buf, "tls: { ");
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        if (!files[i].text)
+            continue;
+        buf_printf(buf, "%s: ", files[i].key);
+        write_text(buf, files[i].text);
+        buf_add(buf, ", ");
+    }
+    buf_printf(buf, "verify: %s }", tls->verify ? "true" : "false");
+}
+
 static void write_account(struct buf *buf, const char *key, const struct inventory_account *account)
 {
     if (!account->user)
@@ -316,6 +336,10 @@ static void write_account(struct buf *buf, const char *key, const struct invento
     write_text(buf, account->user);
     buf_add(buf, account->password_file ? ", password_file: " : ", password_env: ");
     write_text(buf, account->password_file ? account->password_file : account->password_env);
+    if (account->tls.is_on) {
+        buf_add(buf, ", ");
+        write_tls(buf, &account->tls);
+    }
     buf_add(buf, " }\n");
 }
 
@@ -433,6 +457,10 @@ void inventory_write(const struct inventory *inventory, struct buf *buf)
     buf_add(buf, "\nstore: ");
     write_text(buf, inventory->store_url);
     buf_add(buf, "\n");
+    if (inventory->tls.is_on) {
+        write_tls(buf, &inventory->tls);
+        buf_add(buf, "\n");
+    }
     write_account(buf, "credentials", &inventory->credentials);
     write_account(buf, "replication", &inventory->replication);
     write_account(buf, "probe", &inventory->probe);

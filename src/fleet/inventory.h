@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "fleet/hook.h"
+#include "sql/conn.h"
 
 #include <stdint.h>
 
@@ -23,11 +24,23 @@ enum {
     INVENTORY_PORT_DEFAULT = 3306,
 };
 
+/* Certificates and keys: files in PEM. */
+struct inventory_tls {
+    bool is_on;
+    bool verify;           /* the server's certificate must be for the host that it is called by */
+    char *ca, *cert, *key; /* NULL: not given. Of our own: full paths after inventory_load() */
+    int64_t cert_end_s;    /* when our own certificate ends, seconds since 1970; 0: there is none */
+    struct sql_tls sql;    /* the same for connections, after inventory_load() */
+    int line;              /* of the fleet file */
+};
+
 struct inventory_account {
     char *user;                         /* NULL: this account is not configured */
     char *password_file, *password_env; /* as written in the file; one of them is set */
-    struct secret password; /* unset after inventory_parse(), set after inventory_load() */
-    int line;               /* of the fleet file; 0 when made by a program */
+    char *password_path;                /* password_file as found by inventory_load() */
+    struct secret password;   /* unset after inventory_parse(), set after inventory_load() */
+    int line;                 /* of the fleet file; 0 when made by a program */
+    struct inventory_tls tls; /* of 'replication' only: files on the database hosts */
 };
 
 struct inventory_policy {
@@ -71,6 +84,7 @@ struct inventory {
     char *store_url; /* "file:///directory" */
     struct inventory_account credentials, replication;
     struct inventory_account probe; /* optional: user is NULL */
+    struct inventory_tls tls;       /* of our own connections, whatever the account */
     struct inventory_policy policy;
     struct inventory_hook *hooks; /* in file order */
     size_t hook_count, hook_capacity;
@@ -112,6 +126,14 @@ bool inventory_find_region(const struct inventory *inventory, const char *name, 
 const struct inventory_hook *inventory_find_hook(const struct inventory *inventory,
                                                  const char *name); /* or NULL */
 const char *const *inventory_warnings(const struct inventory *inventory, size_t *ret_count);
+
+/* The account's password as it is now: its file may have been changed since inventory_load(). */
+void inventory_read_password(const struct inventory_account *account, struct secret *ret);
+
+/* How to connect to a server with an account of this fleet. Points into the inventory. */
+struct sql_endpoint inventory_endpoint(const struct inventory *inventory,
+                                       const struct inventory_account *account,
+                                       const struct inventory_server *server);
 
 /* Append the fleet file that reads back as this inventory. Passwords stay where they are. */
 void inventory_write(const struct inventory *inventory, struct buf *buf);

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "fleet/internal.h"
 #include "fleet/yaml.h"
 
 #include <search.h>
@@ -203,16 +204,35 @@ static enum status read_password_env(struct yaml_file *file, yaml_node_t *node, 
     return yaml_read_name(file, node, &account->password_env, err);
 }
 
+static enum status refuse_tls(struct yaml_file *file, yaml_node_t *node, UNUSED void *target,
+                              struct err *err)
+{
+    enum status status = yaml_error(file, node, err,
+                                    "'tls' of our own connections is a key of "
+                                    "its own, the same for all accounts");
+    err_hint(err, "move it out of this account, beside 'credentials'");
+    return status;
+}
+
+/* All accounts, but for the reader of 'tls'. */
+#define ACCOUNT_FIELDS(read_account_tls)                                                           \
+    {"user", true, offsetof(struct inventory_account, user), yaml_read_text},                      \
+        {"password_file", false, 0, read_password_file},                                           \
+        {"password_env", false, 0, read_password_env}, {"password", false, 0, refuse_password},    \
+        {"tls", false, offsetof(struct inventory_account, tls), read_account_tls},                 \
+    {                                                                                              \
+        0                                                                                          \
+    }
+
+static const struct yaml_field account_fields[] = {ACCOUNT_FIELDS(refuse_tls)};
+static const struct yaml_field replication_fields[] = {ACCOUNT_FIELDS(inventory__read_server_tls)};
+
 static enum status read_account(struct yaml_file *file, yaml_node_t *node, void *target,
                                 struct err *err)
 {
-    static const struct yaml_field fields[] = {
-        {"user", true, offsetof(struct inventory_account, user), yaml_read_text},
-        {"password_file", false, 0, read_password_file},
-        {"password_env", false, 0, read_password_env},
-        {"password", false, 0, refuse_password},
-        {0}};
     const struct inventory_account *account = target;
+    bool is_replication = strcmp(file->key, "replication") == 0;
+    const struct yaml_field *fields = is_replication ? replication_fields : account_fields;
     enum status status = yaml_read_fields(file, node, fields, target, err);
     if (status)
         return status;
@@ -537,6 +557,7 @@ static const struct yaml_field root_fields[] = {
     {"promise",     true,  0,                                       read_promise},
     {"regions",     true,  0,                                       read_regions},
     {"store",       true,  offsetof(struct inventory, store_url),   read_store},
+    {"tls",         false, offsetof(struct inventory, tls),         inventory__read_tls},
     {"credentials", true,  offsetof(struct inventory, credentials), read_account},
     {"replication", true,  offsetof(struct inventory, replication), read_account},
     {"probe",       false, offsetof(struct inventory, probe),       read_account},

@@ -105,12 +105,7 @@ static size_t add_logins(const struct inventory *fleet, enum account_kind kind,
         const struct inventory_server *server = crowd->servers[i]->server;
         if (!is_end_of_a_move(crowd->shards[i], crowd->servers[i]))
             continue;
-        struct sql_endpoint endpoint = {
-            .host = server->host,
-            .port = server->port,
-            .user = account->user,
-            .password = &account->password,
-        };
+        struct sql_endpoint endpoint = inventory_endpoint(fleet, account, server);
         calls[count++] = (struct sql_call){.conn = sql_conn_new(&endpoint),
                                            .on_done = end_login,
                                            .context = &crowd->looks[i]->logins[kind]};

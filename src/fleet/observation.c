@@ -128,12 +128,7 @@ void shard_observation__derive(struct shard_observation *shard)
 static struct sql_conn *new_conn(const struct inventory *fleet,
                                  const struct inventory_server *server)
 {
-    struct sql_endpoint endpoint = {
-        .host = server->host,
-        .port = server->port,
-        .user = fleet->credentials.user,
-        .password = &fleet->credentials.password,
-    };
+    struct sql_endpoint endpoint = inventory_endpoint(fleet, &fleet->credentials, server);
     return sql_conn_new(&endpoint);
 }
 

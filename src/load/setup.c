@@ -17,10 +17,13 @@ enum { LOOK_MS = 5000 };
 
 struct sql_endpoint load__endpoint(const struct load *load, const struct inventory_server *server)
 {
-    return (struct sql_endpoint){.host = server->host,
-                                 .port = server->port,
-                                 .user = load->request->user,
-                                 .password = load->request->password};
+    const struct inventory *fleet = load->request->fleet;
+    struct sql_endpoint endpoint = inventory_endpoint(fleet, &fleet->probe, server);
+    endpoint.user = load->request->user;
+    endpoint.password = load->request->password;
+    if (endpoint.password != &fleet->probe.password)
+        endpoint.password_file = NULL;
+    return endpoint;
 }
 
 size_t load__server_count(const struct load *load)

@@ -62,7 +62,7 @@ struct probe_target {
 };
 
 struct probe {
-    const struct inventory_account *account;
+    const struct inventory *fleet;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -75,13 +75,8 @@ static void lane_init(const struct probe *probe, struct probe_target *target, un
                       const struct inventory_server *server)
 {
     struct lane *lane = &target->lanes[slot / LANES][slot % LANES];
-    struct sql_endpoint endpoint = {
-        .host = server->host,
-        .port = server->port,
-        .user = probe->account->user,
-        .password = &probe->account->password,
-        .database = "holdfast",
-    };
+    struct sql_endpoint endpoint = inventory_endpoint(probe->fleet, &probe->fleet->probe, server);
+    endpoint.database = "holdfast";
     lane->target = target;
     lane->end = (int)(slot / LANES);
     lane->conn = sql_conn_new(&endpoint);
@@ -341,10 +336,10 @@ static void *run_probe(void *context)
     return NULL;
 }
 
-struct probe *probe_start(const struct inventory_account *account)
+struct probe *probe_start(const struct inventory *fleet)
 {
     struct probe *probe = mem_zalloc(sizeof(*probe));
-    probe->account = account;
+    probe->fleet = fleet;
     probe->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     INVARIANT(probe->epoll_fd >= 0);
     pthread_mutex_init(&probe->lock, NULL);

@@ -19,7 +19,7 @@
 struct probe;
 struct probe_target;
 
-struct probe *probe_start(const struct inventory_account *account);
+struct probe *probe_start(const struct inventory *fleet);
 void probe_stop(struct probe *probe); /* NULL is fine; ends all targets */
 
 /* Begin to write to a shard that moves between these two servers. */

@@ -115,13 +115,9 @@ static enum status connect_session(const struct mandate *mandate, struct session
                                    nsec deadline, struct err *err)
 {
     if (!session->conn) {
-        const struct inventory_account *account = &mandate->fleet->credentials;
-        struct sql_endpoint endpoint = {
-            .host = session->server->host,
-            .port = session->server->port,
-            .user = account->user,
-            .password = &account->password,
-        };
+        const struct inventory *fleet = mandate->fleet;
+        struct sql_endpoint endpoint =
+            inventory_endpoint(fleet, &fleet->credentials, session->server);
         session->conn = sql_conn_new(&endpoint);
     }
     return exec_on(session->conn, calls_of(session)->connect, NULL, deadline, NULL, err);

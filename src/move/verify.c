@@ -73,13 +73,8 @@ struct check {
 
 static struct sql_conn *connect_to(const struct move *move, const struct inventory_server *server)
 {
-    const struct inventory_account *account = &move->mandate->fleet->credentials;
-    struct sql_endpoint endpoint = {
-        .host = server->host,
-        .port = server->port,
-        .user = account->user,
-        .password = &account->password,
-    };
+    const struct inventory *fleet = move->mandate->fleet;
+    struct sql_endpoint endpoint = inventory_endpoint(fleet, &fleet->credentials, server);
     return sql_conn_new(&endpoint);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "net/certificate.h"
 #include "os/file.h"
 
 #include <setjmp.h>
@@ -472,6 +473,109 @@ static void passwords_are_read_beside_the_fleet_file(void **state)
     assert_string_equal(warnings[0], expected);
 }
 
+#define TLS(words) HEAD "tls: { " words " }\n" SHARDS
+#define SERVER_TLS(words) "replication: { user: r, password_file: p,\n  tls: { " words " } }\n"
+
+static void tls_that_protects_nothing_is_refused(void **state UNUSED)
+{
+    static const struct bad_file files[] = {
+        {TLS("ca: a, cert: b"), "holdfast.yaml:6: 'tls' has a 'cert' without a 'key'"},
+        {TLS("ca: a, key: b"), "holdfast.yaml:6: 'tls' has a 'key' without a 'cert'"},
+        {TLS("cert: a, key: b"),
+         "holdfast.yaml:6: 'tls' lacks the key 'ca', which verifying needs"},
+        {TLS("ca: a, verify: maybe"),
+         "holdfast.yaml:6: 'verify' must be true or false, not 'maybe'"},
+        {TLS("ca: a, verfy: true"),
+         "holdfast.yaml:6: unknown key 'verfy' (did you mean 'verify'?)"},
+        {"credentials: { user: u, password_file: p, tls: { ca: a } }\n",
+         "holdfast.yaml:1: 'tls' of our own connections is a key of its own, the same for all "
+         "accounts"},
+        {SERVER_TLS("ca: ca.pem"), "holdfast.yaml:2: 'ca.pem' must be an absolute path: it is on "
+                                   "the database hosts"},
+    };
+    refuse_all(files, ARRAY_SIZE(files));
+}
+
+static void put_certificate(const struct folder *folder, const char *name)
+{
+    AUTO(certificate_authority_freep) struct certificate_authority *authority = NULL;
+    AUTO(buf_release) struct buf cert = {0}, key = {0};
+    struct certificate_request request = {.name = name, .days = 10};
+    assert_int_equal(certificate_authority_new("ca", 10, &authority, NULL), ST_OK);
+    assert_int_equal(certificate_issue(authority, &request, &cert, &key, NULL), ST_OK);
+    AUTO_FREE char *cert_name = mem_printf("%s.pem", name);
+    AUTO_FREE char *key_name = mem_printf("%s.key", name);
+    put(folder, cert_name, buf_text(&cert), 0644);
+    put(folder, key_name, buf_text(&key), 0640);
+}
+
+static enum status load_tls(const struct folder *folder, const char *text,
+                            struct inventory **ret_inventory, struct err *err)
+{
+    put(folder, "holdfast.password", "a", 0600);
+    put(folder, "repl.password", "b", 0600);
+    put(folder, "f.yaml", text, 0644);
+    AUTO_FREE char *path = mem_printf("%s/f.yaml", folder->path);
+    return inventory_load(path, ret_inventory, err);
+}
+
+static void certificates_are_looked_at_beside_the_fleet_file(void **state)
+{
+    const struct folder *folder = *state;
+    AUTO(inventory_freep) struct inventory *inventory = NULL;
+    struct err err = ERR_INIT;
+    put_certificate(folder, "one");
+    put_certificate(folder, "two");
+    assert_int_equal(
+        load_tls(folder, TLS("ca: two.pem, cert: one.pem, key: one.key"), &inventory, &err), ST_OK);
+    AUTO_FREE char *ca = mem_printf("%s/two.pem", folder->path);
+    struct sql_endpoint endpoint =
+        inventory_endpoint(inventory, &inventory->credentials, &inventory->shards[0].servers[0]);
+    assert_string_equal(endpoint.tls->ca, ca);
+    assert_true(endpoint.tls->verify);
+    assert_true(inventory->tls.cert_end_s > 0);
+    size_t count = 0;
+    const char *const *warnings = inventory_warnings(inventory, &count);
+    assert_int_equal(count, 1);
+    assert_non_null(strstr(warnings[0], "one.key' can be read by others than its owner"));
+}
+
+static void certificates_that_cannot_work_are_refused_with_the_line(void **state)
+{
+    static const struct bad_file files[] = {
+        {TLS("ca: none.pem"), "f.yaml:6: tls: open '"},
+        {TLS("ca: f.yaml"), "f.yaml:6: tls: no certificate in PEM '"},
+        {TLS("ca: one.pem, cert: one.pem, key: two.key"), "two.key' is not the key of the "},
+        {TLS("ca: one.pem, cert: one.pem, key: one.pem"), "f.yaml:6: tls: no private key in PEM"},
+    };
+    const struct folder *folder = *state;
+    put_certificate(folder, "one");
+    put_certificate(folder, "two");
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        struct inventory *inventory = NULL;
+        struct err err = ERR_INIT;
+        assert_int_not_equal(load_tls(folder, files[i].text, &inventory, &err), ST_OK);
+        if (!strstr(err.text, files[i].message))
+            fail_msg("wanted '%s', got '%s'", files[i].message, err.text);
+    }
+}
+
+static void a_password_that_was_changed_since_is_read_again(void **state)
+{
+    const struct folder *folder = *state;
+    AUTO(inventory_freep) struct inventory *inventory = NULL;
+    AUTO(secret_release) struct secret now = {0};
+    struct err err = ERR_INIT;
+    assert_int_equal(load_tls(folder, HEAD SHARDS, &inventory, &err), ST_OK);
+    put(folder, "repl.password", "changed\n", 0600);
+    inventory_read_password(&inventory->replication, &now);
+    assert_string_equal(secret_reveal(&now), "changed");
+    AUTO_FREE char *path = mem_printf("%s/repl.password", folder->path);
+    assert_int_equal(unlink(path), 0);
+    inventory_read_password(&inventory->replication, &now);
+    assert_string_equal(secret_reveal(&now), "b");
+}
+
 static void missing_password_file_is_named_with_what_to_do(void **state)
 {
     const struct folder *folder = *state;
@@ -551,6 +655,13 @@ int main(void)
         cmocka_unit_test(unknown_key_comes_with_the_known_ones),
         cmocka_unit_test(hooks_are_programs_for_events),
         cmocka_unit_test(written_inventory_reads_back_the_same),
+        cmocka_unit_test(tls_that_protects_nothing_is_refused),
+        cmocka_unit_test_setup_teardown(certificates_are_looked_at_beside_the_fleet_file,
+                                        make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(certificates_that_cannot_work_are_refused_with_the_line,
+                                        make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_password_that_was_changed_since_is_read_again,
+                                        make_folder, remove_folder),
         cmocka_unit_test(written_file_looks_like_the_documented_one),
         WITH_FOLDER(passwords_are_read_beside_the_fleet_file),
         WITH_FOLDER(missing_password_file_is_named_with_what_to_do),
