@@ -40,13 +40,14 @@ char *route_key(const char *shard)
 
 char *route_encode(const struct route *route)
 {
-    json_t *object = json_pack(
-        "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:I}", "state",
-        shard_state_name(route->state), "epoch", (json_int_t)route->epoch, "home", route->home,
-        "primary", route->primary, "run", route->run, "target", route->target, "old_primary",
-        route->old_primary, "new_primary", route->new_primary, "runs_events",
-        (int)route->runs_events, "strict", (int)route->is_strict, "log_end", route->log_end,
-        "new_log_end", route->new_log_end, "new_id", (json_int_t)route->new_id);
+    json_t *object =
+        json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:I}", "state",
+                  shard_state_name(route->state), "epoch", (json_int_t)route->epoch, "home",
+                  route->home, "primary", route->primary, "run", route->run, "target",
+                  route->target, "old_primary", route->old_primary, "new_primary",
+                  route->new_primary, "runs_events", (int)route->runs_events, "strict",
+                  (int)route->is_strict, "log_end", route->log_end, "new_log_end",
+                  route->new_log_end, "link", route->link, "new_id", (json_int_t)route->new_id);
     INVARIANT(object);
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
@@ -70,27 +71,33 @@ static bool copy_text(char *to, const char *from)
     return snprintf(to, ROUTE_NAME_MAX, "%s", from) < ROUTE_NAME_MAX;
 }
 
+static bool copy_link(char *to, const char *from)
+{
+    return snprintf(to, ROUTE_LINK_MAX, "%s", from) < ROUTE_LINK_MAX;
+}
+
 enum status route_decode(const char *text, struct route *ret, struct err *err)
 {
     json_error_t where;
     json_t *object = json_loads(text, 0, &where);
     const char *state, *home, *primary, *run, *target, *old_primary, *new_primary;
-    const char *log_end = "", *new_log_end = "";
+    const char *log_end = "", *new_log_end = "", *link = "";
     json_int_t epoch = 0, new_id = 0;
     int runs_events = 0, is_strict = 0;
     struct route route = {0};
     bool is_good =
         object &&
-        json_unpack(object, "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s?b, s?s, s?s, s?I}",
+        json_unpack(object,
+                    "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s?b, s?s, s?s, s?s, s?I}",
                     "state", &state, "epoch", &epoch, "home", &home, "primary", &primary, "run",
                     &run, "target", &target, "old_primary", &old_primary, "new_primary",
                     &new_primary, "runs_events", &runs_events, "strict", &is_strict, "log_end",
-                    &log_end, "new_log_end", &new_log_end, "new_id", &new_id) == 0 &&
+                    &log_end, "new_log_end", &new_log_end, "link", &link, "new_id", &new_id) == 0 &&
         epoch >= 0 && decode_state(state, &route.state) && copy_text(route.home, home) &&
         copy_text(route.primary, primary) && copy_text(route.run, run) &&
         copy_text(route.target, target) && copy_text(route.old_primary, old_primary) &&
         copy_text(route.new_primary, new_primary) && copy_text(route.log_end, log_end) &&
-        copy_text(route.new_log_end, new_log_end);
+        copy_text(route.new_log_end, new_log_end) && copy_link(route.link, link);
     json_decref(object);
     if (!is_good)
         return err_set(err, ST_INVALID, "the store holds a route that does not read: %.200s", text);

@@ -30,7 +30,7 @@ enum shard_state { SHARD_STATE_TABLE(TABLE_ID) SHARD_STATES };
 const char *shard_state_name(enum shard_state state);
 bool shard_state_is_writable(enum shard_state state);
 
-enum { ROUTE_NAME_MAX = 320 };
+enum { ROUTE_NAME_MAX = 320, ROUTE_LINK_MAX = 2048 };
 
 struct route {
     enum shard_state state;
@@ -45,8 +45,10 @@ struct route {
     bool is_strict;   /* the servers run with a strict order of GTIDs, and shall again */
     char log_end[ROUTE_NAME_MAX]; /* "FILE:POSITION" in the old primary's log before the freeze */
     char new_log_end[ROUTE_NAME_MAX]; /* the same of the new primary */
-    int64_t new_id;    /* server id of the new primary when it was prepared; 0: not known */
-    uint64_t revision; /* of the record; 0: not in the store yet */
+    char link[ROUTE_LINK_MAX]; /* how the new primary was connected to the old one, for the way back
+                                */
+    int64_t new_id;            /* server id of the new primary when it was prepared; 0: not known */
+    uint64_t revision;         /* of the record; 0: not in the store yet */
 };
 
 /* Read a shard's route. ST_NOT_FOUND when Holdfast never moved it. */

@@ -140,9 +140,40 @@ static enum status look(struct move *move, struct late *late, const char **ret_s
     return status ? status : find_start(move, &seen, late, ret_start, err);
 }
 
-enum status move_follow(struct move *move, nsec deadline, struct err *err)
+/* A run of a Holdfast that did not keep it yet has none. */
+static const char *link_of(const struct move *move, struct buf *made)
+{
+    const struct inventory_tls *tls = &move->mandate->fleet->replication.tls;
+    if (move->route.link[0])
+        return move->route.link;
+    move->flavour->keep_link(made, NULL, tls->is_on ? &tls->sql : NULL);
+    return buf_text(made);
+}
+
+/* The password is read now: it may have been changed since the run began. */
+static enum status point(struct move *move, const char *start, bool is_order_relaxed, nsec deadline,
+                         struct err *err)
 {
     const struct inventory_account *account = &move->mandate->fleet->replication;
+    AUTO(buf_release) struct buf made = {0};
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(secret_release) struct secret password = {0};
+    inventory_read_password(account, &password);
+    struct sql_source source = {
+        .host = move->new_server->host,
+        .port = move->new_server->port,
+        .user = account->user,
+        .password = &password,
+        .link = link_of(move, &made),
+        .position = start,
+        .is_order_relaxed = is_order_relaxed,
+    };
+    move->flavour->follow(&sql, &source);
+    return session_exec(&move->old_session, CALL_FOLLOW, buf_text(&sql), deadline, NULL, err);
+}
+
+enum status move_follow(struct move *move, nsec deadline, struct err *err)
+{
     AUTO(late_release) struct late late = {0};
     const char *start = NULL;
     enum status status = session_take(move->mandate, &move->old_session, deadline, err);
@@ -160,15 +191,5 @@ enum status move_follow(struct move *move, nsec deadline, struct err *err)
         if (move->route.is_strict)
             relax_region(move, deadline);
     }
-    struct sql_source source = {
-        .host = move->new_server->host,
-        .port = move->new_server->port,
-        .user = account->user,
-        .password = &account->password,
-        .position = start,
-        .is_order_relaxed = late.count > 0,
-    };
-    AUTO(buf_release) struct buf sql = {0};
-    move->flavour->follow(&sql, &source);
-    return session_exec(&move->old_session, CALL_FOLLOW, buf_text(&sql), deadline, NULL, err);
+    return point(move, start, late.count > 0, deadline, err);
 }

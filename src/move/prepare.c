@@ -63,6 +63,20 @@ static enum status look_at_old(struct move *move, struct err *err)
     return ST_OK;
 }
 
+/* The new primary forgets it when it is promoted, and the old one is to be connected like that. */
+static enum status keep_link(struct move *move, const struct sql_server_state *state,
+                             struct err *err)
+{
+    const struct inventory_tls *tls = &move->mandate->fleet->replication.tls;
+    AUTO(buf_release) struct buf text = {0};
+    move->flavour->keep_link(&text, state, tls->is_on ? &tls->sql : NULL);
+    if (text.length >= sizeof(move->route.link))
+        return err_set(err, ST_INVALID, "the names of the TLS files of %s are too long",
+                       move->new_server->name);
+    snprintf(move->route.link, sizeof(move->route.link), "%s", buf_text(&text));
+    return ST_OK;
+}
+
 static enum status look_at_new(struct move *move, struct err *err)
 {
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
@@ -81,7 +95,7 @@ static enum status look_at_new(struct move *move, struct err *err)
     /* From before the question: an estimate that is early, never late. */
     move->route.is_strict = state.is_gtid_strict;
     move->clock_ahead_s = state.clock_s - clock_ms(asked) / 1000;
-    return ST_OK;
+    return keep_link(move, &state, err);
 }
 
 /* Holdfast's own tables, made when they are missing: the last look writes a row. */

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/secret.h"
+#include "sql/conn.h"
 #include "sql/result.h"
 #include "wire/gtid.h"
 
@@ -36,6 +37,8 @@ struct sql_server_state {
     const char *source_host, *source_user;
     int64_t source_port, source_id; /* its server_id, when it was last connected */
     int64_t delay_s;                /* deliberate */
+    bool is_link_tls;               /* its connection to the source is TLS */
+    bool verifies_link;             /* ... to the one that its certificate names */
     bool is_io_running, is_sql_running;
     bool uses_gtid;
     const char *io_error, *sql_error, *replica_filters;
@@ -84,7 +87,8 @@ struct sql_inspection {
     const char **tables;           /* of the schema holdfast */
     size_t activity_count, waiter_count, ddl_count, setting_count, right_count, event_count;
     size_t table_count;
-    size_t xa_count;                       /* prepared XA transactions */
+    size_t xa_count;             /* prepared XA transactions */
+    const char *certificate_end; /* of the server's certificate, as it prints it; "": no TLS */
     const char *binlog_do, *binlog_ignore; /* databases that the binlog is limited to, or lacks */
 };
 
@@ -93,6 +97,7 @@ struct sql_source {
     int64_t port;
     const char *user;
     const struct secret *password;
+    const char *link;      /* as keep_link() wrote it */
     const char *position;  /* where to begin; NULL: the replica knows by itself */
     bool is_order_relaxed; /* let GTIDs come out of order, whatever the server was set to */
 };
@@ -161,6 +166,10 @@ struct sql_flavour {
     /* Why a replica could not use this password of the replication account, although it logs in:
      * "it is ...". NULL: it can. */
     const char *(*refuse_source_password)(const struct secret *password);
+    /* How a replica connects to its source, in the flavour's own words: like 'state' does (NULL: by
+     * default), but for TLS as 'tls' says, unless that is NULL. No secrets, only names of files. */
+    void (*keep_link)(struct buf *text, const struct sql_server_state *state,
+                      const struct sql_tls *tls);
     /* Everything that makes a former primary the relay of the new one. Idempotent. */
     void (*follow)(struct buf *sql, const struct sql_source *source);
     /* Events that run where writes go: rows (database, name, definer) of those to be moved, given

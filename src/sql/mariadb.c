@@ -108,6 +108,11 @@ static const char *replication(const struct sql_server_state *state, const char 
     return text_of(sql_named(&state->raw, SET_REPLICATION, 0, column));
 }
 
+const char *mariadb_link_value(const struct sql_server_state *state, const char *column)
+{
+    return replication(state, column);
+}
+
 static const char *replica_filters(const struct sql_server_state *state)
 {
     static const char *const columns[] = {
@@ -128,6 +133,8 @@ static void read_replication(struct sql_server_state *state)
     state->source_user = replication(state, "Master_User");
     state->source_port = sql_number(replication(state, "Master_Port"), 0);
     state->source_id = sql_number(replication(state, "Master_Server_Id"), 0);
+    state->is_link_tls = sql_true(replication(state, "Master_SSL_Allowed"));
+    state->verifies_link = sql_true(replication(state, "Master_SSL_Verify_Server_Cert"));
     state->delay_s = sql_number(replication(state, "SQL_Delay"), 0);
     state->is_io_running = strcasecmp(replication(state, "Slave_IO_Running"), "Yes") == 0;
     state->is_sql_running = strcasecmp(replication(state, "Slave_SQL_Running"), "Yes") == 0;
@@ -181,6 +188,7 @@ const struct sql_flavour sql_mariadb = {
     .end_freeze = mariadb_end_freeze,
     .list_held = mariadb_list_held,
     .refuse_source_password = mariadb_refuse_source_password,
+    .keep_link = mariadb_keep_link,
     .follow = mariadb_follow,
     .lock = mariadb_lock,
     .lock_holder = mariadb_lock_holder,

@@ -32,7 +32,11 @@ void mariadb_read_log_row(const struct sql_result *result, size_t row, struct sq
 void mariadb_end_freeze(struct buf *sql);
 void mariadb_list_held(struct buf *sql);
 const char *mariadb_refuse_source_password(const struct secret *password);
+void mariadb_keep_link(struct buf *text, const struct sql_server_state *state,
+                       const struct sql_tls *tls);
 void mariadb_follow(struct buf *sql, const struct sql_source *source);
+/* A column of the state of its replication; "" when there is none. */
+const char *mariadb_link_value(const struct sql_server_state *state, const char *column);
 void mariadb_lock(struct buf *sql, const char *name, int wait_ms);
 void mariadb_lock_holder(struct buf *sql, const char *name);
 void mariadb_kill(struct buf *sql, int64_t connection_id);

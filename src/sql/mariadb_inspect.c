@@ -19,6 +19,7 @@ enum inspect_set {
     SET_SETTING,
     SET_TABLE,
     SET_BINLOG,
+    SET_CERTIFICATE,
     INSPECT_SETS
 };
 
@@ -110,7 +111,8 @@ void mariadb_inspect(struct buf *sql, int long_ms)
             " 'MAX_CONNECTIONS', 'INNODB_BUFFER_POOL_SIZE') ORDER BY 1;"
             "SELECT TABLE_NAME AS name FROM information_schema.TABLES"
             " WHERE TABLE_SCHEMA = 'holdfast';"
-            "SHOW MASTER STATUS");
+            "SHOW MASTER STATUS;"
+            "SHOW STATUS LIKE 'Ssl_server_not_after'");
 }
 
 /* --- Reading ---------------------------------------------------------------------------------- */
@@ -196,6 +198,7 @@ enum status mariadb_read_inspection(struct sql_result *take, struct sql_inspecti
     read_rights(ret);
     read_settings(ret);
     read_schema(ret);
+    ret->certificate_end = text_at(&ret->raw, SET_CERTIFICATE, 0, "Value");
     ret->binlog_do = text_at(&ret->raw, SET_BINLOG, 0, "Binlog_Do_DB");
     ret->binlog_ignore = text_at(&ret->raw, SET_BINLOG, 0, "Binlog_Ignore_DB");
     return ST_OK;

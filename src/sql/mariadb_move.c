@@ -223,14 +223,56 @@ const char *mariadb_refuse_source_password(const struct secret *password)
     return *at ? "it has a character that is not UTF-8 of at most three bytes" : NULL;
 }
 
+static void link_option(struct buf *text, const char *name, const char *value)
+{
+    buf_printf(text, ", %s=", name);
+    literal(text, value ? value : "");
+}
+
+/* Every option of TLS, because one that is not named keeps what it was once set to. */
+static void link_tls(struct buf *text, const struct sql_server_state *state,
+                     const struct sql_tls *tls)
+{
+    static const struct {
+        const char *option, *column;
+    } files[] = {
+        {"MASTER_SSL_CA", "Master_SSL_CA_File"},      {"MASTER_SSL_CERT", "Master_SSL_Cert"},
+        {"MASTER_SSL_KEY", "Master_SSL_Key"},         {"MASTER_SSL_CAPATH", "Master_SSL_CA_Path"},
+        {"MASTER_SSL_CIPHER", "Master_SSL_Cipher"},   {"MASTER_SSL_CRL", "Master_SSL_Crl"},
+        {"MASTER_SSL_CRLPATH", "Master_SSL_Crlpath"},
+    };
+    const char *const given[ARRAY_SIZE(files)] = {tls ? tls->ca : NULL, tls ? tls->cert : NULL,
+                                                  tls ? tls->key : NULL};
+    bool is_on = tls || (state && state->is_link_tls);
+    bool verify = tls ? tls->verify : state && state->verifies_link;
+    buf_printf(text, "MASTER_SSL=%d, MASTER_SSL_VERIFY_SERVER_CERT=%d", is_on, verify);
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+        link_option(text, files[i].option,
+                    tls || !state ? given[i] : mariadb_link_value(state, files[i].column));
+}
+
+/* A server that never was a replica has defaults: what its relay was set to would be lost. */
+void mariadb_keep_link(struct buf *text, const struct sql_server_state *state,
+                       const struct sql_tls *tls)
+{
+    int64_t retry_s = state ? sql_number(mariadb_link_value(state, "Connect_Retry"), 0) : 0;
+    const char *heartbeat = state ? mariadb_link_value(state, "Slave_heartbeat_period") : "";
+    link_tls(text, state, tls);
+    buf_printf(text, ", MASTER_CONNECT_RETRY=%d", retry_s > 0 ? (int)retry_s : 1);
+    if (heartbeat[0] && !heartbeat[strspn(heartbeat, "0123456789.")])
+        buf_printf(text, ", MASTER_HEARTBEAT_PERIOD=%s", heartbeat);
+}
+
 /* Semi-sync source off, and never an acker over the WAN. The position is said, not taken from its
  * own binlog (MASTER_DEMOTE_TO_SLAVE): that may have got something since. Setting it fails in
  * strict mode when it did, which is how a late write that nobody saw is noticed. RESET first: a
  * server that was killed within CHANGE MASTER left half-written files, and answers everything else
- * with error 1201. It forgets neither gtid_slave_pos nor, until a restart, TLS settings. */
+ * with error 1201. It does not forget gtid_slave_pos. Until a restart it also keeps TLS, but not
+ * that certificates are verified; so each option of the link is said. */
 void mariadb_follow(struct buf *sql, const struct sql_source *source)
 {
-    buf_add(sql, "SET GLOBAL read_only=1; STOP SLAVE; RESET SLAVE ALL;"
+    buf_add(sql, "SET SESSION slow_query_log=0;" /* which would keep the password */
+                 "SET GLOBAL read_only=1; STOP SLAVE; RESET SLAVE ALL;"
                  "SET GLOBAL rpl_semi_sync_master_enabled=0;"
                  "SET GLOBAL rpl_semi_sync_slave_enabled=0; ");
     if (source->is_order_relaxed)
@@ -247,8 +289,11 @@ void mariadb_follow(struct buf *sql, const struct sql_source *source)
     literal(sql, source->user);
     buf_add(sql, ", MASTER_PASSWORD=");
     literal(sql, secret_reveal(source->password));
-    buf_add(sql, ", MASTER_CONNECT_RETRY=1, MASTER_USE_GTID=slave_pos;"
-                 "SET SESSION sql_mode=@holdfast_mode; START SLAVE");
+    buf_printf(sql,
+               ", %s, MASTER_DELAY=0, IGNORE_SERVER_IDS=(), DO_DOMAIN_IDS=(),"
+               " IGNORE_DOMAIN_IDS=(), MASTER_USE_GTID=slave_pos;",
+               source->link);
+    buf_add(sql, "SET SESSION sql_mode=@holdfast_mode; START SLAVE");
 }
 
 void mariadb_lock(struct buf *sql, const char *name, int wait_ms)

@@ -47,7 +47,7 @@ static const struct {
      " END IF; END IF; SELECT opened; END", hold_promote, {NULL}},
 
     {"CHANGE MASTER TO MASTER_HOST=%s, MASTER_PORT=%n, MASTER_USER=%s, MASTER_PASSWORD=%s,"
-     " MASTER_CONNECT_RETRY=%n, MASTER_USE_GTID=slave_pos", replica_change, {NULL}},
+     " MASTER_SSL=%~, MASTER_USE_GTID=slave_pos", replica_change, {NULL}},
     {"START SLAVE%*", replica_start, {NULL}},
     {"START SLAVE", replica_start, {NULL}},
     {"START ALL SLAVES", replica_start, {NULL}},
@@ -62,6 +62,7 @@ static const struct {
     {"SHOW GRANTS", table_grants, {NULL}},
     {"SHOW MASTER STATUS", table_binlog, {NULL}},
     {"SHOW BINLOG EVENTS IN %s FROM %n LIMIT %n", NULL, {"Log_name", "Pos", "Event_type", "Server_id", "End_log_pos", "Info"}},
+    {"SHOW STATUS LIKE 'Ssl_server_not_after'", NULL, {"Variable_name", "Value"}},
     {"XA RECOVER", NULL, {"formatID", "gtrid_length", "bqual_length", "data"}},
 
     {"SELECT p.ID AS id, %~" PROCESSLIST "p LEFT JOIN information_schema.INNODB_TRX t %*", NULL, ACTIVITY},

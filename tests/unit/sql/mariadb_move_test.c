@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Which passwords CHANGE MASTER keeps as they are: tried on a server, it silently makes a '?' of a
- * character of four bytes. */
+ * character of four bytes. And how a former primary is connected to the new one. */
 #include "base/scope.h"
 #include "sql/mariadb.h"
 
@@ -46,11 +46,42 @@ static void what_a_replica_would_not_keep_is_refused(void **state UNUSED)
     assert_non_null(refuse(longer, sizeof(longer)));
 }
 
+static void assert_link(const struct sql_server_state *state, const struct sql_tls *tls,
+                        const char *wanted)
+{
+    AUTO(buf_release) struct buf text = {0};
+    sql_mariadb.keep_link(&text, state, tls);
+    assert_string_equal(buf_text(&text), wanted);
+}
+
+#define NO_FILES                                                                                   \
+    ", MASTER_SSL_CAPATH='', MASTER_SSL_CIPHER='', MASTER_SSL_CRL='', MASTER_SSL_CRLPATH=''"
+
+/* RESET SLAVE ALL keeps TLS until a restart, but no longer verifies: so everything is said. */
+static void every_option_of_tls_is_said(void **state UNUSED)
+{
+    static const struct sql_tls tls = {
+        .ca = "/etc/ca.pem", .cert = "/etc/it's.pem", .key = "/etc/k", .verify = true};
+    static const struct sql_tls blind = {.ca = NULL};
+    static const struct sql_server_state clear;
+    assert_link(NULL, &tls,
+                "MASTER_SSL=1, MASTER_SSL_VERIFY_SERVER_CERT=1, MASTER_SSL_CA='/etc/ca.pem',"
+                " MASTER_SSL_CERT='/etc/it''s.pem', MASTER_SSL_KEY='/etc/k'" NO_FILES
+                ", MASTER_CONNECT_RETRY=1");
+    assert_link(&clear, NULL,
+                "MASTER_SSL=0, MASTER_SSL_VERIFY_SERVER_CERT=0, MASTER_SSL_CA='',"
+                " MASTER_SSL_CERT='', MASTER_SSL_KEY=''" NO_FILES ", MASTER_CONNECT_RETRY=1");
+    assert_link(&clear, &blind,
+                "MASTER_SSL=1, MASTER_SSL_VERIFY_SERVER_CERT=0, MASTER_SSL_CA='',"
+                " MASTER_SSL_CERT='', MASTER_SSL_KEY=''" NO_FILES ", MASTER_CONNECT_RETRY=1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_replica_keeps_is_taken),
         cmocka_unit_test(what_a_replica_would_not_keep_is_refused),
+        cmocka_unit_test(every_option_of_tls_is_said),
     };
     return cmocka_run_group_tests_name("sql/mariadb_move", tests, NULL, NULL);
 }
