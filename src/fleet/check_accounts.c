@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Readiness: may Holdfast, replication and the probe do what they must, and who may do too much? */
+ * Readiness: may Holdfast, replication and the probe do what they must, and who may do too much?
+ * And for how long will the certificates be good, with which they and the servers show who they
+ * are? */
 #include "fleet/checkup.h"
 
 #include "base/buf.h"
 #include "base/scope.h"
 #include "fleet/schema.h"
+#include "net/certificate.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const struct grant super_grant = {.scope = "*.*", .privilege = "SUPER"};
 static const struct grant mysql_grant = {.scope = "mysql.*", .privilege = "SELECT"};
@@ -160,4 +164,60 @@ void check_accounts(struct checkup *checkup)
         check_privileged(checkup, i);
         check_schema(checkup, i);
     }
+}
+
+/* --- Certificates ----------------------------------------------------------------------------- */
+
+enum { ENDS_SOON_S = 14 * 24 * 3600 };
+
+static void judge_end(struct checkup *checkup, const struct server_observation *server,
+                      const char *whose, int64_t end_s)
+{
+    if (end_s - checkup->now_s > ENDS_SOON_S)
+        return;
+    bool is_over = end_s <= checkup->now_s;
+    char day[sizeof("2026-12-31 23:59 UTC")];
+    struct tm at;
+    time_t end = end_s;
+    if (!gmtime_r(&end, &at) || !strftime(day, sizeof(day), "%Y-%m-%d %H:%M UTC", &at))
+        day[0] = '\0';
+    checkup_add(checkup, is_over ? CHECK_CERTIFICATE_EXPIRED : CHECK_CERTIFICATE_ENDS, server,
+                "%s %s on %s", whose, is_over ? "expired" : "expires", day);
+}
+
+/* What the checkup's fleet says of replication, for a replica that is not connected like that. */
+static void check_link(struct checkup *checkup, const struct server_observation *server)
+{
+    const struct inventory_tls *wanted = &checkup->fleet->replication.tls;
+    if (!wanted->is_on || server->state.channels == 0)
+        return;
+    if (!server->state.is_link_tls)
+        checkup_add(checkup, CHECK_REPLICATION_TLS, server, "it replicates in clear text");
+    else if (wanted->verify && !server->state.verifies_link)
+        checkup_add(checkup, CHECK_REPLICATION_TLS, server,
+                    "it does not verify the certificate of its source");
+}
+
+void check_certificates(struct checkup *checkup)
+{
+    for (size_t i = 0; i < checkup->shard->shard->server_count; i++) {
+        const struct server_observation *server = checkup_answered(checkup, i);
+        const char *end = checkup->looks[i].inspection.certificate_end;
+        int64_t end_s = 0;
+        if (!server)
+            continue;
+        check_link(checkup, server);
+        if (checkup->looks[i].is_inspected && end && certificate_parse_time(end, &end_s))
+            judge_end(checkup, server, "its certificate", end_s);
+    }
+}
+
+void check_own_certificate(struct checkup *checkup)
+{
+    const struct inventory_tls *tls = &checkup->fleet->tls;
+    AUTO(buf_release) struct buf whose = {0};
+    if (!tls->cert || tls->cert_end_s == 0)
+        return;
+    buf_printf(&whose, "our own certificate '%s'", tls->cert);
+    judge_end(checkup, NULL, buf_text(&whose), tls->cert_end_s);
 }

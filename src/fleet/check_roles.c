@@ -13,6 +13,13 @@
 
 enum { REGION_SERVERS = 3 };
 
+/* In the words of OpenSSL, of either side's. */
+static bool is_expired(const struct server_observation *server)
+{
+    return strstr(server->err.text, "certificate has expired") ||
+           strstr(server->err.text, "certificate expired");
+}
+
 static void check_answers(struct checkup *checkup)
 {
     for (size_t i = 0; i < checkup->shard->shard->server_count; i++) {
@@ -24,6 +31,9 @@ static void check_answers(struct checkup *checkup)
         if (at->status == ST_DENIED)
             checkup_add(checkup, CHECK_LOGIN_REFUSED, at, "it refuses the account '%s': %s",
                         checkup->fleet->credentials.user, at->err.text);
+        else if (at->status == ST_UNTRUSTED)
+            checkup_add(checkup, is_expired(at) ? CHECK_CERTIFICATE_EXPIRED : CHECK_TLS_FAILED, at,
+                        "%s", at->err.text);
         else if (at->status == ST_INVALID || at->status == ST_SQL)
             checkup_add(checkup, CHECK_UNSUPPORTED_SERVER, at, "%s", at->err.text);
         else

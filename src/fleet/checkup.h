@@ -20,6 +20,9 @@
     X(UNFINISHED_RUN, "unfinished-run", NO_GO, "a run was left behind by a process that is gone", "resume it, or abort it") \
     X(UNREACHABLE, "unreachable", NO_GO, "a server does not answer", "start it, or look at the network; take it out of the fleet file if it is gone for good") \
     X(LOGIN_REFUSED, "login-refused", NO_GO, "a server refuses Holdfast's account", "check the password file, and create the account: holdfast fleet grants") \
+    X(TLS_FAILED, "tls-failed", NO_GO, "no TLS connection to a server: its certificate, or ours, is not accepted", "give it a certificate for the host in the fleet file, signed by the 'ca' of 'tls', then: FLUSH LOCAL SSL") \
+    X(CERTIFICATE_EXPIRED, "certificate-expired", NO_GO, "a certificate has expired", "renew it; a server loads it with FLUSH LOCAL SSL") \
+    X(CERTIFICATE_ENDS, "certificate-ends", WARNING, "a certificate expires within 14 days", "renew it; a server loads it with FLUSH LOCAL SSL") \
     X(UNSUPPORTED_SERVER, "unsupported-server", NO_GO, "a server that Holdfast cannot move, or that answers oddly", "Holdfast moves MariaDB 10.6 and later") \
     X(NOT_INSPECTED, "not-inspected", NO_GO, "an end of the move did not answer all questions: what would stand in the way is not known", "run it again; if it stays so, look at what holds that question up there") \
     X(REPLICA_NOT_INSPECTED, "replica-not-inspected", WARNING, "another server did not answer all questions", "run it again; if it stays so, look at what holds that question up there") \
@@ -88,6 +91,7 @@
     X(REPLICATION_UNSEEN, "replication-unseen", WARNING, "the replication account may not log in from here, so that its password cannot be checked", "make sure that the servers themselves can use it") \
     X(REPLICATION_PASSWORD, "replication-password", NO_GO, "the replication account has a password that CHANGE MASTER does not take, or not as it is", "give it another one: at most 96 bytes, no line break, no character of four bytes (emoji)") \
     X(REPLICATION_GRANT, "replication-grant", NO_GO, "the replication account lacks REPLICATION SLAVE", "GRANT REPLICATION SLAVE ON *.* to it") \
+    X(REPLICATION_TLS, "replication-tls", WARNING, "a replica is not connected to its source as 'replication.tls' in the fleet file says", "STOP SLAVE; CHANGE MASTER TO MASTER_SSL=1, MASTER_SSL_CA=..., MASTER_SSL_VERIFY_SERVER_CERT=1; START SLAVE") \
     X(PAUSED, "paused", WARNING, "the fleet is paused: nothing acts by itself, what is ordered goes on", "holdfast unpause, when that is over") \
     X(NO_PROBE, "no-probe", INFO, "no probe account: the outage of a move is not measured", "add 'probe' to the fleet file; holdfast fleet grants prints the account") \
     X(PROBE_LOGIN, "probe-login", WARNING, "the probe account is refused: the outage of a move is not measured", "check 'probe' in the fleet file, and the account: holdfast fleet grants") \
@@ -130,6 +134,7 @@ struct checkup {
     const struct server_look *looks;                            /* as shard->servers */
     const struct server_observation *old_primary, *new_primary; /* NULL: there is none */
     size_t new_region;
+    int64_t now_s;             /* seconds since 1970 */
     const struct route *route; /* NULL: Holdfast never moved it, or there is no store */
 };
 
@@ -143,7 +148,9 @@ void checkup_advise(struct checkup *checkup, const char *format, ...)
 
 typedef void check_fn(struct checkup *checkup);
 check_fn check_roles, check_replication, check_positions, check_semi_sync, check_settings,
-    check_activity, check_accounts;
+    check_activity, check_accounts, check_certificates;
+/* Our own certificate, which belongs to no shard. */
+check_fn check_own_certificate;
 
 /* All checks of one shard; 'to_region' as in the request. */
 void checkup_run(struct checkup *checkup, int to_region);

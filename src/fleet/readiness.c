@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { OBSERVE_MS = 1000, STORE_MS = 2000 };
 
@@ -129,7 +130,7 @@ static void sort_findings(struct readiness *readiness)
 
 static check_fn *const checks[] = {
     check_roles,    check_replication, check_positions, check_semi_sync,
-    check_settings, check_activity,    check_accounts,
+    check_settings, check_activity,    check_accounts,  check_certificates,
 };
 
 void checkup_run(struct checkup *checkup, int to_region)
@@ -209,6 +210,7 @@ static void check_fleet(struct checkup *checkup, const struct readiness_request 
         checkup_add(checkup, CHECK_STORE_UNAVAILABLE, NULL, "%s", request->store_problem);
     if (request->store)
         check_runs(checkup, request);
+    check_own_certificate(checkup);
     if (request->paused)
         checkup_add(checkup, CHECK_PAUSED, NULL, "%s", request->paused);
     if (!request->fleet->probe.user)
@@ -241,13 +243,14 @@ static void look_and_check(void *context, struct fleet_observation *group)
 void readiness_check(const struct readiness_request *request, nsec deadline, struct readiness *ret)
 {
     *ret = (struct readiness){0};
-    nsec time = deadline - clock_now(), observe = OBSERVE_MS * NSEC_PER_MS;
-    struct look_order order = {request, {.fleet = request->fleet, .ret = ret}, time};
+    nsec left = deadline - clock_now(), observe = OBSERVE_MS * NSEC_PER_MS;
+    struct look_order order = {
+        request, {.fleet = request->fleet, .ret = ret, .now_s = time(NULL)}, left};
     struct fleet_survey survey = {
         .fleet = request->fleet,
         .shards = request->shards,
         .count = request->shard_count,
-        .time = observe < time ? observe : time,
+        .time = observe < left ? observe : left,
         .look = look_and_check,
         .context = &order,
     };

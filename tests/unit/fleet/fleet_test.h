@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 enum { W1, W2, W3, E1, E2, E3, SERVERS };
+enum { SAMPLE_NOW_S = 1767225600 }; /* 2026-01-01 */
 
 #define CONTROL_GRANTS                                                                             \
     "GRANT RELOAD, PROCESS, BINLOG MONITOR, EVENT, SET USER, CONNECTION ADMIN, READ_ONLY ADMIN, "  \
@@ -117,6 +118,7 @@ static inline void sample_look(struct sample *sample, size_t index)
         .table_count = ARRAY_SIZE(own_tables),
         .binlog_do = "",
         .binlog_ignore = "",
+        .certificate_end = "Jan 16 00:00:00 2026 GMT",
     };
 }
 
@@ -168,6 +170,7 @@ static inline void sample_check(struct sample *sample)
         .ret = &sample->found,
         .shard = &sample->observation,
         .looks = sample->looks,
+        .now_s = SAMPLE_NOW_S,
         .route = sample->has_route ? &sample->route : NULL,
     };
     checkup_run(&checkup, sample->to_region);

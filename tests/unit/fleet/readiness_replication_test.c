@@ -17,6 +17,24 @@ SPOIL(w2_refuses)
     s->looks[W2].logins[ACCOUNT_CONTROL].was_tried = false;
     s->seen[E3].state.ackers = 0;
 }
+SPOIL(w2_untrusted)
+{
+    s->seen[W2].status = ST_UNTRUSTED;
+    s->seen[W2].err = (struct err){ST_UNTRUSTED, "self-signed certificate", ""};
+}
+SPOIL(w2_expired)
+{
+    s->seen[W2].status = ST_UNTRUSTED;
+    s->seen[W2].err = (struct err){ST_UNTRUSTED, "certificate has expired", ""};
+}
+SPOIL(e3_ended_without_verifying)
+{
+    s->looks[E3].inspection.certificate_end = "Dec 31 23:59:59 2025 GMT";
+}
+SPOIL(e2_ends_soon)
+{
+    s->looks[E2].inspection.certificate_end = "Jan 15 00:00:00 2026 GMT";
+}
 SPOIL(w2_is_mysql)
 {
     s->seen[W2].status = ST_INVALID;
@@ -313,6 +331,10 @@ SPOIL(flag_on_relay)
 static const struct check_case rows[] = {
     {e3_down, "unreachable@e3:3306"},
     {w2_refuses, "login-refused@w2:3306"},
+    {w2_untrusted, "tls-failed@w2:3306"},
+    {w2_expired, "certificate-expired@w2:3306"},
+    {e3_ended_without_verifying, "certificate-expired@e3:3306"},
+    {e2_ends_soon, "certificate-ends@e2:3306"},
     {w2_is_mysql, "unsupported-server@w2:3306"},
     {primary_uninspected, "not-inspected@w1:3306"},
     {relay_uninspected, "not-inspected@e1:3306"},

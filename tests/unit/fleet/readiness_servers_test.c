@@ -182,6 +182,23 @@ SPOIL(table_missing)
     s->looks[W1].inspection.table_count = 1;
 }
 
+static void wants_tls(struct sample *s)
+{
+    s->fleet.replication.tls.is_on = s->fleet.replication.tls.verify = true;
+    for (size_t i = W2; i < SERVERS; i++)
+        s->seen[i].state.is_link_tls = s->seen[i].state.verifies_link = true;
+}
+SPOIL(clear_links)
+{
+    wants_tls(s);
+    s->seen[E1].state.is_link_tls = s->seen[E1].state.verifies_link = false;
+}
+SPOIL(unverified_links)
+{
+    wants_tls(s);
+    s->seen[W3].state.verifies_link = false;
+}
+
 static const struct check_case rows[] = {
     {not_durable, "durability@e2:3306"},
     {repeatable_read, "isolation@w1:3306"},
@@ -212,6 +229,8 @@ static const struct check_case rows[] = {
     {repl_elsewhere, "replication-unseen@e1:3306"},
     {repl_poor, "replication-grant@e1:3306"},
     {repl_emoji, "replication-password@w1:3306"},
+    {clear_links, "replication-tls@e1:3306"},
+    {unverified_links, "replication-tls@w3:3306"},
     {probe_refused, "probe-login@w1:3306"},
     {probe_poor, "probe-grants@w1:3306"},
     {probe_strong, "probe-privileged@w1:3306"},
