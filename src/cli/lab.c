@@ -115,14 +115,15 @@ static enum status already_up(const struct cli_args *args, const char *dir, stru
         return err->status;
     size_t running = lab_running(lab);
     long wanted = cli_number(args, "--shards", (long)lab->shard_count);
-    if (running == lab->server_count && wanted == (long)lab->shard_count) {
+    bool is_same = wanted == (long)lab->shard_count && (lab->is_tls || !cli_flag(args, "--tls"));
+    if (running == lab->server_count && is_same) {
         printf("The lab in %s runs already: %zu servers, port %d.\n", lab->dir, running, lab->port);
         say_next(args, lab);
         return ST_OK;
     }
-    err_set(err, ST_EXISTS, "there is a lab of %zu %s in %s already; %zu of its %zu servers run",
-            lab->shard_count, lab->shard_count == 1 ? "shard" : "shards", lab->dir, running,
-            lab->server_count);
+    err_set(err, ST_EXISTS, "there is a lab of %zu %s%s in %s already; %zu of its %zu servers run",
+            lab->shard_count, lab->shard_count == 1 ? "shard" : "shards",
+            lab->is_tls ? " with TLS" : "", lab->dir, running, lab->server_count);
     if (running < lab->server_count) {
         AUTO_FREE char *down = down_words(lab);
         return err_hint(err, "holdfast lab restart%s%s, or holdfast lab down%s", down, words,
@@ -140,8 +141,9 @@ static enum status run_up(const struct cli_args *args, struct err *err)
     if (status)
         return status;
     catch_interrupts();
-    size_t shards = (size_t)cli_number(args, "--shards", SHARDS_DEFAULT);
-    status = lab_up(dir, shards, &progress, &lab, err);
+    struct lab_shape shape = {(size_t)cli_number(args, "--shards", SHARDS_DEFAULT),
+                              cli_flag(args, "--tls")};
+    status = lab_up(dir, &shape, &progress, &lab, err);
     if (status == ST_EXISTS)
         return already_up(args, dir, err);
     if (status)
@@ -173,13 +175,13 @@ static void print_json(const struct lab *lab, const struct lab_view *views)
     for (size_t i = 0; i < lab->server_count; i++)
         json_array_append_new(servers, encode_server(lab, i, &views[i]));
     AUTO_FREE char *fleet = lab_fleet_path(lab);
-    json_t *json =
-        json_pack("{s:s, s:s, s:s, s:s, s:{s:s, s:s}, s:{s:s, s:s, s:s}, s:o}", "state",
-                  lab_state_name(views, lab->server_count), "network", "loopback", "dir", lab->dir,
-                  "fleet", fleet, "admin", "user", lab_account_name(LAB_ADMIN), "password",
-                  secret_reveal(&lab->passwords[LAB_ADMIN]), "app", "user",
-                  lab_account_name(LAB_APP), "password", secret_reveal(&lab->passwords[LAB_APP]),
-                  "database", lab_database_name(), "servers", servers);
+    json_t *json = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s?, s:{s:s, s:s}, s:{s:s, s:s, s:s}, s:o}", "state",
+        lab_state_name(views, lab->server_count), "network", "loopback", "dir", lab->dir, "fleet",
+        fleet, "tls_ca", lab->is_tls ? lab->authority : NULL, "admin", "user",
+        lab_account_name(LAB_ADMIN), "password", secret_reveal(&lab->passwords[LAB_ADMIN]), "app",
+        "user", lab_account_name(LAB_APP), "password", secret_reveal(&lab->passwords[LAB_APP]),
+        "database", lab_database_name(), "servers", servers);
     json_dumpf(json, stdout, JSON_INDENT(2));
     puts("");
     json_decref(json);
@@ -292,6 +294,9 @@ static const struct cli_option up_options[] = {
      .help = "how many shards, of six servers each; 1 if not given",
      .minimum = 1,
      .maximum = LAB_SHARDS_MAX},
+    {.name = "--tls",
+     .kind = OPTION_FLAG,
+     .help = "TLS everywhere, with certificates of its own; clear text is refused"},
     {.name = "--dir", .kind = OPTION_TEXT, .value = "DIR", .help = "the lab's folder"},
     {0},
 };

@@ -35,12 +35,13 @@ static const struct {
     const char *user;
     const char *password_file;
     const char *const *grants; /* %s is the account */
+    const char *tls;           /* what it requires in a lab with TLS */
 } accounts[LAB_ACCOUNTS] = {
-    [LAB_ADMIN] = {"admin", "admin.password", admin_grants},
-    [LAB_CONTROL] = {"holdfast", "holdfast.password", control_grants},
-    [LAB_REPLICATION] = {"repl", "repl.password", replication_grants},
-    [LAB_PROBE] = {"probe", "probe.password", probe_grants},
-    [LAB_APP] = {"app", "app.password", app_grants},
+    [LAB_ADMIN] = {"admin", "admin.password", admin_grants, "SSL"},
+    [LAB_CONTROL] = {"holdfast", "holdfast.password", control_grants, "X509"},
+    [LAB_REPLICATION] = {"repl", "repl.password", replication_grants, "X509"},
+    [LAB_PROBE] = {"probe", "probe.password", probe_grants, "SSL"},
+    [LAB_APP] = {"app", "app.password", app_grants, "SSL"},
 };
 
 static const char *const tables[] = {
@@ -124,8 +125,8 @@ void lab__accounts_sql(const struct lab *lab, struct buf *sql)
                  "FLUSH PRIVILEGES;\n");
     for (size_t i = 0; i < LAB_ACCOUNTS; i++) {
         AUTO_FREE char *account = mem_printf("'%s'@'%%'", accounts[i].user);
-        buf_printf(sql, "CREATE USER %s IDENTIFIED BY '%s';\n", account,
-                   secret_reveal(&lab->passwords[i]));
+        buf_printf(sql, "CREATE USER %s IDENTIFIED BY '%s' REQUIRE %s;\n", account,
+                   secret_reveal(&lab->passwords[i]), lab->is_tls ? accounts[i].tls : "NONE");
         for (const char *const *grant = accounts[i].grants; *grant; grant++) {
             const char *mark = strstr(*grant, "%s");
             buf_printf(sql, "%.*s%s%s;\n", (int)(mark - *grant), *grant, account, mark + 2);

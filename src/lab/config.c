@@ -2,6 +2,7 @@
  * The configuration of a lab server. Role-neutral: a server that restarts is read-only and takes
  * part in nothing until told so. Durable like a production server, but as small as it gets: with
  * the defaults a server takes twice the memory and time. */
+#include "base/mem.h"
 #include "base/scope.h"
 #include "lab/internal.h"
 
@@ -79,6 +80,17 @@ void lab__small_options(struct buf *config)
     add_options(config, small_options, ARRAY_SIZE(small_options));
 }
 
+static void tls_options(const struct lab *lab, const struct lab_server *server, struct buf *config)
+{
+    AUTO_FREE char *cert_name = mem_printf("%s.pem", server->name);
+    AUTO_FREE char *key_name = mem_printf("%s.key", server->name);
+    AUTO_FREE char *cert = lab__tls_path(lab, cert_name);
+    AUTO_FREE char *key = lab__tls_path(lab, key_name);
+    buf_printf(config, "ssl_ca=\"%s\"\nssl_cert=\"%s\"\nssl_key=\"%s\"\n", lab->authority, cert,
+               key);
+    buf_add(config, "require_secure_transport=1\n");
+}
+
 void lab__server_options(const struct lab *lab, const struct lab_server *server, struct buf *config)
 {
     AUTO_FREE char *data = lab__server_path(lab, server, "data");
@@ -89,6 +101,8 @@ void lab__server_options(const struct lab *lab, const struct lab_server *server,
     buf_printf(config, "bind_address=%s\nport=%d\nreport_host=%s\nreport_port=%d\n", server->host,
                lab->port, server->host, lab->port);
     buf_printf(config, "datadir=\"%s\"\ntmpdir=\"%s\"\nlog_error=\"%s\"\n", data, temporary, log);
+    if (lab->is_tls)
+        tls_options(lab, server, config);
     add_options(config, server_options, ARRAY_SIZE(server_options));
     lab__small_options(config);
 }

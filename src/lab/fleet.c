@@ -31,6 +31,25 @@ static enum status add_shards(const struct lab *lab, struct inventory *inventory
     return ST_OK;
 }
 
+/* Names beside the fleet file for ourselves, full ones for the servers. */
+static void set_tls(const struct lab *lab, struct inventory *inventory)
+{
+    inventory->tls = (struct inventory_tls){
+        .is_on = true,
+        .verify = true,
+        .ca = mem_strdup("tls/" LAB_TLS_AUTHORITY ".pem"),
+        .cert = mem_strdup("tls/" LAB_TLS_CLIENT ".pem"),
+        .key = mem_strdup("tls/" LAB_TLS_CLIENT ".key"),
+    };
+    inventory->replication.tls = (struct inventory_tls){
+        .is_on = true,
+        .verify = true,
+        .ca = mem_strdup(lab->authority),
+        .cert = lab__tls_path(lab, LAB_TLS_REPLICATION ".pem"),
+        .key = lab__tls_path(lab, LAB_TLS_REPLICATION ".key"),
+    };
+}
+
 enum status lab__fleet_write(const struct lab *lab, struct err *err)
 {
     AUTO(inventory_freep) struct inventory *inventory = inventory_new();
@@ -43,6 +62,8 @@ enum status lab__fleet_write(const struct lab *lab, struct err *err)
     set_account(&inventory->credentials, LAB_CONTROL);
     set_account(&inventory->replication, LAB_REPLICATION);
     set_account(&inventory->probe, LAB_PROBE);
+    if (lab->is_tls)
+        set_tls(lab, inventory);
     enum status status = add_shards(lab, inventory, err);
     if (status)
         return status;

@@ -10,7 +10,7 @@
 /* --- lab.c, state.c: the folder ----------------------------------------------------------------
  */
 
-struct lab *lab__new(const char *dir, size_t shard_count);
+struct lab *lab__new(const char *dir, const struct lab_shape *shape);
 char *lab__path(const struct lab *lab, const char *name); /* DIR/name; caller frees */
 char *lab__server_path(const struct lab *lab, const struct lab_server *server, const char *name);
 bool lab__exists(const char *dir);
@@ -28,6 +28,15 @@ MUST_CHECK enum status lab__passwords_make(struct lab *lab, struct err *err);
 MUST_CHECK enum status lab__passwords_load(struct lab *lab, struct err *err);
 void lab__accounts_sql(const struct lab *lab, struct buf *sql); /* for an empty data folder */
 void lab__tables_sql(struct buf *sql);                          /* for the primary */
+
+/* --- certificates.c: PEM files in DIR/tls, NAME.pem and NAME.key --------------------------------
+ */
+
+#define LAB_TLS_AUTHORITY "ca"
+#define LAB_TLS_CLIENT "holdfast"
+#define LAB_TLS_REPLICATION "repl"
+char *lab__tls_path(const struct lab *lab, const char *file); /* caller frees */
+MUST_CHECK enum status lab__certificates_make(const struct lab *lab, struct err *err);
 
 /* --- config.c, copy.c, template.c ---------------------------------------------------------------
  */

@@ -133,11 +133,15 @@ static struct lab_server make_server(size_t index)
     return server;
 }
 
-struct lab *lab__new(const char *dir, size_t shard_count)
+struct lab *lab__new(const char *dir, const struct lab_shape *shape)
 {
+    size_t shard_count = shape->shards;
     struct lab *lab = mem_zalloc(sizeof(*lab));
     lab->dir = mem_strdup(dir);
     lab->shard_count = shard_count;
+    lab->is_tls = shape->is_tls;
+    lab->authority = lab__tls_path(lab, LAB_TLS_AUTHORITY ".pem");
+    lab->tls = (struct sql_tls){.ca = lab->authority, .verify = true};
     lab->server_count = shard_count * LAB_SHARD_SERVERS;
     lab->servers = mem_zalloc(lab->server_count * sizeof(*lab->servers));
     for (size_t i = 0; i < lab->server_count; i++)
@@ -154,6 +158,7 @@ void lab_free(struct lab *lab)
     for (size_t i = 0; i < LAB_ACCOUNTS; i++)
         secret_release(&lab->passwords[i]);
     free(lab->servers);
+    free(lab->authority);
     free(lab->mariadbd);
     free(lab->dir);
     free(lab);

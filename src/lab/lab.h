@@ -16,6 +16,7 @@
 
 #include "base/secret.h"
 #include "os/process.h"
+#include "sql/conn.h"
 
 #include <stddef.h>
 
@@ -37,11 +38,19 @@ struct lab_server {
     struct process process; /* pid 0: never started */
 };
 
+struct lab_shape {
+    size_t shards;
+    bool is_tls;
+};
+
 struct lab {
     char *dir; /* absolute */
     int port;
     size_t shard_count;
-    char *mariadbd;             /* the program */
+    bool is_tls;        /* everywhere: clear text is refused */
+    char *authority;    /* with TLS: the file of those who signed the servers' certificates */
+    struct sql_tls tls; /* for connections as administrator */
+    char *mariadbd;     /* the program */
     struct lab_server *servers; /* by shard, then region, then number */
     size_t server_count;
     struct secret passwords[LAB_ACCOUNTS];
@@ -104,7 +113,7 @@ MUST_CHECK enum status lab_choose(struct lab *lab, const char *word, struct lab_
 void lab_choice_release(struct lab_choice *choice);
 
 /* Make a lab and start it. Whatever fails, nothing is left of it. ST_EXISTS: there is one. */
-MUST_CHECK enum status lab_up(const char *dir, size_t shard_count,
+MUST_CHECK enum status lab_up(const char *dir, const struct lab_shape *shape,
                               const struct lab_progress *progress, struct lab **ret,
                               struct err *err);
 /* End it and remove its folder. *ret_ended: how many processes ran. ST_NOT_FOUND: no lab. */

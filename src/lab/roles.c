@@ -28,6 +28,16 @@ static bool is_acker(const struct lab_server *server)
     return server->number > 1;
 }
 
+static void link_tls_sql(const struct lab *lab, struct buf *sql)
+{
+    AUTO_FREE char *cert = lab__tls_path(lab, LAB_TLS_REPLICATION ".pem");
+    AUTO_FREE char *key = lab__tls_path(lab, LAB_TLS_REPLICATION ".key");
+    buf_printf(sql,
+               ", MASTER_SSL=1, MASTER_SSL_VERIFY_SERVER_CERT=1, MASTER_SSL_CA='%s',"
+               " MASTER_SSL_CERT='%s', MASTER_SSL_KEY='%s'",
+               lab->authority, cert, key);
+}
+
 static void follow_sql(const struct lab *lab, const struct lab_server *server, const char *position,
                        struct buf *sql)
 {
@@ -38,6 +48,8 @@ static void follow_sql(const struct lab *lab, const struct lab_server *server, c
     sql_quote(sql, lab_account_name(LAB_REPLICATION));
     buf_add(sql, ", MASTER_PASSWORD=");
     sql_quote(sql, secret_reveal(&lab->passwords[LAB_REPLICATION]));
+    if (lab->is_tls)
+        link_tls_sql(lab, sql);
     buf_add(sql, ", MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, "
                  "MASTER_HEARTBEAT_PERIOD=2; START SLAVE; ");
     buf_printf(sql, "SELECT MASTER_GTID_WAIT('%s', %d)", position, STEP_MS / 1000 - 1);

@@ -58,6 +58,7 @@ void lab__links_init(const struct lab *lab, const struct lab_choice *choice, str
             .port = lab->port,
             .user = lab_account_name(LAB_ADMIN),
             .password = &lab->passwords[LAB_ADMIN],
+            .tls = lab->is_tls ? &lab->tls : NULL,
         };
         links.calls[i].conn = sql_conn_new(&endpoint);
     }

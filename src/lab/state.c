@@ -48,8 +48,8 @@ static json_t *encode_servers(const struct lab *lab)
 enum status lab__store(const struct lab *lab, struct err *err)
 {
     AUTO(json_freep)
-    json_t *json = json_pack("{s:i, s:i, s:i, s:s, s:o}", "format", FORMAT, "port", lab->port,
-                             "shards", (int)lab->shard_count, "mariadbd",
+    json_t *json = json_pack("{s:i, s:i, s:i, s:b, s:s, s:o}", "format", FORMAT, "port", lab->port,
+                             "shards", (int)lab->shard_count, "tls", (int)lab->is_tls, "mariadbd",
                              lab->mariadbd ? lab->mariadbd : "", "servers", encode_servers(lab));
     AUTO_FREE char *text = json_dumps(json, JSON_INDENT(2));
     AUTO_FREE char *path = lab__path(lab, state_name);
@@ -76,17 +76,18 @@ static enum status decode(const char *dir, const char *text, struct lab **ret, s
     AUTO(json_freep) json_t *json = json_loads(text, 0, &error);
     if (!json)
         return err_set(err, ST_INVALID, "line %d: %s", error.line, error.text);
-    int format = 0, port = 0, shards = 0;
+    int format = 0, port = 0, shards = 0, is_tls = 0;
     const char *mariadbd = NULL;
     json_t *servers = NULL;
-    if (json_unpack_ex(json, &error, 0, "{s:i, s:i, s:i, s:s, s:o}", "format", &format, "port",
-                       &port, "shards", &shards, "mariadbd", &mariadbd, "servers", &servers))
+    if (json_unpack_ex(json, &error, 0, "{s:i, s:i, s:i, s?b, s:s, s:o}", "format", &format, "port",
+                       &port, "shards", &shards, "tls", &is_tls, "mariadbd", &mariadbd, "servers",
+                       &servers))
         return err_set(err, ST_INVALID, "%s", error.text);
     if (format != FORMAT)
         return err_set(err, ST_INVALID, "format %d, but this program knows %d", format, FORMAT);
     if (port < 0 || port > PORT_MAX || shards < 1 || shards > LAB_SHARDS_MAX)
         return err_set(err, ST_INVALID, "a port or a number of shards that cannot be");
-    AUTO(lab_freep) struct lab *lab = lab__new(dir, (size_t)shards);
+    AUTO(lab_freep) struct lab *lab = lab__new(dir, &(struct lab_shape){(size_t)shards, is_tls});
     lab->port = port;
     lab->mariadbd = mem_strdup(mariadbd);
     enum status status = decode_servers(lab, servers, err);

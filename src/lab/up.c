@@ -188,6 +188,7 @@ static enum status build(struct lab *lab, const struct lab_progress *progress, s
         VEC_PUSH(all.servers, all.count, all.capacity, &lab->servers[i]);
     enum status status = check_space(lab, err);
     status = status ? status : lab__passwords_make(lab, err);
+    status = status ? status : lab__certificates_make(lab, err);
     status = status ? status : lab__template_make(lab, progress, err);
     status = status ? status : start_fleet(lab, &all, progress, &links, err);
     status = status ? status : lab__stop_wanted(progress, err);
@@ -210,11 +211,11 @@ static enum status undo(const struct lab *lab, enum status cause, struct err *er
     return cause;
 }
 
-enum status lab_up(const char *dir, size_t shard_count, const struct lab_progress *progress,
-                   struct lab **ret, struct err *err)
+enum status lab_up(const char *dir, const struct lab_shape *shape,
+                   const struct lab_progress *progress, struct lab **ret, struct err *err)
 {
     AUTO_CLOSE int lock = -1;
-    AUTO(lab_freep) struct lab *lab = lab__new(dir, shard_count);
+    AUTO(lab_freep) struct lab *lab = lab__new(dir, shape);
     struct err unused = ERR_INIT;
     err = err ? err : &unused;
     enum status status = check_folder(dir, err);

@@ -28,7 +28,7 @@ CLI_SECONDS = 120
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "lab(shards=1): how big the lab of the test is")
+    config.addinivalue_line("markers", "lab(shards=1, tls=False): what the lab of the test is like")
 
 
 def wait_until(condition, seconds, what):
@@ -87,9 +87,9 @@ class Lab:
         """Run a command with --json; what it printed."""
         return json.loads(self.cli(*args, "--json", check=check, **options).stdout)
 
-    def up(self, shards=1):
+    def up(self, shards=1, tls=False):
         self._servers = None
-        return self.cli("lab", "up", "--shards", str(shards))
+        return self.cli("lab", "up", "--shards", str(shards), *(["--tls"] if tls else []))
 
     def status(self):
         return self.json("lab", "status")
@@ -127,6 +127,8 @@ class Lab:
         server = self.servers()[name]
         options = {"connect_timeout": timeout, "read_timeout": timeout, "write_timeout": timeout,
                    "autocommit": True, "cursorclass": pymysql.cursors.DictCursor, **options}
+        if self._status["tls_ca"]:
+            options.setdefault("ssl", {"ca": self._status["tls_ca"]})
         return pymysql.connect(host=server["host"], port=server["port"], user=user,
                                password=self.password(user), **options)
 
@@ -178,11 +180,11 @@ def make_lab():
           contextlib.ExitStack() as ends):  # all of them, also when one cannot be ended
         numbers = itertools.count()
 
-        def make(shards=1):
+        def make(shards=1, tls=False):
             lab = Lab(os.path.join(parent, f"lab{next(numbers)}"))
             ends.callback(lab.destroy)
             if shards:
-                lab.up(shards)
+                lab.up(shards, tls)
             return lab
 
         yield make
@@ -191,4 +193,4 @@ def make_lab():
 @pytest.fixture
 def lab(request, make_lab):
     mark = request.node.get_closest_marker("lab")
-    return make_lab(shards=mark.kwargs.get("shards", 1) if mark else 1)
+    return make_lab(**(mark.kwargs if mark else {}))

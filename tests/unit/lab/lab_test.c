@@ -35,7 +35,7 @@ static void a_word_means_a_server_a_host_or_a_region(void **state UNUSED)
         {"s0-west-1", "s0-west-1", 1}, {"s1-east-3", "s1-east-3", 1}, {"west-1", "s0-west-1", 2},
         {"east-3", "s0-east-3", 2},    {"east", "s0-east-1", 6},
     };
-    AUTO(lab_freep) struct lab *lab = lab__new("/lab", 2);
+    AUTO(lab_freep) struct lab *lab = lab__new("/lab", &(struct lab_shape){.shards = 2});
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         AUTO(lab_choice_release) struct lab_choice choice = {0};
         assert_int_equal(lab_choose(lab, cases[i].word, &choice, NULL), ST_OK);
@@ -46,7 +46,7 @@ static void a_word_means_a_server_a_host_or_a_region(void **state UNUSED)
 
 static void words_that_overlap_choose_a_server_once(void **state UNUSED)
 {
-    AUTO(lab_freep) struct lab *lab = lab__new("/lab", 2);
+    AUTO(lab_freep) struct lab *lab = lab__new("/lab", &(struct lab_shape){.shards = 2});
     AUTO(lab_choice_release) struct lab_choice choice = {0};
     assert_int_equal(lab_choose(lab, "s0-west-1", &choice, NULL), ST_OK);
     assert_int_equal(lab_choose(lab, "west", &choice, NULL), ST_OK);
@@ -57,7 +57,7 @@ static void an_unknown_name_is_refused_with_those_that_exist(void **state UNUSED
 {
     static const char *const words[] = {"s2-west-1", "s0-west-4", "north",
                                         "west-0",    "",          "S0-west-1"};
-    AUTO(lab_freep) struct lab *lab = lab__new("/lab", 2);
+    AUTO(lab_freep) struct lab *lab = lab__new("/lab", &(struct lab_shape){.shards = 2});
     for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
         AUTO(lab_choice_release) struct lab_choice choice = {0};
         struct err err = ERR_INIT;
@@ -69,7 +69,8 @@ static void an_unknown_name_is_refused_with_those_that_exist(void **state UNUSED
 
 static void every_server_has_an_address_and_an_id_of_its_own(void **state UNUSED)
 {
-    AUTO(lab_freep) struct lab *lab = lab__new("/lab", LAB_SHARDS_MAX);
+    AUTO(lab_freep)
+    struct lab *lab = lab__new("/lab", &(struct lab_shape){.shards = LAB_SHARDS_MAX});
     for (size_t i = 0; i < lab->server_count; i++)
         for (size_t j = 0; j < i; j++) {
             assert_string_not_equal(lab->servers[i].host, lab->servers[j].host);
@@ -119,7 +120,8 @@ static void without_a_home_the_folder_has_to_be_named(void **state UNUSED)
 
 static void what_is_stored_is_read_back(void **state UNUSED)
 {
-    AUTO(lab_freep) struct lab *lab = lab__new(folder, 3), *again = NULL;
+    AUTO(lab_freep)
+    struct lab *lab = lab__new(folder, &(struct lab_shape){.shards = 3}), *again = NULL;
     lab->port = 23306;
     lab->mariadbd = mem_strdup("/usr/sbin/mariadbd");
     assert_int_equal(process_identify(getpid(), &lab->servers[4].process, NULL), ST_OK);
@@ -158,7 +160,9 @@ static void a_damaged_file_is_refused_with_its_path(void **state UNUSED)
 
 static void two_labs_get_different_ports(void **state UNUSED)
 {
-    AUTO(lab_freep) struct lab *one = lab__new("/one", 1), *two = lab__new("/two", 2);
+    AUTO(lab_freep)
+    struct lab *one = lab__new("/one", &(struct lab_shape){.shards = 1}),
+               *two = lab__new("/two", &(struct lab_shape){.shards = 2});
     AUTO(lab__ports_release) struct lab_ports first = {0}, second = {0};
     assert_int_equal(lab__ports_take(one, 27001, &first, NULL), ST_OK);
     assert_int_equal(lab__ports_take(two, 27001, &second, NULL), ST_OK);
@@ -188,7 +192,7 @@ static void configuration_is_role_neutral(void **state UNUSED)
         "\nserver_id=111\n",
         "\ndatadir=\"/my lab/servers/s0-west-1/data\"\n",
     };
-    AUTO(lab_freep) struct lab *lab = lab__new("/my lab", 1);
+    AUTO(lab_freep) struct lab *lab = lab__new("/my lab", &(struct lab_shape){.shards = 1});
     AUTO(buf_release) struct buf config = {0};
     lab__server_options(lab, &lab->servers[0], &config);
     for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
@@ -197,7 +201,9 @@ static void configuration_is_role_neutral(void **state UNUSED)
 
 static void passwords_are_long_different_and_only_for_the_owner(void **state UNUSED)
 {
-    AUTO(lab_freep) struct lab *lab = lab__new(folder, 1), *again = lab__new(folder, 1);
+    AUTO(lab_freep)
+    struct lab *lab = lab__new(folder, &(struct lab_shape){.shards = 1}),
+               *again = lab__new(folder, &(struct lab_shape){.shards = 1});
     assert_int_equal(lab__passwords_make(lab, NULL), ST_OK);
     assert_int_equal(lab__passwords_load(again, NULL), ST_OK);
     for (size_t i = 0; i < LAB_ACCOUNTS; i++) {
