@@ -37,12 +37,13 @@ def findings(fleet, severity):
             if at["severity"] == severity and at["check"] != "privileged-accounts"}
 
 
-def move_there_and_back(fleet):
+def move_there_and_back(fleet, is_probed=False):
     fleet.sql(fleet.primary(), "TRUNCATE shop.ledger")  # writers begin with number 1
     with Writers(fleet) as writers:
         for _ in range(2):
             done = fleet.move(fleet.relay().region, expect=DONE)
             assert done["shard"]["result"] == "moved" and done["shard"]["lost_transactions"] == 0
+            assert not is_probed or done["shard"]["write_outage_ms"] is not None, done
             assert_sound(fleet, writers.acked)
             writers.wait_for_more(4)
         writers.stop()
@@ -160,10 +161,10 @@ def test_servers_known_by_name_and_by_ipv6(tmp_path):
     names = {"127.77.0.1": "db-1.north.test", "127.77.0.2": "db-2.north.test"}
     wrap = hosts_file(tmp_path, names)
     with foreign(list(names), ["::1", "::1"], names=names, wrap=wrap) as made:
-        fleet = made.fleet()
+        fleet = made.fleet(probe=True)
         assert findings(fleet, "no-go") == set()
         assert findings(fleet, "warning") == {("shape", None)}
-        move_there_and_back(fleet)
+        move_there_and_back(fleet, is_probed=True)
         assert fleet.route()["primary"] == f"db-1.north.test:{made.servers[0].port}"
         file = fleet.cli("fleet", "discover", made.servers[0].address, "--user", "mover",
                          "--password-file", f"{made.dir}/mover.password", expect=0).stdout
