@@ -58,6 +58,7 @@ struct probe_target {
                                    mistake */
     atomic_bool is_privileged;  /* it did not refuse */
     _Atomic nsec rests_at;      /* nothing begins after that, unless a client still waits */
+    uint64_t serial;            /* no two targets of a probe have the same */
     struct probe_target *next;
 };
 
@@ -68,6 +69,7 @@ struct probe {
     pthread_cond_t changed;
     atomic_bool is_stopping;
     struct probe_target *targets;
+    uint64_t serials;
     int epoll_fd;
 };
 
@@ -154,7 +156,9 @@ static void lane_done(struct probe *probe, struct lane *lane)
  * written all that it could. The descriptor is another one with every connection. */
 static void lane_watch(const struct probe *probe, struct lane *lane)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = lane};
+    uint64_t slot = (uint64_t)(lane - &lane->target->lanes[0][0]);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET,
+                                .data.u64 = lane->target->serial * 2 * LANES + slot};
     if (lane->is_busy && lane->job == JOB_CONNECT) /* watched already is fine */
         epoll_ctl(probe->epoll_fd, EPOLL_CTL_ADD, sql_call_fd(&lane->call), &event);
 }
@@ -272,15 +276,27 @@ static void target_tick(struct probe *probe, struct probe_target *target)
     tell_pending(target);
 }
 
+/* Whose event it is; NULL: of a target that is gone. A process that is being started holds copies
+ * of our descriptors for a moment: what we close meanwhile still has events. */
+static struct lane *lane_of(struct probe_target *list, uint64_t data)
+{
+    for (struct probe_target *target = list; target; target = target->next)
+        if (target->serial == data / (2 * LANES))
+            return &target->lanes[data / LANES % 2][data % LANES];
+    return NULL;
+}
+
 /* Wait for any answer until the next tick is due. */
-static void wait_and_step(struct probe *probe, nsec tick)
+static void wait_and_step(struct probe *probe, struct probe_target *list, nsec tick)
 {
     struct epoll_event events[EVENTS_MAX];
     nsec left = tick - clock_now();
     struct timespec wait = {.tv_nsec = left > 0 ? (long)left : 0};
     int ready = epoll_pwait2(probe->epoll_fd, events, EVENTS_MAX, &wait, NULL);
     for (int i = 0; i < ready; i++) {
-        struct lane *lane = events[i].data.ptr;
+        struct lane *lane = lane_of(list, events[i].data.u64);
+        if (!lane)
+            continue;
         lane_step(probe, lane,
                   (int)(events[i].events & (EPOLLIN | EPOLLOUT | EPOLLHUP | EPOLLERR)));
         tell_pending(lane->target);
@@ -331,7 +347,7 @@ static void *run_probe(void *context)
             tick = clock_now() + (pace > TICK_US ? pace : TICK_US) * 1000;
         }
         if (list)
-            wait_and_step(probe, tick);
+            wait_and_step(probe, list, tick);
     }
     return NULL;
 }
@@ -381,6 +397,7 @@ struct probe_target *probe_watch(struct probe *probe, const struct inventory_ser
     for (unsigned slot = 0; slot < 2 * LANES; slot++)
         lane_init(probe, target, slot, slot < LANES ? old_server : new_server);
     pthread_mutex_lock(&probe->lock);
+    target->serial = ++probe->serials;
     target->next = probe->targets;
     probe->targets = target;
     pthread_cond_broadcast(&probe->changed);

@@ -250,3 +250,15 @@ def refuse_wrong_ones(lab, hooks):
             hooks.without + "\nhooks: " + json.dumps([{"name": "bad", **entry}]) + "\n")
         done = lab.cli("hook", "list", check=False)
         assert done.returncode == 2 and says in done.stderr and "holdfast.yaml:" in done.stderr, done
+
+
+@pytest.mark.lab(shards=4)
+def test_a_probe_is_not_confused_by_processes_that_start(lab, hooks):
+    """A process that is being started holds copies of descriptors that are closed meanwhile: what
+    happened on them was taken for an event of a shard that was done with, and ended the conductor
+    in 12 of 20 runs."""
+    for number in range(8):
+        hooks.add(f"h{number}", ["shard.before", *STATES, "shard.after"], exec=["/bin/true"])
+    for to in ("east", "west", "east", "west"):
+        done = lab.cli("switchover", "--to", to, "--yes", check=False)
+        assert done.returncode in (DONE, FAILED), done  # this may be no calm machine
