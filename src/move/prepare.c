@@ -26,7 +26,7 @@ enum {
     PROBE_WAIT_MS = 2000,
     GATE_MS = 600 * 1000, /* others may have to be undone, one after the other */
     GATE_LOOK_MS = 100,
-    ALIVE_MS = 5000, /* a session is not idle for longer while it waits for its turn */
+    IDLE_MS = 1000, /* a session is not idle for longer while it waits for its turn */
 };
 
 static enum status look(struct session *session, const struct sql_flavour *flavour, enum call call,
@@ -241,24 +241,36 @@ static enum status wait_for_calm(struct move *move, struct err *err)
 }
 
 /* The time of the move itself begins when it is its turn. */
+static void begin_time(struct move *move)
+{
+    move->view.deadline = clock_deadline(move->mandate->fleet->policy.move_timeout_ms);
+}
+
+/* Servers close sessions that are idle for long. */
+static enum status keep_alive(struct move *move, struct err *err)
+{
+    nsec took = 0, trip = 0;
+    begin_time(move);
+    return measure_gap(move, &took, &trip, err);
+}
+
 static enum status take_place(struct move *move, enum gate_place place, struct err *err)
 {
-    nsec give_up = clock_deadline(GATE_MS), busy = clock_deadline(ALIVE_MS);
+    nsec give_up = clock_deadline(GATE_MS), idle_until = clock_deadline(IDLE_MS);
     while (!freeze_gate_enter(move->mandate->gate, place, clock_deadline(GATE_LOOK_MS))) {
         if (mandate_must_stop(move->mandate))
             return err_set(err, ST_ABORTED, "stopped while other shards moved");
         if (clock_now() >= give_up)
             return err_set(err, ST_TIMEOUT, "no turn to move came up within %d s", GATE_MS / 1000);
-        if (place != GATE_FREEZE || clock_now() < busy)
+        if (place != GATE_FREEZE || clock_now() < idle_until)
             continue;
-        nsec took = 0, trip = 0; /* servers close sessions that are idle for long */
-        enum status status = measure_gap(move, &took, &trip, err);
+        enum status status = keep_alive(move, err);
         if (status)
             return status;
-        busy = clock_deadline(ALIVE_MS);
+        idle_until = clock_deadline(IDLE_MS);
     }
     move->has_place[place] = true;
-    move->view.deadline = clock_deadline(move->mandate->fleet->policy.move_timeout_ms);
+    begin_time(move);
     return ST_OK;
 }
 

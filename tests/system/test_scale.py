@@ -93,3 +93,14 @@ def test_a_conductor_killed_in_the_middle_is_resumed_and_no_shard_forgotten(make
     assert_accounted_for(sim, SHARDS, run["run"])
     assert set(sim.homes().values()) == {"east"}
     assert sim.cli("run", "resume", code=None) == ""  # nothing is unfinished
+
+
+def test_a_shard_that_waits_long_for_its_turn_moves_all_the_same(make_sim):
+    """One frozen shard hangs for longer than the next one may take: that is no time of the next."""
+    sim = make_sim("--freeze-cap", "1", "--fault", "0:3:hang@36", "--fault", "1:0:slow=30", shards=2)
+    sim.set_policy(move_timeout="3s")
+    command = order(sim, "--to", "east", "--yes")
+    command.end()
+    shards = results(sim, last_run(sim)["run"])
+    assert (shards["s0"]["result"], shards["s1"]["result"]) == ("stuck", "moved"), command.words()
+    assert shards["s1"]["phases_ms"]["prepare"] > 3000
