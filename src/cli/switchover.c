@@ -339,5 +339,7 @@ enum status run_switchover(const struct cli_args *args, struct err *err)
         status = count_down(countdown, err);
     if (!status && ((moves && is_asked) || countdown > 0))
         status = plan_again(&plan, args, as_json, err);
+    readiness_release(&plan.readiness); /* a run asks again: of a large fleet that is not little */
+    mem_trim();
     return status ? status : begin(&plan, &record, as_json, err);
 }
