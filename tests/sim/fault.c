@@ -85,6 +85,15 @@ static void happen(struct sim_server *server, const struct sim_fault *fault)
     }
 }
 
+void sim_faults_forget(struct sim_server *server)
+{
+    while (server->faults) {
+        struct sim_fault *next = server->faults->next;
+        free(server->faults);
+        server->faults = next;
+    }
+}
+
 bool sim_fault_add(struct sim *sim, const struct sim_fault *fault)
 {
     if (fault->shard >= sim->shard_count) {
@@ -93,6 +102,8 @@ bool sim_fault_add(struct sim *sim, const struct sim_fault *fault)
     }
     struct sim_server *server = &sim->shards[fault->shard].servers[fault->server];
     if (fault->at == 0) {
+        if (fault->kind == FAULT_UP)
+            sim_faults_forget(server);
         happen(server, fault);
         return true;
     }

@@ -29,6 +29,7 @@ struct sim_fault {
 /* "SHARD:SERVER:KIND[=VALUE][@N]"; false, with the reason on stderr, when it is none. */
 bool sim_fault_parse(const char *text, struct sim_fault *ret);
 bool sim_fault_add(struct sim *sim, const struct sim_fault *fault);
+void sim_faults_forget(struct sim_server *server); /* those that are still to come */
 /* The next statement begins at this server: what happens to it? FAULT_KINDS: nothing. */
 enum fault_kind sim_fault_next(struct sim_server *server, int *ret_value);
 

@@ -98,11 +98,7 @@ static void stop_server(struct sim_server *server)
     while (server->sessions)
         session_end(server->sessions);
     loop_close(sim_of(server)->loop, &server->listener);
-    while (server->faults) {
-        struct sim_fault *next = server->faults->next;
-        free(server->faults);
-        server->faults = next;
-    }
+    sim_faults_forget(server);
 }
 
 void fleet_stop(struct sim *sim)

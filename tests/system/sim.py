@@ -155,6 +155,12 @@ def make_sim(request):
         yield make
 
 
+def value(connection, query):
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchone()[0]
+
+
 class Command:
     """One command that runs: what it says on stderr, when, and how much memory it took at most."""
 

@@ -9,13 +9,7 @@ import pymysql
 import pytest
 
 from conftest import wait_until
-from sim import CONTROL, PROBE, SHARDS, make_sim  # noqa: F401 a fixture
-
-
-def value(connection, query):
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        return cursor.fetchone()[0]
+from sim import CONTROL, PROBE, SHARDS, make_sim, value  # noqa: F401 a fixture
 
 
 # --- Moves ------------------------------------------------------------------------------------
