@@ -151,7 +151,8 @@ enum outcome variable_set_global(struct session *session, const struct args *arg
 /* Settings of a session change nothing that is simulated. */
 enum outcome variable_set_session(struct session *session, const struct args *args)
 {
-    static const char *const known[] = {"wait_timeout", "sql_mode", "sql_log_bin"};
+    static const char *const known[] = {"wait_timeout", "sql_mode", "sql_log_bin",
+                                        "slow_query_log"};
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
         if (arg_is(&args->items[0], known[i]))
             return session_ok(session, 0);
