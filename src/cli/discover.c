@@ -34,6 +34,7 @@ struct found {
 struct search {
     const char *user;
     struct secret password;
+    const struct sql_tls *tls; /* NULL: in clear text */
     struct found *servers;
     size_t count, capacity;
 };
@@ -105,7 +106,8 @@ static void run_wave(struct search *search, size_t first)
         struct sql_endpoint endpoint = {.host = at->host,
                                         .port = at->port,
                                         .user = search->user,
-                                        .password = &search->password};
+                                        .password = &search->password,
+                                        .tls = search->tls};
         calls[i] = (struct sql_call){.conn = sql_conn_new(&endpoint), .sql = buf_text(&observe)};
     }
     sql_run(calls, count, clock_deadline(WAVE_MS));
@@ -231,6 +233,18 @@ static void set_account(struct inventory_account *account, const char *user, con
     account->password_env = mem_strdup(variable);
 }
 
+static void set_tls(const struct cli_args *args, struct inventory_tls *tls)
+{
+    static const char *const names[] = {"--tls-ca", "--tls-cert", "--tls-key"};
+    char **const files[] = {&tls->ca, &tls->cert, &tls->key};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        const char *file = cli_text(args, names[i]);
+        tls->is_on = tls->is_on || file;
+        *files[i] = mem_strdup(file);
+    }
+    tls->verify = true;
+}
+
 static const char *replication_user(const struct search *search)
 {
     for (size_t i = 1; i < search->count; i++)
@@ -275,6 +289,7 @@ static enum status build(const struct search *search, const struct cli_args *arg
     set_account(&inventory->credentials, search->user, file ? file : "holdfast.password",
                 cli_text(args, "--password-env"));
     set_account(&inventory->replication, replication_user(search), "repl.password", NULL);
+    set_tls(args, &inventory->tls);
     struct inventory_shard *shard = inventory_add_shard(inventory, "main", "main-0");
     AUTO_FREE size_t *order = order_servers(search);
     for (size_t i = 0; i < search->count && !status; i++) {
@@ -454,7 +469,10 @@ enum status fleet_discover(const struct cli_args *args, struct err *err)
 {
     AUTO(search_release) struct search search = {0};
     const char *user = cli_text(args, "--user");
+    struct sql_tls tls = {cli_text(args, "--tls-ca"), cli_text(args, "--tls-cert"),
+                          cli_text(args, "--tls-key"), true};
     search.user = user ? user : "holdfast";
+    search.tls = tls.ca ? &tls : NULL;
     enum status status = read_address(cli_operand(args, 0), &search, err);
     status = status ? status : check_options(&search, args, err);
     status = status ? status : check_target(cli_text(args, "--fleet"), err);

@@ -196,6 +196,16 @@ static void write_password(const struct inventory_account *account, struct buf *
     buf_add(sql, "'");
 }
 
+/* As the fleet file has it: what connects under TLS can be made to. */
+static const char *requirement(const struct inventory *fleet, enum account_kind kind)
+{
+    const struct inventory_tls *tls =
+        kind == ACCOUNT_REPLICATION ? &fleet->replication.tls : &fleet->tls;
+    if (!tls->is_on)
+        return "";
+    return tls->cert && kind != ACCOUNT_PROBE ? " REQUIRE X509" : " REQUIRE SSL";
+}
+
 /* What is optional is commented out, each use of it by itself. */
 static void write_grants(enum account_kind kind, const char *name, bool is_optional,
                          struct buf *sql)
@@ -236,7 +246,7 @@ void grants_write_sql(const struct inventory *fleet, const char *host, bool with
             write_password(account, sql);
         else
             buf_printf(sql, "<password of %s>", account->user ? account->user : accounts[i].user);
-        buf_add(sql, ";\n");
+        buf_printf(sql, "%s;\n", requirement(fleet, (enum account_kind)i));
         write_grants((enum account_kind)i, name, false, sql);
         write_grants((enum account_kind)i, name, true, sql);
     }

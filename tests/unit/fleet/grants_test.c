@@ -42,6 +42,14 @@ static void accounts_are_created_with_their_grants_only(void **state UNUSED)
                                            "BY 'it''s';\nGRANT SELECT, INSERT, UPDATE ON "
                                            "holdfast.probe TO `o``brien`@`10.%`;\n"));
     assert_non_null(strstr(buf_text(&sql), "`repl`@`10.%` IDENTIFIED BY <password of repl>;\n"));
+    static char cert[] = "c.pem";
+    fleet.tls = (struct inventory_tls){.is_on = true, .cert = cert};
+    fleet.replication.tls.is_on = true;
+    buf_clear(&sql);
+    grants_write_sql(&fleet, "10.%", true, &sql);
+    assert_non_null(strstr(buf_text(&sql), "BY 'it''s' REQUIRE SSL;\n"));
+    assert_non_null(strstr(buf_text(&sql), "<password of holdfast> REQUIRE X509;\n"));
+    assert_non_null(strstr(buf_text(&sql), "<password of repl> REQUIRE SSL;\n"));
     secret_release(&fleet.probe.password);
 }
 
