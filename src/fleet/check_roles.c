@@ -13,11 +13,29 @@
 
 enum { REGION_SERVERS = 3 };
 
-/* In the words of OpenSSL, of either side's. */
-static bool is_expired(const struct server_observation *server)
+/* The words of OpenSSL and of sql/, and what to do other than the table says. */
+static void add_untrusted(struct checkup *checkup, const struct server_observation *server)
 {
-    return strstr(server->err.text, "certificate has expired") ||
-           strstr(server->err.text, "certificate expired");
+    static const struct {
+        const char *words, *advice;
+        enum check_id check;
+    } cases[] = {
+        {"certificate has expired", NULL, CHECK_CERTIFICATE_EXPIRED},
+        {"offers no TLS", "set ssl_cert and ssl_key in its configuration, and restart it",
+         CHECK_TLS_FAILED},
+        {"accept our certificate",
+         "see that 'cert' of 'tls' in the fleet file has not expired, and that the server's ssl_ca"
+         " has who signed it",
+         CHECK_TLS_FAILED},
+    };
+    size_t i = 0;
+    while (i < ARRAY_SIZE(cases) && !strstr(server->err.text, cases[i].words))
+        i++;
+    bool is_known = i < ARRAY_SIZE(cases);
+    checkup_add(checkup, is_known ? cases[i].check : CHECK_TLS_FAILED, server, "%s",
+                server->err.text);
+    if (is_known && cases[i].advice)
+        checkup_advise(checkup, "%s", cases[i].advice);
 }
 
 static void check_answers(struct checkup *checkup)
@@ -32,8 +50,7 @@ static void check_answers(struct checkup *checkup)
             checkup_add(checkup, CHECK_LOGIN_REFUSED, at, "it refuses the account '%s': %s",
                         checkup->fleet->credentials.user, at->err.text);
         else if (at->status == ST_UNTRUSTED)
-            checkup_add(checkup, is_expired(at) ? CHECK_CERTIFICATE_EXPIRED : CHECK_TLS_FAILED, at,
-                        "%s", at->err.text);
+            add_untrusted(checkup, at);
         else if (at->status == ST_INVALID || at->status == ST_SQL)
             checkup_add(checkup, CHECK_UNSUPPORTED_SERVER, at, "%s", at->err.text);
         else

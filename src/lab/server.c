@@ -168,7 +168,7 @@ static enum status check_round(struct waiting *waiting, struct err *err)
         }
         if (!process_is_alive(&server->process))
             return server_failed(waiting->lab, server, "ended while it started", err);
-        if (call->status == ST_DENIED) {
+        if (call->status == ST_DENIED || call->status == ST_UNTRUSTED) {
             *err = call->err;
             return err_wrap(err, "%s", server->name);
         }

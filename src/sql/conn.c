@@ -33,7 +33,7 @@ struct sql_conn {
     struct tls_dial *dial;     /* while it connects under TLS */
     struct secret rotated;     /* what password_file said when the password was refused */
     bool is_open, was_rotated; /* ... in this call */
-    bool has_no_tls;           /* the server that was dialled last */
+    const char *refusal;       /* of the server that was dialled last; static */
     enum phase phase;
     int waiting; /* MYSQL_WAIT_* of the suspended operation; 0 when none is */
     bool was_sent;
@@ -154,9 +154,9 @@ static enum status fail_to_connect(struct sql_call *call)
     const struct sql_conn *conn = call->conn;
     const char *why = mysql_error(conn->mysql);
     enum status status = status_of_sql(call->sql_errno, false);
-    if (conn->has_no_tls) {
+    if (conn->refusal) {
         status = ST_UNTRUSTED;
-        why = "the server offers no TLS";
+        why = conn->refusal;
     } else if (status == ST_UNTRUSTED && was_cut_off(why)) {
         status = ST_UNREACHABLE;
     }
@@ -238,7 +238,7 @@ static void connect_start(struct sql_conn *conn, const char *address, unsigned l
 static void dial_ended(struct sql_conn *conn)
 {
     conn->is_open = tls_dial_succeeded(conn->dial);
-    conn->has_no_tls = tls_dial_met_clear_text(conn->dial);
+    conn->refusal = tls_dial_refusal(conn->dial);
     tls_dial_free(conn->dial);
     conn->dial = NULL;
 }
@@ -263,7 +263,7 @@ static void open_start(struct sql_conn *conn)
     unsigned protocol = MYSQL_PROTOCOL_TCP;
     mysql_options(conn->mysql, MYSQL_OPT_PROTOCOL, &protocol);
     conn->phase = PHASE_CONNECT;
-    conn->has_no_tls = false;
+    conn->refusal = NULL;
     if (conn->endpoint.tls) {
         tls_set_options(conn->mysql, conn->endpoint.tls);
         dial_start(conn, address, flags);

@@ -8,6 +8,7 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 
+#include <errmsg.h>
 #include <errno.h>
 #include <ma_pvio.h>
 #include <pthread.h>
@@ -37,7 +38,8 @@ struct tls_dial {
     int waiting, ready;
     bool is_in_handshake; /* suspended in it */
     bool is_cancelled, is_done;
-    bool is_clear; /* the server offers no TLS */
+    bool is_clear;  /* the server offers no TLS */
+    bool has_begun; /* the handshake */
 };
 
 static __thread struct tls_dial *current; /* whose stack this thread runs on */
@@ -65,6 +67,7 @@ static my_bool is_blocking(MARIADB_PVIO *pvio)
     struct tls_dial *dial = current;
     if (!dial || pvio->mysql != dial->spec.mysql)
         return plain.is_blocking(pvio);
+    dial->has_begun = true;
     name_host(pvio->mysql, dial->spec.endpoint->host);
     return 0; /* which makes it set the socket to non-blocking, for good */
 }
@@ -173,9 +176,15 @@ bool tls_dial_succeeded(const struct tls_dial *dial)
     return dial->is_done && dial->connected;
 }
 
-bool tls_dial_met_clear_text(const struct tls_dial *dial)
+const char *tls_dial_refusal(const struct tls_dial *dial)
 {
-    return dial->is_clear;
+    if (dial->is_clear)
+        return "the server offers no TLS";
+    bool is_lost = mysql_errno(dial->spec.mysql) == CR_SERVER_LOST;
+    if (is_lost && dial->has_begun && dial->spec.endpoint->tls->cert)
+        return "the server closed the connection after the TLS handshake: it does not accept our"
+               " certificate, or it is going down";
+    return NULL;
 }
 
 /* One that waits in the handshake is told that it waits no longer, so that libmariadb and OpenSSL

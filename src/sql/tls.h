@@ -29,8 +29,12 @@ void tls_set_options(MYSQL *mysql, const struct sql_tls *tls);
 /* Begin; then step until nothing is waited for. Both return MYSQL_WAIT_*, 0 when it ended. */
 struct tls_dial *tls_dial_new(const struct tls_dial_spec *spec);
 int tls_dial_step(struct tls_dial *dial, int ready);
-bool tls_dial_succeeded(const struct tls_dial *dial);      /* once it ended */
-bool tls_dial_met_clear_text(const struct tls_dial *dial); /* nothing was sent to that server */
+bool tls_dial_succeeded(const struct tls_dial *dial); /* once it ended */
+/* Why it failed, where libmariadb does not say it: the server offers no TLS (and got nothing), or
+ * it left after the handshake, as one does under TLS 1.3 that does not accept our certificate. Else
+ * NULL.
+ */
+const char *tls_dial_refusal(const struct tls_dial *dial);
 /* Ends what is under way; before mysql_close(). NULL is fine. */
 void tls_dial_free(struct tls_dial *dial);
 

@@ -131,6 +131,10 @@ def test_a_certificate_that_ends_is_a_warning_14_days_before(lab):
     issue(lab, "holdfast", "127.0.0.1", days=10)  # our own
     found, go = findings(lab)
     assert go and "holdfast.pem" in found["certificate-ends", None]["problem"]
+    issue(lab, "holdfast", "127.0.0.1", days=-1)
+    found, go = findings(lab)
+    assert not go and "holdfast.pem" in found["certificate-expired", None]["problem"]
+    assert "'cert' of 'tls' in the fleet file" in found["tls-failed", address]["advice"]
 
 
 def test_passwords_change_while_a_run_is_under_way(lab):

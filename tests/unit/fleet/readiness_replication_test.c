@@ -27,6 +27,11 @@ SPOIL(w2_expired)
     s->seen[W2].status = ST_UNTRUSTED;
     s->seen[W2].err = (struct err){ST_UNTRUSTED, "certificate has expired", ""};
 }
+SPOIL(we_are_refused)
+{
+    s->seen[W2].status = ST_UNTRUSTED;
+    s->seen[W2].err = (struct err){ST_UNTRUSTED, "it does not accept our certificate", ""};
+}
 SPOIL(e3_ended_without_verifying)
 {
     s->looks[E3].inspection.certificate_end = "Dec 31 23:59:59 2025 GMT";
@@ -332,6 +337,7 @@ static const struct check_case rows[] = {
     {e3_down, "unreachable@e3:3306"},
     {w2_refuses, "login-refused@w2:3306"},
     {w2_untrusted, "tls-failed@w2:3306"},
+    {we_are_refused, "tls-failed@w2:3306"},
     {w2_expired, "certificate-expired@w2:3306"},
     {e3_ended_without_verifying, "certificate-expired@e3:3306"},
     {e2_ends_soon, "certificate-ends@e2:3306"},
