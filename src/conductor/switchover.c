@@ -27,7 +27,8 @@ struct work {
     const struct fleet_observation *observation;
     struct switchover_report *report;
     atomic_size_t next;
-    size_t end; /* of this wave */
+    size_t end;   /* of this wave */
+    bool is_busy; /* with an errand, under the lock */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     size_t done;
@@ -334,7 +335,7 @@ static void *work_on(void *context)
 static void wait_until_done(struct work *work, switchover_progress *progress, void *context)
 {
     pthread_mutex_lock(&work->lock);
-    while (work->done < work->end) {
+    while (work->done < work->end || work->is_busy) {
         size_t done = work->done;
         pthread_mutex_unlock(&work->lock);
         if (progress)
@@ -370,9 +371,10 @@ static void run_wave(struct work *work, const struct wave *wave, switchover_prog
 }
 
 /* May the next wave begin? */
-static void pass_gate(struct work *work, const struct wave *wave)
+static void pass_gate(struct work *work, size_t index)
 {
     struct err why = ERR_INIT;
+    const struct wave *wave = &work->report->waves.items[index];
     enum status status =
         health_wait(work->run, work->report, wave->end, work->run->record.settle_ms, &why);
     journal_add(work->run->mandate.journal, NULL, "gate", "after %s: %s", wave->name,
@@ -398,6 +400,33 @@ static void ask_for_wave(struct work *work, size_t index)
 
 /* A stopped run goes through the remaining shards too: one that another process left in between is
  * brought to one side, the others are only reported. */
+/* What may take long while no shard moves: beside the display. */
+struct errand {
+    void (*run)(struct work *work, size_t wave);
+    struct work *work;
+    size_t wave;
+};
+
+static void *run_errand(void *context)
+{
+    struct errand *errand = context;
+    errand->run(errand->work, errand->wave);
+    pthread_mutex_lock(&errand->work->lock);
+    errand->work->is_busy = false;
+    pthread_cond_signal(&errand->work->changed);
+    pthread_mutex_unlock(&errand->work->lock);
+    return NULL;
+}
+
+static void show_beside(struct errand *errand, switchover_progress *progress, void *context)
+{
+    pthread_t thread;
+    errand->work->is_busy = true;
+    INVARIANT(pthread_create(&thread, NULL, run_errand, errand) == 0);
+    wait_until_done(errand->work, progress, context);
+    pthread_join(thread, NULL);
+}
+
 static void run_waves(struct work *work, switchover_progress *progress, void *context)
 {
     pthread_condattr_t attributes;
@@ -408,13 +437,11 @@ static void run_waves(struct work *work, switchover_progress *progress, void *co
     pthread_mutex_init(&work->lock, NULL);
     const struct waves *waves = &work->report->waves;
     for (size_t i = 0; i < waves->count; i++) {
-        if (progress)
-            progress(context, work->run, work->report, work->done);
-        ask_for_wave(work, i);
+        show_beside(&(struct errand){ask_for_wave, work, i}, progress, context);
         run_wave(work, &waves->items[i], progress, context);
         announcer_end_wave(work->run->announcer, i);
         if (i + 1 < waves->count && !run_must_stop(work->run))
-            pass_gate(work, &waves->items[i]);
+            show_beside(&(struct errand){pass_gate, work, i}, progress, context);
     }
     pthread_cond_destroy(&work->changed);
     pthread_mutex_destroy(&work->lock);
@@ -449,7 +476,10 @@ static void report_init(struct switchover_report *report, const struct run *run,
     snprintf(report->from, sizeof(report->from), "%s", fleet->regions[1 - run->mandate.to_region]);
     report->shards = mem_zalloc((observation->count + 1) * sizeof(*report->shards));
     for (size_t i = 0; i < observation->count; i++)
-        report->shards[i].shard = observation->shards[i].shard;
+        report->shards[i] = (struct shard_report){.shard = observation->shards[i].shard,
+                                                  .outage_ms = -1,
+                                                  .baseline_ms = -1,
+                                                  .critical_ms = -1};
     report->is_measured = run->mandate.probe != NULL;
     report->is_resumed = run->mandate.is_resumed;
     report->by = mem_strdup(run->record.by);

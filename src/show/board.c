@@ -110,15 +110,17 @@ static void add_seconds(struct buf *out, double ms)
         buf_printf(out, "%d:%02d min", (int)(ms / 60000), (int)(ms / 1000) % 60);
 }
 
-/* From what is done, or from runs before while nothing is; negative: not known. */
+/* As runs before this one say (they had the same waves), else from what is done; negative: not
+ * known. */
 static double left_ms(const struct board *board, nsec now)
 {
     double elapsed = clock_ms(now - board->began);
     if (board->done == board->count)
         return -1;
-    if (board->done > 0)
-        return elapsed / (double)board->done * (double)(board->count - board->done);
-    return board->estimate_ms > elapsed ? board->estimate_ms - elapsed : -1;
+    if (board->estimate_ms > elapsed)
+        return board->estimate_ms - elapsed;
+    return board->done > 0 ? elapsed / (double)board->done * (double)(board->count - board->done)
+                           : -1;
 }
 
 static void add_summary(const struct board *board, nsec now, struct buf *out)
@@ -147,12 +149,20 @@ static void add_bar(const struct board *board, struct buf *out)
     buf_add(out, "[");
     for (size_t i = 0; i < BAR_WIDTH; i++)
         buf_add(out, i < filled ? "#" : ".");
-    buf_printf(out, "] waiting %zu", waiting);
-    for (unsigned state = 0; state < SHARD_STATES; state++)
-        if (counts[state])
-            buf_printf(out, ", %s %zu",
-                       board_word(&(struct board_shard){.has_begun = true, .state = state}),
-                       counts[state]);
+    buf_add(out, "]");
+    const char *between = " ";
+    if (waiting) {
+        buf_printf(out, " waiting %zu", waiting);
+        between = ", ";
+    }
+    for (unsigned state = 0; state < SHARD_STATES; state++) {
+        if (!counts[state])
+            continue;
+        buf_printf(out, "%s%s %zu", between,
+                   board_word(&(struct board_shard){.has_begun = true, .state = state}),
+                   counts[state]);
+        between = ", ";
+    }
 }
 
 static const char *mark_of(const struct board_shard *shard)
@@ -172,7 +182,7 @@ static void add_row(const struct board *board, const struct board_shard *shard, 
 {
     buf_printf(out, "%c %-*s %s %-13s ", shard->is_slow && !shard->is_done ? '!' : ' ', width,
                shard->name, mark_of(shard), board_word(shard));
-    if (shard->has_begun)
+    if (shard->has_begun && age_ms(shard, now) > 0) /* else it had ended before we looked */
         add_seconds(out, age_ms(shard, now));
     if (shard->is_slow && !shard->is_done) {
         buf_add(out, ", usually ");
