@@ -281,11 +281,15 @@ static enum status read_order(const struct cli_args *args, const struct plan *pl
         err_set(err, ST_INVALID, "--on-abort: '%s' is neither 'stay' nor 'return'", on_abort);
         return err_hint(err, "stay: what moved stays there; return: it goes back");
     }
+    const char *reason = cli_text(args, "--reason");
+    if (!reason && plan->scene.fleet->policy.is_reason_required) {
+        err_set(err, ST_INVALID, "policy.reason_required: what is it for? --reason is missing");
+        return err_hint(err, "add --reason TEXT; it is kept with the run");
+    }
     run_record_init(ret, plan->scene.fleet->regions[plan->to]);
     for (size_t i = 0; i < plan->scene.shard_count; i++)
         run_record_add_shard(ret, plan->scene.shards[i]->name);
     ret->waves = copy_of(shape);
-    const char *reason = cli_text(args, "--reason");
     ret->reason = reason ? text_clean_line(reason) : NULL;
     ret->settle_ms = cli_number(args, "--settle", 0) * 1000;
     ret->failures_max = cli_number(args, "--max-failures", shape ? 0 : -1);

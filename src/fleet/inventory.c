@@ -356,7 +356,8 @@ static void write_list(struct buf *buf, char *const *texts, size_t count)
 /* Nothing when all of it is the default. */
 static void write_policy(struct buf *buf, const struct inventory_policy *policy)
 {
-    if (policy->freeze_cap == default_policy.freeze_cap && policy->accept_count == 0 &&
+    if (policy->freeze_cap == default_policy.freeze_cap && !policy->is_reason_required &&
+        policy->accept_count == 0 &&
         policy->freeze_timeout_ms == default_policy.freeze_timeout_ms &&
         policy->move_timeout_ms == default_policy.move_timeout_ms &&
         policy->max_lag_ms == default_policy.max_lag_ms &&
@@ -369,6 +370,8 @@ static void write_policy(struct buf *buf, const struct inventory_policy *policy)
     buf_add(buf, "\n  max_lag: ");
     write_duration(buf, policy->max_lag_ms);
     buf_printf(buf, "\n  keep_runs: %" PRIu32, policy->keep_runs);
+    if (policy->is_reason_required)
+        buf_add(buf, "\n  reason_required: true");
     if (policy->accept_count > 0) {
         buf_add(buf, "\n  accept: ");
         write_list(buf, policy->accept, policy->accept_count);

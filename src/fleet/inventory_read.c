@@ -279,6 +279,8 @@ static enum status read_policy(struct yaml_file *file, yaml_node_t *node, void *
          read_positive_duration},
         {"max_lag", false, offsetof(struct inventory_policy, max_lag_ms), read_positive_duration},
         {"keep_runs", false, offsetof(struct inventory_policy, keep_runs), read_positive_number},
+        {"reason_required", false, offsetof(struct inventory_policy, is_reason_required),
+         yaml_read_bool},
         {"accept", false, 0, read_accept},
         {0}};
     const struct inventory_policy *policy = target;

@@ -37,6 +37,15 @@ def test_the_orders_of_a_run_are_kept(lab):
     assert "&lt;b&gt;now&lt;/b&gt;" in page and "<b>now" not in page
 
 
+def test_a_reason_may_be_required(lab):
+    with open(lab.fleet, "a", encoding="utf-8") as fleet:
+        fleet.write("\npolicy: { reason_required: true }\n")
+    refused = lab.cli("switchover", "--to", "east", "--yes", check=False)
+    assert refused.returncode == 2 and "--reason is missing" in refused.stderr
+    assert lab.json("run", "list") == []
+    assert lab.json("switchover", "--to", "east", "--yes", "--reason", "drill")["reason"] == "drill"
+
+
 @pytest.mark.lab(shards=2)
 def test_an_abort_by_somebody_else_is_kept(lab):
     process = lab.popen("switchover", "--to", "east", "--yes", "--json", "--wave", "1",
