@@ -74,8 +74,7 @@ bool run_was_interrupted(void)
     return is_interrupted;
 }
 
-/* From here on Ctrl-C aborts this run; NULL: there is none any more. */
-static void set_running(struct run *run)
+void run_set_running(struct run *run)
 {
     atomic_store(&running, run);
     if (run && is_interrupted)
@@ -174,13 +173,13 @@ static enum status carry(const struct fleet_scene *scene,
     journal_add(run->mandate.journal, NULL, run->mandate.is_resumed ? "resume" : "begin", "%s",
                 order);
     log_event(EV_RUN_ORDER, "run", run->record.id, "order", order, NULL);
-    set_running(run);
+    run_set_running(run);
     AUTO(progress_release) struct progress progress;
     progress_init(&progress, run->mandate.journal);
     if (words->as_json)
         progress.out = NULL;
     enum status status = switchover_run(run, observation, progress_show, &progress, ret, err);
-    set_running(NULL);
+    run_set_running(NULL);
     if (status != ST_FENCED) {
         progress_draw(&progress, "", true);
         say_report(words, ret);

@@ -360,6 +360,15 @@ static const struct cli_option readiness_options[] = {
     {0},
 };
 
+static const struct cli_option converge_options[] = {
+    FLEET_OPTION,
+    SHARD_OPTIONS,
+    {.name = "--dry-run", .kind = OPTION_FLAG, .help = "only show what would be done"},
+    {.name = "--yes", .kind = OPTION_FLAG, .help = "go without asking"},
+    JSON_OPTION,
+    {0},
+};
+
 static const struct cli_option discover_options[] = {
     {.name = "--user",
      .kind = OPTION_TEXT,
@@ -426,6 +435,18 @@ const struct cli_command fleet_commands[] = {
      .summary = "Check the fleet file, and that every server lets Holdfast in",
      .options = check_options,
      .run = run_check},
+    {.path = "fleet converge",
+     .operands = "",
+     .summary = "Give each server the settings of its role again, such as after a restart",
+     .details =
+         "Shows what would be done, asks, and does it: replication points at the right server and\n"
+         "runs, replicas of a region acknowledge, nobody else waits for acknowledgements, and a\n"
+         "primary that came back read-only accepts writes again if the store knows it, no other\n"
+         "server of the shard accepts writes, and none has anything that it lacks. What could "
+         "lose\n"
+         "a write is not done but said. Exit status 3 when something is left to do.",
+     .options = converge_options,
+     .run = fleet_converge},
     {.path = "fleet discover",
      .operands = "HOST:PORT",
      .summary = "Write a first fleet file from a running primary, to standard output",

@@ -265,7 +265,7 @@ static enum status run_restart(const struct cli_args *args, struct err *err)
     AUTO(lab_choice_release) struct lab_choice choice = {0};
     enum status status = open_lab(args, &lab, err);
     status = status ? status : choose(args, lab, &choice, err);
-    return status ? status : lab_restart(lab, &choice, &progress, err);
+    return status ? status : lab_restart(lab, &choice, cli_flag(args, "--bare"), &progress, err);
 }
 
 static enum status run_down(const struct cli_args *args, struct err *err)
@@ -308,6 +308,11 @@ static const struct cli_option status_options[] = {
 };
 
 static const struct cli_option dir_options[] = {DIR_OPTION, {0}};
+static const struct cli_option restart_options[] = {
+    DIR_OPTION,
+    {.name = "--bare", .kind = OPTION_FLAG, .help = "leave replication as the restart left it"},
+    {0},
+};
 
 #define CHOICE_DETAILS                                                                             \
     "A NAME is a server (s0-west-1), a host (west-1: that server of every shard), or a region\n"   \
@@ -360,9 +365,11 @@ const struct cli_command lab_commands[] = {
      .summary = "Start servers again; replicas follow again, a primary stays read-only",
      .details =
          "Servers that were killed, or are frozen (those are ended first). If one of those named\n"
-         "runs, nothing is done.\n"
+         "runs, nothing is done. With --bare they are what a restart leaves in production: "
+         "read-only,\n"
+         "not replicating, acknowledging nothing; 'holdfast fleet converge' brings them back.\n"
          "\n" CHOICE_DETAILS,
-     .options = dir_options,
+     .options = restart_options,
      .run = run_restart},
     {.path = "lab down",
      .operands = "",

@@ -25,6 +25,7 @@
 enum { STORE_MS = 5000, LEASE_MS = 10000 };
 
 #define RUN_CURRENT_KEY "run-current"
+#define HOLD_ID "converge" /* in the lock, instead of a run's id */
 
 enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX], struct err *err)
 {
@@ -49,7 +50,11 @@ static enum status explain_busy(struct store *store, struct err *err)
 {
     char id[RUN_ID_MAX];
     struct err ignored = ERR_INIT;
-    if (run_lock_holder(store, id, &ignored) == ST_OK) {
+    bool is_held = run_lock_holder(store, id, &ignored) == ST_OK;
+    if (is_held && strcmp(id, HOLD_ID) == 0) {
+        err_set(err, ST_BUSY, "another process brings roles back");
+        err_hint(err, "try again in a moment");
+    } else if (is_held) {
         err_set(err, ST_BUSY, "run %s is in progress", id);
         err_hint(err, "holdfast run show %s, or: holdfast run abort %s", id, id);
     } else if (run_current(store, id, &ignored) == ST_OK) {
@@ -157,6 +162,34 @@ enum status run_begin(struct store *store, const struct inventory *fleet, struct
     if (status) {
         run_free(run);
         return status;
+    }
+    *ret = run;
+    return ST_OK;
+}
+
+enum status run_hold(struct store *store, const struct inventory *fleet, struct run **ret,
+                     struct err *err)
+{
+    struct run *run = run_new(store, fleet);
+    run_record_init(&run->record, fleet->regions[0]);
+    snprintf(run->record.id, sizeof(run->record.id), "%s", HOLD_ID);
+    struct store_compare compares[] = {{STORE_ABSENT, MANDATE_LOCK_KEY, 0},
+                                       {STORE_ABSENT, RUN_CURRENT_KEY, 0}};
+    enum status status = grant_lease(run, err);
+    struct store_op op = {STORE_PUT, MANDATE_LOCK_KEY, HOLD_ID, run->lease};
+    struct store_txn txn = {compares, ARRAY_SIZE(compares), &op, 1};
+    struct run_evidence lock = {MANDATE_LOCK_KEY, HOLD_ID, run->lease};
+    if (!status)
+        status = run__write(store, CALL_RUN_BEGIN, &txn, &lock, err);
+    if (status == ST_CONFLICT)
+        explain_busy(store, err);
+    else if (status)
+        err_wrap(err, "run lock");
+    else
+        status = hold_lock(run, err);
+    if (status) {
+        run_free(run);
+        return err->status;
     }
     *ret = run;
     return ST_OK;

@@ -38,6 +38,10 @@ MUST_CHECK enum status run_begin(struct store *store, const struct inventory *fl
 /* Continue an unfinished run whose process is gone. */
 MUST_CHECK enum status run_take(struct store *store, const struct inventory *fleet, const char *id,
                                 struct run **ret, struct err *err);
+/* Only the run lock, for what is no run (roles are brought back): nothing is recorded, and nothing
+ * is left when the process dies. run_free() gives it back. */
+MUST_CHECK enum status run_hold(struct store *store, const struct inventory *fleet,
+                                struct run **ret, struct err *err);
 /* Write the outcome, give the lock back. */
 MUST_CHECK enum status run_end(struct run *run, enum run_state state, struct err *err);
 void run_free(struct run *run);

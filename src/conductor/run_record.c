@@ -189,13 +189,6 @@ enum status run_record_load(struct store *store, const char *id, struct run_reco
     return status ? status : decode(entry.value, ret, err);
 }
 
-/* Ids tell seconds only: what moved back was ordered in the same one as the run before. */
-static int by_start(const void *left, const void *right)
-{
-    const struct run_record *a = left, *b = right;
-    return (a->started_us > b->started_us) - (a->started_us < b->started_us);
-}
-
 enum status run_record_list(struct store *store, struct run_record **ret_records, size_t *ret_count,
                             struct err *err)
 {
@@ -211,7 +204,6 @@ enum status run_record_list(struct store *store, struct run_record **ret_records
             return status;
         }
     }
-    qsort(records, list.count, sizeof(*records), by_start);
     *ret_records = records;
     *ret_count = list.count;
     return ST_OK;

@@ -31,13 +31,13 @@
     X(PRIMARY_REPLICATES, "primary-replicates", NO_GO, "the writable server is itself a replica", "STOP SLAVE and RESET SLAVE ALL there, if it is meant to be the primary; else SET GLOBAL read_only=1") \
     X(NO_RELAY, "no-relay", NO_GO, "no server of the other region replicates from the primary", "point one of them at the primary; it becomes the new primary") \
     X(STRANGER_SOURCE, "stranger-source", NO_GO, "a server replicates from one that is not in the fleet file", "add that server to the fleet file, or point the replica at the shard's primary") \
-    X(WRONG_SOURCE, "wrong-source", WARNING, "a replica follows another server than it should", "point it at the primary in the home region, at the relay in the other") \
-    X(NOT_REPLICATING, "not-replicating", NO_GO, "a server is read-only and replicates from nobody", "point it at its source with CHANGE MASTER and START SLAVE, or take it out of the fleet file") \
+    X(WRONG_SOURCE, "wrong-source", WARNING, "a replica follows another server than it should", "holdfast fleet converge points it at the primary in the home region, at the relay in the other") \
+    X(NOT_REPLICATING, "not-replicating", NO_GO, "a server is read-only and replicates from nobody", "holdfast fleet converge points it at its source; or take it out of the fleet file") \
     X(ALREADY_THERE, "already-there", INFO, "the shard's primary is in the target region already", "nothing: it will not be moved, and is not checked further") \
     X(SHAPE, "shape", WARNING, "a shard has another shape than three servers in each region", "with fewer than three, the loss of one server leaves writes without an acknowledging replica") \
     X(DUPLICATE_SERVER_ID, "duplicate-server-id", NO_GO, "two servers have the same server_id", "give each server its own server_id and restart its replication") \
     X(ROUTE_DIFFERS, "route-differs", WARNING, "the store says another primary than the servers show", "if the servers are right, nothing: the next move adopts it") \
-    X(REPLICATION_BROKEN, "replication-broken", NO_GO, "a replica does not receive or does not apply", "mend it, then START SLAVE there") \
+    X(REPLICATION_BROKEN, "replication-broken", NO_GO, "a replica does not receive or does not apply", "when it is only stopped: holdfast fleet converge; else mend it, then START SLAVE there") \
     X(NO_GTID, "no-gtid", NO_GO, "a replica does not use GTID", "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE") \
     X(SEVERAL_SOURCES, "several-sources", NO_GO, "a server replicates from several sources", "a shard's server has one source: RESET SLAVE 'name' ALL for the others") \
     X(DELAYED_RELAY, "delayed-relay", NO_GO, "the relay is delayed on purpose", "STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=0; START SLAVE") \
@@ -55,18 +55,18 @@
     X(GTID_STRICT_DIFFERS, "gtid-strict-differs", WARNING, "gtid_strict_mode is on at some servers only", "set it alike on all servers") \
     X(BINLOG_FORMAT, "binlog-format", WARNING, "the binlog holds statements", "SET GLOBAL binlog_format=ROW, and in the configuration") \
     X(BINLOG_RETENTION, "binlog-retention", WARNING, "binlogs are kept for less than a day: a server that returns late cannot catch up", "raise binlog_expire_logs_seconds") \
-    X(SEMI_SYNC_OFF, "semi-sync-off", NO_GO, "the primary waits for no acknowledgement", "SET GLOBAL rpl_semi_sync_master_enabled=1") \
+    X(SEMI_SYNC_OFF, "semi-sync-off", NO_GO, "the primary waits for no acknowledgement", "holdfast fleet converge; or there: SET GLOBAL rpl_semi_sync_master_enabled=1") \
     X(SEMI_SYNC_DEGRADED, "semi-sync-degraded", NO_GO, "the primary fell back to asynchronous replication", "bring an acknowledging replica back; the primary returns by itself") \
-    X(NO_ACKER, "no-acker", NO_GO, "no replica in the primary's region acknowledges its writes", "on its replicas: SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
-    X(NO_ACKER_NEW_SIDE, "no-acker-new-side", NO_GO, "no replica behind the relay would acknowledge its writes", "on its replicas: SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
+    X(NO_ACKER, "no-acker", NO_GO, "no replica in the primary's region acknowledges its writes", "holdfast fleet converge; or on its replicas: SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
+    X(NO_ACKER_NEW_SIDE, "no-acker-new-side", NO_GO, "no replica behind the relay would acknowledge its writes", "holdfast fleet converge; or on its replicas: SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
     X(FAR_ACKER, "far-acker", WARNING, "a region has one server: as primary, its writes wait for an acknowledgement from the other region", "add a second server to that region") \
     X(SEMI_SYNC_TIMEOUT, "semi-sync-timeout", NO_GO, "semi-sync gives up within a day", "SET GLOBAL rpl_semi_sync_master_timeout=18446744073709551615, and in the configuration") \
     X(SEMI_SYNC_WAIT_POINT, "semi-sync-wait-point", NO_GO, "semi-sync waits after the commit: others see what may yet be lost", "SET GLOBAL rpl_semi_sync_master_wait_point=AFTER_SYNC, and in the configuration") \
     X(SEMI_SYNC_NO_SLAVE, "semi-sync-no-slave", NO_GO, "semi-sync stops waiting when no replica is connected", "SET GLOBAL rpl_semi_sync_master_wait_no_slave=1, and in the configuration") \
-    X(REPLICA_NOT_SEMI_SYNC, "replica-not-semi-sync", WARNING, "a replica does not acknowledge", "SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
+    X(REPLICA_NOT_SEMI_SYNC, "replica-not-semi-sync", WARNING, "a replica does not acknowledge", "holdfast fleet converge; or there: SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
     X(IGNORED_ACKNOWLEDGES, "ignored-acknowledges", WARNING, "an ignored server acknowledges writes: one may be nowhere else but on the primary", "SET GLOBAL rpl_semi_sync_slave_enabled=0; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
-    X(RELAY_ACKNOWLEDGES, "relay-acknowledges", WARNING, "the relay acknowledges writes across regions", "SET GLOBAL rpl_semi_sync_slave_enabled=0; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
-    X(SEMI_SYNC_FLAG, "semi-sync-flag", WARNING, "a replica has the semi-sync flag of a primary: it stops applying when its own replicas vanish", "SET GLOBAL rpl_semi_sync_master_enabled=0") \
+    X(RELAY_ACKNOWLEDGES, "relay-acknowledges", WARNING, "the relay acknowledges writes across regions", "holdfast fleet converge; or there: SET GLOBAL rpl_semi_sync_slave_enabled=0; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
+    X(SEMI_SYNC_FLAG, "semi-sync-flag", WARNING, "a replica has the semi-sync flag of a primary: it stops applying when its own replicas vanish", "holdfast fleet converge; or there: SET GLOBAL rpl_semi_sync_master_enabled=0") \
     X(DURABILITY, "durability", WARNING, "a server does not flush every commit: a crash loses the last ones", "SET GLOBAL sync_binlog=1, innodb_flush_log_at_trx_commit=1, and in the configuration") \
     X(ISOLATION, "isolation", WARNING, "the default isolation is not READ-COMMITTED", "transaction_isolation=READ-COMMITTED locks less") \
     X(CONFIG_READ_ONLY, "config-read-only", NO_GO, "a server was started with read_only=0: it would be writable after a restart", "write read_only=1 into its configuration; Holdfast opens the primary") \

@@ -125,7 +125,7 @@ MUST_CHECK enum status lab_freeze(const struct lab_choice *choice, struct err *e
 MUST_CHECK enum status lab_thaw(const struct lab_choice *choice, struct err *err);
 /* Stop what runs, start, and let those follow again that followed before. A primary stays
  * read-only: what it becomes is not for the lab to decide. */
-MUST_CHECK enum status lab_restart(struct lab *lab, const struct lab_choice *choice,
+MUST_CHECK enum status lab_restart(struct lab *lab, const struct lab_choice *choice, bool is_bare,
                                    const struct lab_progress *progress, struct err *err);
 
 /* Look at all servers side by side, within timeout_ms. views: one for each server. */

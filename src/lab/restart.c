@@ -88,7 +88,7 @@ static enum status refresh(struct lab *lab, struct err *err)
     return ST_OK;
 }
 
-enum status lab_restart(struct lab *lab, const struct lab_choice *choice,
+enum status lab_restart(struct lab *lab, const struct lab_choice *choice, bool is_bare,
                         const struct lab_progress *progress, struct err *err)
 {
     AUTO_CLOSE int lock = -1;
@@ -99,5 +99,10 @@ enum status lab_restart(struct lab *lab, const struct lab_choice *choice,
     status = status ? status : end_servers(choice, err);
     status = status ? status : start_servers(lab, choice, err);
     status = status ? status : lab__servers_connect(lab, choice, progress, &links, err);
-    return status ? status : follow_again(lab, choice, &links, progress, err);
+    if (status || !is_bare)
+        return status ? status : follow_again(lab, choice, &links, progress, err);
+    for (size_t i = 0; i < choice->count; i++)
+        lab__say(progress, "%s runs again (pid %d), as its configuration says",
+                 choice->servers[i]->name, (int)choice->servers[i]->process.pid);
+    return ST_OK;
 }

@@ -240,7 +240,18 @@ static const struct server_observation *right_source(const struct draft *draft,
     return is_home || server == draft->relay ? draft->primary : draft->relay;
 }
 
-static void plan_point(struct draft *draft, const struct server_observation *server,
+/* Somebody whose connection to its source shows how they are made here (TLS). */
+static const struct server_observation *find_example(const struct draft *draft)
+{
+    for (size_t i = 0; i < draft->shard->shard->server_count; i++)
+        if (draft->shard->servers[i].status == ST_OK &&
+            draft->shard->servers[i].state.channels == 1)
+            return &draft->shard->servers[i];
+    return NULL;
+}
+
+/* False: it must not be. */
+static bool plan_point(struct draft *draft, const struct server_observation *server,
                        const struct server_observation *source)
 {
     AUTO(buf_release) struct buf words = {0};
@@ -248,13 +259,13 @@ static void plan_point(struct draft *draft, const struct server_observation *ser
     if (server->state.channels > 1) {
         add_obstacle(draft, server, "RESET SLAVE 'NAME' ALL for those that it should not have",
                      "it replicates from %zu servers", server->state.channels);
-        return;
+        return false;
     }
     if (!position || is_ahead(draft, server, &words)) {
         add_obstacle(draft, server, "look at them there, then rebuild it from a backup",
                      "it should replicate from %s, but %s lacks what it has: %s",
                      source->server->name, draft->primary->server->name, buf_text(&words));
-        return;
+        return false;
     }
     AUTO_FREE char *why = server->state.channels == 0
                               ? mem_strdup("it replicates from nobody")
@@ -262,7 +273,10 @@ static void plan_point(struct draft *draft, const struct server_observation *ser
                                            (long long)server->state.source_port);
     struct role_step *step = add_step(draft, server, ROLE_POINT, why);
     step->source = source->server;
-    step->position = take_pointer(position);
+    step->like = server->state.channels == 1 ? server : find_example(draft);
+    if (server->state.channels == 0) /* one that replicates goes on meanwhile, and knows where */
+        step->position = take_pointer(position);
+    return true;
 }
 
 /* It follows the right server: does it run? An error that is not the network's stays one. */
@@ -283,15 +297,15 @@ static void plan_start(struct draft *draft, const struct server_observation *ser
                                      : "it does not apply");
 }
 
-static void plan_flags(struct draft *draft, const struct server_observation *server,
-                       const struct server_observation *source)
+/* Pointing a server switches its acknowledging off: of the relay that is right. */
+static void plan_acknowledging(struct draft *draft, const struct server_observation *server,
+                               const struct server_observation *source, bool is_pointed)
 {
     bool is_near = source->server->region == server->server->region;
-    if (server->state.is_source_semi_sync)
-        add_step(draft, server, ROLE_RELEASE, "it is not the primary");
-    if (is_near && !server->state.is_replica_semi_sync)
-        add_step(draft, server, ROLE_ACKNOWLEDGE, "it is a replica of its own region's server");
-    if (!is_near && server->state.is_replica_semi_sync)
+    bool is_on = server->state.is_replica_semi_sync && !is_pointed;
+    if (is_near && !is_on)
+        add_step(draft, server, ROLE_ACKNOWLEDGE, "it is a replica in its source's region");
+    if (!is_near && is_on)
         add_step(draft, server, ROLE_DO_NOT_ACKNOWLEDGE, "it is the relay");
 }
 
@@ -303,10 +317,13 @@ static void plan_replica(struct draft *draft, const struct server_observation *s
         return;
     }
     const struct server_observation *source = right_source(draft, server);
-    plan_flags(draft, server, source);
-    if (server->state.channels != 1 || server->source != source)
-        plan_point(draft, server, source);
-    else
+    bool is_right = server->state.channels == 1 && server->source == source;
+    if (server->state.is_source_semi_sync)
+        add_step(draft, server, ROLE_RELEASE, "it is not the primary");
+    if (!is_right && !plan_point(draft, server, source))
+        return;
+    plan_acknowledging(draft, server, source, !is_right);
+    if (is_right)
         plan_start(draft, server);
 }
 

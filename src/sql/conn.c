@@ -79,11 +79,6 @@ bool sql_conn_is_open(const struct sql_conn *conn)
     return conn->is_open;
 }
 
-bool sql_conn_is_to_shake_hands(const struct sql_conn *conn)
-{
-    return !conn->is_open && conn->endpoint.tls;
-}
-
 unsigned long sql_conn_id(const struct sql_conn *conn)
 {
     return conn->is_open ? mysql_thread_id(conn->mysql) : 0;

@@ -170,6 +170,12 @@ struct sql_flavour {
      * default), but for TLS as 'tls' says, unless that is NULL. No secrets, only names of files. */
     void (*keep_link)(struct buf *text, const struct sql_server_state *state,
                       const struct sql_tls *tls);
+    /* For a server that is not the primary: wait for no acknowledgement; acknowledge its source's
+     * writes, or no more (replication is connected anew, because the flag counts from then on);
+     * connect and apply again. */
+    void (*stop_source)(struct buf *sql);
+    void (*acknowledge)(struct buf *sql, bool is_on);
+    void (*restart_replication)(struct buf *sql);
     /* Everything that makes a former primary the relay of the new one. Idempotent. */
     void (*follow)(struct buf *sql, const struct sql_source *source);
     /* Events that run where writes go: rows (database, name, definer) of those to be moved, given

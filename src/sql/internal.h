@@ -4,9 +4,6 @@
 #define HOLDFAST_SQL_INTERNAL_H
 
 #include <mysql.h>
-#include <stdbool.h>
-
-struct sql_conn;
 
 /* The rows of one statement, copied close together: libmariadb's own form takes tens of kilobytes
  * for a single row. 'cells' is one allocation: the names of the columns, then row after row, then
@@ -18,8 +15,5 @@ struct sql_set {
 
 /* Frees 'take', which may be NULL. */
 struct sql_set sql__set_of(MYSQL_RES *take);
-
-/* The next call on it opens it, under TLS. */
-bool sql_conn_is_to_shake_hands(const struct sql_conn *conn);
 
 #endif

@@ -170,6 +170,24 @@ void mariadb_set_strict(struct buf *sql, bool is_strict)
     buf_add(sql, "; START ALL SLAVES");
 }
 
+/* It acknowledges what waits: only ever where nobody's commit can. */
+void mariadb_stop_source(struct buf *sql)
+{
+    buf_add(sql, "SET GLOBAL rpl_semi_sync_master_enabled=0");
+}
+
+/* START SLAVE does not wake one that waits between two attempts to connect; STOP does. */
+void mariadb_restart_replication(struct buf *sql)
+{
+    buf_add(sql, "STOP SLAVE IO_THREAD; START SLAVE");
+}
+
+void mariadb_acknowledge(struct buf *sql, bool is_on)
+{
+    buf_printf(sql, "SET GLOBAL rpl_semi_sync_slave_enabled=%d; ", is_on);
+    mariadb_restart_replication(sql);
+}
+
 void mariadb_list_held(struct buf *sql)
 {
     buf_add(sql, "SELECT ID FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for backup"

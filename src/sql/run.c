@@ -6,25 +6,15 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "sql/conn.h"
-#include "sql/internal.h"
 
 #include <ctype.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 
-/* Begun side by side, at most (fewer under TLS: a handshake takes us milliseconds of work, and of
- * too many at once none ends in time); but a call that has waited for PATIENCE_MS, and for much
- * longer than the others do now, gives its place away: it hangs, or waits on purpose, and costs
- * nothing. */
-enum {
-    EVENTS_MAX = 256,
-    PLACES = 256,
-    HANDSHAKES = 32,
-    PATIENCE_MS = 200,
-    MUCH_LONGER = 4,
-    USUAL_OF = 32
-};
+/* Begun side by side, at most; but a call that has waited for PATIENCE_MS, and for much longer than
+ * the others do now, gives its place away: it hangs, or waits on purpose, and costs nothing. */
+enum { EVENTS_MAX = 256, PLACES = 256, PATIENCE_MS = 200, MUCH_LONGER = 4, USUAL_OF = 32 };
 
 struct flight {
     int epoll_fd;
@@ -35,8 +25,8 @@ struct flight {
     int *fds;      /* per call: the descriptor registered, -1 when none or done */
     size_t begun,
         patient; /* calls before 'begun' have begun; those before 'patient' hold no place */
-    size_t held, places;
-    nsec usual; /* how long the last answers took, on average */
+    size_t held; /* places */
+    nsec usual;  /* how long the last answers took, on average */
 };
 
 static uint32_t epoll_mask(int events)
@@ -105,7 +95,7 @@ static void begin_more(struct flight *flight)
             break;
         flight->held -= !is_done;
     }
-    while (flight->begun < flight->count && flight->held < flight->places)
+    while (flight->begun < flight->count && flight->held < PLACES)
         begin_call(flight, flight->begun++);
 }
 
@@ -160,14 +150,6 @@ static void run_one(struct sql_call *call, nsec deadline)
         call->on_done(call);
 }
 
-static size_t places_for(const struct sql_call *calls, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (sql_conn_is_to_shake_hands(calls[i].conn))
-            return HANDSHAKES;
-    return PLACES;
-}
-
 void sql_run(struct sql_call *calls, size_t count, nsec deadline)
 {
     if (count == 1) {
@@ -181,7 +163,6 @@ void sql_run(struct sql_call *calls, size_t count, nsec deadline)
         .epoll_fd = epoll_fd,
         .calls = calls,
         .count = count,
-        .places = places_for(calls, count),
         .left = count,
         .time = deadline - clock_now(),
         .earliest = NSEC_NEVER,

@@ -90,8 +90,6 @@ def test_a_hook_hears_all_of_a_run(lab, hooks):
 
 def test_gates_of_a_run(lab, hooks):
     """One lab: nothing moves until the last of them."""
-    hooks_are_tried_by_hand(lab, hooks)
-    hooks.entries.clear()
     a_required_hook_keeps_a_run_from_beginning(lab, hooks)
     hooks.entries.clear()
     an_abort_does_not_wait_for_a_gate(lab, hooks)
@@ -225,7 +223,7 @@ def an_abort_does_not_wait_for_a_gate(lab, hooks):
     assert tally(json.loads(out), "slow")["cancelled"] == 1 and homes(lab) == ["west"]
 
 
-def hooks_are_tried_by_hand(lab, hooks):
+def test_hooks_are_tried_by_hand(lab, hooks):
     hooks.add("ear", ["shard.frozen"], "cat; exit 0", undo="echo undone; exit 5")
     hooks.add("gone", ["run.after"], exec=["/nowhere/there"])
     done = lab.cli("hook", "test", "ear")

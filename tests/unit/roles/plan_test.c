@@ -47,7 +47,8 @@ static void expect_plan(struct sample *sample, const char *wanted)
         buf_printf(&text, "%s%s %s", i ? ", " : "", step->server->server->host,
                    role_action_name(step->action));
         if (step->source)
-            buf_printf(&text, " %s at %s", step->source->host, step->position);
+            buf_printf(&text, " %s at %s", step->source->host,
+                       step->position ? step->position : "its place");
         assert_true(step->why[0]);
     }
     for (size_t i = 0; i < plan.obstacle_count; i++) {
@@ -116,9 +117,9 @@ static void whoever_follows_the_wrong_server_is_pointed(void **state UNUSED)
     struct sample sample;
     sample_init(&sample);
     sample.seen[E2].state.source_host = "w1"; /* two relays: E1 has a follower */
-    expect_plan(&sample, "e2 replicate e1 at 7-101-500");
+    expect_plan(&sample, "e2 replicate e1 at its place, e2 acknowledge");
     sample.seen[E2].state.source_host = "elsewhere";
-    expect_plan(&sample, "e2 replicate e1 at 7-101-500");
+    expect_plan(&sample, "e2 replicate e1 at its place, e2 acknowledge");
 }
 
 static void a_region_whose_relay_is_gone_gets_another(void **state UNUSED)
@@ -128,8 +129,8 @@ static void a_region_whose_relay_is_gone_gets_another(void **state UNUSED)
     sample.seen[E1].status = ST_UNREACHABLE;
     sample.seen[E1].flavour = NULL;
     err_set(&sample.seen[E1].err, ST_UNREACHABLE, "refused");
-    expect_plan(&sample, "e2 replicate w1 at 7-101-500, e3 replicate e2 at 7-101-500, "
-                         "e2 do not acknowledge|e1: it does not answer: refused");
+    expect_plan(&sample, "e2 replicate w1 at its place, e3 replicate e2 at its place, "
+                         "e3 acknowledge|e1: it does not answer: refused");
 }
 
 static void what_the_primary_lacks_is_never_pointed_over(void **state UNUSED)
@@ -150,7 +151,7 @@ static void what_the_primary_lacks_is_never_pointed_over(void **state UNUSED)
         sample.seen[W2].state.position = cases[i].position;
         sample.seen[W2].state.applied = cases[i].applied;
         sample.seen[W2].state.binlog_state = cases[i].binlog_state;
-        expect_plan(&sample, "w2 acknowledge|w2: it should replicate from w1:33");
+        expect_plan(&sample, "|w2: it should replicate from w1:33");
     }
 }
 

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Doing what the plan says; see converge.h.
+ *
+ * Who may act on a server is settled as in a move (move/session.h): the run lock in the store, the
+ * server's own lock, the token after that. Nothing here is on a client's way but ROLE_OPEN, which
+ * is done when nobody accepts writes. What may die between which two lines: anything; the next look
+ * plans from what is then, and no step makes a state that it would not find its way out of. */
+#include "roles/converge.h"
+
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "move/mandate.h"
+#include "move/session.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    THREADS_MAX = 16,
+    STORE_MS = 3000,
+    OBSERVE_MS = 1500,
+    STEP_MS = 5000,
+    SETTLE_MS = 4000, /* after a round of steps: replication connects, ackers are counted */
+    LOOK_MS = 50,
+    ROUNDS_MAX = 3, /* of the same step */
+};
+
+/* ---- in words ---- */
+
+void role_step_describe(const struct role_step *step, struct buf *out)
+{
+    buf_printf(out, "%s: %s", step->server->server->name, role_action_name(step->action));
+    if (step->source)
+        buf_printf(out, " from %s", step->source->name);
+    buf_printf(out, ": %s", step->why);
+}
+
+void role_obstacle_describe(const struct role_obstacle *obstacle, struct buf *out)
+{
+    buf_printf(out, "%s%s%s\n  do: %s", obstacle->server ? obstacle->server->name : "",
+               obstacle->server ? ": " : "", obstacle->what, obstacle->advice);
+}
+
+/* ---- steps ---- */
+
+struct task {
+    const struct mandate *mandate;
+    const struct role_step *step;
+    struct session session;
+    nsec deadline;
+};
+
+static enum status set(struct task *task, const struct buf *sql, struct err *err)
+{
+    return session_exec(&task->session, CALL_ROLE, buf_text(sql), task->deadline, NULL, err);
+}
+
+static enum status do_release(struct task *task, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    task->session.flavour->stop_source(&sql);
+    return set(task, &sql, err);
+}
+
+static enum status do_point(struct task *task, struct err *err)
+{
+    const struct inventory_account *account = &task->mandate->fleet->replication;
+    const struct role_step *step = task->step;
+    AUTO(buf_release) struct buf sql = {0}, link = {0};
+    AUTO(secret_release) struct secret password = {0};
+    inventory_read_password(account, &password);
+    task->session.flavour->keep_link(&link, step->like ? &step->like->state : NULL,
+                                     account->tls.is_on ? &account->tls.sql : NULL);
+    struct sql_source source = {
+        .host = step->source->host,
+        .port = step->source->port,
+        .user = account->user,
+        .password = &password,
+        .link = buf_text(&link),
+        .position = step->position,
+    };
+    task->session.flavour->follow(&sql, &source);
+    return set(task, &sql, err);
+}
+
+static enum status do_acknowledge(struct task *task, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    task->session.flavour->acknowledge(&sql, task->step->action == ROLE_ACKNOWLEDGE);
+    return set(task, &sql, err);
+}
+
+static enum status do_start(struct task *task, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    task->session.flavour->restart_replication(&sql);
+    return set(task, &sql, err);
+}
+
+static enum status count_ackers(struct task *task, int64_t *ret_ackers, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    AUTO(sql_server_state_release) struct sql_server_state state = {0};
+    const struct sql_flavour *flavour = task->session.flavour;
+    flavour->observe(&sql);
+    enum status status = session_exec(&task->session, CALL_ROLE_ACKERS, buf_text(&sql),
+                                      task->deadline, &result, err);
+    if (!status)
+        status = flavour->read_observation(&result, &state, err);
+    if (!status)
+        *ret_ackers = state.ackers;
+    return status;
+}
+
+/* No write there would return before somebody acknowledges: so wait for that first. */
+static enum status do_open(struct task *task, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    int64_t ackers = 0;
+    enum status status = count_ackers(task, &ackers, err);
+    while (!status && ackers < 1 && clock_now() < task->deadline) {
+        poll(NULL, 0, LOOK_MS);
+        status = count_ackers(task, &ackers, err);
+    }
+    if (!status && ackers < 1)
+        status = err_set(err, ST_TIMEOUT, "no replica acknowledges its writes yet");
+    if (status)
+        return status;
+    task->session.flavour->open(&sql);
+    status =
+        session_exec(&task->session, CALL_ROLE_OPEN, buf_text(&sql), task->deadline, &result, err);
+    if (!status && sql_number(session_last_value(&result), 1) != 0)
+        status = err_set(err, ST_SQL, "it is still read-only");
+    return status;
+}
+
+static enum status apply(const struct mandate *mandate, const struct role_step *step,
+                         struct err *err)
+{
+    static enum status (*const effects[ROLE_ACTIONS])(struct task * task, struct err * err) = {
+        [ROLE_RELEASE] = do_release,
+        [ROLE_POINT] = do_point,
+        [ROLE_ACKNOWLEDGE] = do_acknowledge,
+        [ROLE_DO_NOT_ACKNOWLEDGE] = do_acknowledge,
+        [ROLE_START] = do_start,
+        [ROLE_OPEN] = do_open,
+    };
+    struct task task = {
+        .mandate = mandate,
+        .step = step,
+        .session = {.server = step->server->server,
+                    .flavour = step->server->flavour,
+                    .end = SESSION_ROLE},
+        .deadline = clock_deadline(STEP_MS),
+    };
+    enum status status = session_take(mandate, &task.session, task.deadline, err);
+    if (!status)
+        status = effects[step->action](&task, err);
+    session_release(&task.session);
+    return status;
+}
+
+/* ---- a shard ---- */
+
+struct round {
+    struct fleet_observation seen;
+    struct role_plan plan;
+};
+
+static void round_release(struct round *round)
+{
+    role_plan_release(&round->plan); /* it points into what was seen */
+    fleet_observation_release(&round->seen);
+}
+
+static enum status look(const struct mandate *mandate, const struct inventory_shard *shard,
+                        struct round *ret, struct err *err)
+{
+    struct route route = {0};
+    fleet_observe_lag(mandate->fleet, &shard, 1, clock_deadline(OBSERVE_MS), &ret->seen);
+    enum status status =
+        route_load(mandate->store, shard->name, clock_deadline(STORE_MS), &route, err);
+    if (status && status != ST_NOT_FOUND)
+        return status;
+    role_plan_make(&ret->seen.shards[0], status ? NULL : &route, &ret->plan);
+    return ST_OK;
+}
+
+/* What happened so far, in lines. */
+struct story {
+    struct buf done, failed;
+    size_t done_count, failed_count;
+};
+
+static void add_line(struct buf *lines, const struct role_step *step, const struct err *err)
+{
+    role_step_describe(step, lines);
+    if (err)
+        buf_printf(lines, ": %s", err->text);
+    buf_add(lines, "\n");
+}
+
+/* All steps of a plan. What failed in an earlier round may work now: only this one's failures
+ * count. */
+static enum status apply_all(const struct mandate *mandate, const struct role_plan *plan,
+                             struct story *story, struct err *err)
+{
+    buf_clear(&story->failed);
+    story->failed_count = 0;
+    for (size_t i = 0; i < plan->step_count; i++) {
+        if (mandate_must_stop(mandate))
+            return err_set(err, ST_ABORTED, "stopped");
+        struct err why = ERR_INIT;
+        enum status status = apply(mandate, &plan->steps[i], &why);
+        if (status == ST_FENCED) {
+            *err = why;
+            return status;
+        }
+        add_line(status ? &story->failed : &story->done, &plan->steps[i], status ? &why : NULL);
+        *(status ? &story->failed_count : &story->done_count) += 1;
+    }
+    return ST_OK;
+}
+
+/* Until a fresh look finds nothing left to do, or for a while. */
+static enum status settle(const struct mandate *mandate, const struct inventory_shard *shard,
+                          struct round *round, struct err *err)
+{
+    nsec until = clock_deadline(SETTLE_MS);
+    for (;;) {
+        round_release(round);
+        enum status status = look(mandate, shard, round, err);
+        if (status || round->plan.step_count == 0 || clock_now() >= until)
+            return status;
+        poll(NULL, 0, LOOK_MS);
+    }
+}
+
+static void tell_rest(const struct round *round, struct story *story, struct roles_outcome *ret)
+{
+    AUTO(buf_release) struct buf left = {0};
+    ret->left_count = story->failed_count + round->plan.obstacle_count;
+    buf_add(&left, buf_text(&story->failed));
+    for (size_t i = 0; i < round->plan.step_count && story->failed_count == 0; i++) {
+        ret->left_count++;
+        role_step_describe(&round->plan.steps[i], &left);
+        buf_add(&left, ": it was done, and is so again or still\n");
+    }
+    for (size_t i = 0; i < round->plan.obstacle_count; i++) {
+        role_obstacle_describe(&round->plan.obstacles[i], &left);
+        buf_add(&left, "\n");
+    }
+    ret->left = buf_take(&left);
+    ret->done = buf_take(&story->done);
+    ret->done_count = story->done_count;
+}
+
+static void converge_shard(const struct mandate *mandate, const struct inventory_shard *shard,
+                           nsec deadline, struct roles_outcome *ret)
+{
+    struct story story = {0};
+    AUTO(round_release) struct round round = {0};
+    *ret = (struct roles_outcome){.shard = shard, .err = ERR_INIT};
+    enum status status = look(mandate, shard, &round, &ret->err);
+    for (int i = 0; !status && round.plan.step_count > 0 && i < ROUNDS_MAX; i++) {
+        status = apply_all(mandate, &round.plan, &story, &ret->err);
+        if (!status)
+            status = settle(mandate, shard, &round, &ret->err);
+        if (clock_now() >= deadline)
+            break;
+    }
+    if (round.plan.step_count == 0) { /* what failed at first is well now */
+        buf_clear(&story.failed);
+        story.failed_count = 0;
+    }
+    tell_rest(&round, &story, ret);
+    buf_release(&story.failed);
+}
+
+/* ---- shards side by side ---- */
+
+struct work {
+    const struct mandate *mandate;
+    const struct inventory_shard *const *shards;
+    size_t count;
+    nsec deadline;
+    struct roles_outcome *outcomes;
+    atomic_size_t next;
+};
+
+static void *work_on(void *context)
+{
+    struct work *work = context;
+    for (size_t i = atomic_fetch_add(&work->next, 1); i < work->count;
+         i = atomic_fetch_add(&work->next, 1))
+        converge_shard(work->mandate, work->shards[i], work->deadline, &work->outcomes[i]);
+    return NULL;
+}
+
+void roles_converge(const struct mandate *mandate, const struct inventory_shard *const *shards,
+                    size_t count, nsec deadline, struct roles_outcome *ret)
+{
+    struct work work = {mandate, shards, count, deadline, ret, 0};
+    pthread_t threads[THREADS_MAX];
+    size_t thread_count = count < THREADS_MAX ? count : THREADS_MAX;
+    for (size_t i = 0; i < thread_count; i++)
+        INVARIANT(pthread_create(&threads[i], NULL, work_on, &work) == 0);
+    for (size_t i = 0; i < thread_count; i++)
+        pthread_join(threads[i], NULL);
+}
+
+void roles_outcome_release(struct roles_outcome *outcome)
+{
+    free(outcome->done);
+    free(outcome->left);
+    *outcome = (struct roles_outcome){0};
+}
