@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Dispatch only: the command table is in cli/. */
 #include "base/mem.h"
-#include "cli/command.h"
+#include "command/command.h"
 
 #include <mysql.h>
 #include <signal.h>

@@ -3,7 +3,7 @@
 #ifndef HOLDFAST_CLI_FLEET_H
 #define HOLDFAST_CLI_FLEET_H
 
-#include "cli/command.h"
+#include "command/command.h"
 #include "fleet/inventory.h"
 
 struct store;

@@ -2,7 +2,7 @@
  * What the command line accepts, and how it refuses the rest. */
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cli/internal.h"
+#include "command/internal.h"
 
 #include <limits.h>
 #include <setjmp.h>

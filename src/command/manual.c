@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The man page and the completion for bash, printed from the command tables by the hidden
  * commands 'dev man' and 'dev completion'. Packaging calls them; see manual.h. */
-#include "cli/manual.h"
+#include "command/manual.h"
 
 #include "base/buf.h"
 #include "base/scope.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Inside cli/ only: what is printed from the command tables for installation. */
-#ifndef HOLDFAST_CLI_MANUAL_H
-#define HOLDFAST_CLI_MANUAL_H
+ * Inside command/ only: what is printed from the command tables for installation. */
+#ifndef HOLDFAST_COMMAND_MANUAL_H
+#define HOLDFAST_COMMAND_MANUAL_H
 
-#include "cli/command.h"
+#include "command/command.h"
 
 #include <stdio.h>
 

@@ -5,8 +5,8 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cli/internal.h"
-#include "cli/manual.h"
+#include "command/internal.h"
+#include "command/manual.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "cli/internal.h"
+#include "command/internal.h"
 
 #include <errno.h>
 #include <limits.h>

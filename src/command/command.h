@@ -3,8 +3,8 @@
  * The command line as a tree of const tables: parsing, --help, completion, the man page and the
  * tests derive from them. A command is one function in the file of its noun.
  */
-#ifndef HOLDFAST_CLI_COMMAND_H
-#define HOLDFAST_CLI_COMMAND_H
+#ifndef HOLDFAST_COMMAND_COMMAND_H
+#define HOLDFAST_COMMAND_COMMAND_H
 
 #include "base/err.h"
 
@@ -44,10 +44,14 @@ const char *cli_text_at(const struct cli_args *args, const char *name, size_t in
 size_t cli_operand_count(const struct cli_args *args);
 const char *cli_operand(const struct cli_args *args, size_t index); /* NULL when absent */
 
+/* The nearest of 'candidates' (ended by NULL) to a mistyped word, or NULL. */
+const char *cli_nearest(const char *word, const char *const *candidates);
+
 extern const struct cli_option cli_fleet_option; /* --fleet FILE, for tables that need it */
 
-/* All commands, in the order of help; ended by {0}. */
+/* All commands, in the order of help; ended by NULL. Defined where the commands are. */
 extern const struct cli_command *const cli_commands[];
+extern const struct cli_command help_commands[]; /* help.c: version, help, hidden developer ones */
 
 int cli_main(int argc, char **argv);
 

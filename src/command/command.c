@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The list of all commands and the dispatch; see command.h. Parsing is in args.c, help in help.c.
+ * From the words of a command line to a command, and its exit code; see command.h. Parsing is in
+ * args.c, help in help.c.
  */
-#include "cli/command.h"
+#include "command/command.h"
 
 #include "base/log.h"
 #include "base/scope.h"
-#include "cli/internal.h"
+#include "command/internal.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-const struct cli_command *const cli_commands[] = {
-    fleet_commands, run_commands,  hook_commands, pause_commands,
-    lab_commands,   load_commands, help_commands, NULL,
-};
 
 /* How many words of argv a command's path takes; 0 when it does not match. */
 static int match_words(const struct cli_command *command, int argc, char **argv)
