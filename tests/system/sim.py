@@ -15,6 +15,7 @@ import functools
 import json
 import os
 import pathlib
+import pty
 import re
 import select
 import subprocess
@@ -77,10 +78,9 @@ class Sim:
         """Let no bound of a move be shorter than this machine may stand still."""
         self.set_policy(freeze_timeout="5s", max_lag="5s", move_timeout="30s")
 
-    def popen(self, *args):
+    def popen(self, *args, stderr=subprocess.PIPE):
         return subprocess.Popen([HOLDFAST, *args], env=self.env, text=True,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE)
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
 
     def cli(self, *args, code=0):
         """What it printed; with code None it may end as it likes."""
@@ -162,22 +162,30 @@ def value(connection, query):
 
 
 class Command:
-    """One command that runs: what it says on stderr, when, and how much memory it took at most."""
+    """One command that runs, with a terminal for its display: what it showed, when, and how much
+    memory it took at most."""
 
     def __init__(self, sim, *words):
-        self.process = sim.popen(*words)
-        self.said = []  # (time, line)
+        self.terminal, inside = pty.openpty()
+        self.process = sim.popen(*words, stderr=inside)
+        os.close(inside)
+        self.shown = b""
+        self.counts = []  # (time, shards done) each time when it was drawn
         self.began = time.monotonic()
         self.peak_kib = 0
         self.out = ""
-        self.readers = [threading.Thread(target=self.read_words), threading.Thread(target=self.read_out)]
+        self.readers = [threading.Thread(target=self.watch), threading.Thread(target=self.read_out)]
         for reader in self.readers:
             reader.start()
 
-    def read_words(self):
-        for line in self.process.stderr:
-            self.said.append((time.monotonic() - self.began, line))
-            self.measure()
+    def watch(self):
+        with contextlib.suppress(OSError):  # EIO: nobody writes there any more
+            while piece := os.read(self.terminal, 65536):
+                self.shown += piece
+                for done in re.findall(rb"(\d+) of \d+ shards done", piece):
+                    self.counts.append((time.monotonic() - self.began, int(done)))
+                self.measure()
+        os.close(self.terminal)
 
     def read_out(self):
         self.out = self.process.stdout.read()
@@ -191,8 +199,7 @@ class Command:
 
     def done(self):
         """How many shards it says are done."""
-        counts = [int(line.split()[0]) for _, line in self.said if " shards done" in line]
-        return counts[-1] if counts else 0
+        return self.counts[-1][1] if self.counts else 0
 
     def end(self, seconds=CLI_SECONDS):
         """Its exit status."""
@@ -206,7 +213,7 @@ class Command:
         return self.process.returncode
 
     def words(self):
-        return "".join(line for _, line in self.said)
+        return self.shown.decode(errors="replace")
 
 
 def order(sim, *words):

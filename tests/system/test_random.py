@@ -82,7 +82,7 @@ def run_until_interrupted(sim, story):
         time.sleep(0.005)
     interrupt(sim, command, story.interruption)
     status = command.end()
-    print(f"exit {status}\n{command.words()}")
+    print(f"exit {status}\n{command.words()[-2000:]}")
     return status
 
 
@@ -124,7 +124,7 @@ def bring_to_an_end(sim, story):
             time.sleep(draw.uniform(0, 0.3))
             command.process.kill()
         command.end()
-        print(f"exit {command.process.returncode}\n{command.words()}")
+        print(f"exit {command.process.returncode}\n{command.words()[-2000:]}")
     if unfinished(sim):
         print(sim.cli("run", "resume", code=None))
 
