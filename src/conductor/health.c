@@ -4,6 +4,9 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "fleet/schema.h"
+#include "move/probe.h"
+#include "sql/conn.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -11,6 +14,7 @@
 
 enum {
     OBSERVE_MS = 2000,
+    WRITE_MS = 2000,
     RECOVER_MS = 10000, /* a shard that is not well has so long to become so */
     LOOK_MS = 200,
 };
@@ -78,6 +82,33 @@ static void moved_release(struct moved *moved)
     free(moved->primaries);
 }
 
+/* What a client would find: a write with no privileges at each new primary, waited for until a
+ * replica has acknowledged it. */
+static enum status try_writes(const struct inventory *fleet, const struct fleet_observation *seen,
+                              struct err *err)
+{
+    if (!fleet->probe.user)
+        return ST_OK;
+    AUTO_FREE struct sql_call *calls = mem_zalloc((seen->count + 1) * sizeof(*calls));
+    for (size_t i = 0; i < seen->count; i++) {
+        struct sql_endpoint endpoint =
+            inventory_endpoint(fleet, &fleet->probe, seen->shards[i].primary->server);
+        endpoint.database = SCHEMA_NAME;
+        calls[i] = (struct sql_call){.conn = sql_conn_new(&endpoint), .sql = PROBE_GATE_WRITE};
+    }
+    sql_run(calls, seen->count, clock_deadline(WRITE_MS));
+    enum status status = ST_OK;
+    for (size_t i = 0; i < seen->count; i++) {
+        if (calls[i].status && !status)
+            status = err_set(err, ST_NO_GO, "%s: a client's write at %s fails: %.200s",
+                             seen->shards[i].shard->name, seen->shards[i].primary->server->name,
+                             calls[i].err.text);
+        sql_conn_free(calls[i].conn);
+        sql_call_release(&calls[i]);
+    }
+    return status;
+}
+
 static enum status look(const struct run *run, const struct moved *moved, struct err *err)
 {
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
@@ -86,7 +117,7 @@ static enum status look(const struct run *run, const struct moved *moved, struct
     enum status status = ST_OK;
     for (size_t i = 0; i < seen.count && !status; i++)
         status = judge_shard(run, &seen.shards[i], moved->primaries[i], err);
-    return status;
+    return status ? status : try_writes(fleet, &seen, err);
 }
 
 enum status health_wait(const struct run *run, const struct switchover_report *report, size_t count,

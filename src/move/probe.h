@@ -19,6 +19,11 @@
 struct probe;
 struct probe_target;
 
+/* A single write as the probe makes them, in a slot that no probe uses. */
+#define PROBE_GATE_WRITE                                                                           \
+    "INSERT INTO probe (slot, n, at_us) VALUES (6, 1, 0) ON DUPLICATE KEY UPDATE n = n "           \
+    "+ 1"
+
 struct probe *probe_start(const struct inventory *fleet);
 void probe_stop(struct probe *probe); /* NULL is fine; ends all targets */
 

@@ -8,6 +8,7 @@ import pytest
 from conftest import HOLDFAST, wait_until
 
 FAILED, INVALID, ABORTED = 1, 2, 4
+LOCKED_SECONDS = 25  # longer than a gate has patience for
 
 
 def move(lab, *options, to="east", expect=0, env=None):
@@ -45,6 +46,28 @@ def test_a_canary_that_is_not_well_stops_the_run(lab):
     assert results(report) == {"s0": "moved", "s1": "aborted", "s2": "aborted"}
     assert report["stopped"].startswith("after canary: s0: "), report["stopped"]
     assert homes(lab) == {"s0": "east", "s1": "west", "s2": "west"}
+
+
+@pytest.mark.lab(shards=2)
+def test_a_canary_at_which_a_client_cannot_write_stops_the_run(lab, tmp_path):
+    """All servers are well, but somebody holds a lock at the new primary."""
+    at = lab.servers()["s0-east-1"]
+    script = tmp_path / "lock.py"
+    script.write_text(f"""
+import os, pymysql, time
+connection = pymysql.connect(host={at["host"]!r}, port={at["port"]}, user="admin",
+                             password={lab.password("admin")!r}, connect_timeout=5)
+connection.cursor().execute("LOCK TABLES holdfast.probe WRITE")
+if os.fork() == 0:
+    os.closerange(0, 3)
+    time.sleep({LOCKED_SECONDS})
+os._exit(0)
+""", encoding="utf-8")
+    lock = f"/usr/bin/python3 {script}"
+    report = move(lab, "--wave", "canary=1", expect=FAILED,
+                  env={"HOLDFAST_FAULT": f"cas.serving:after=run:{lock}"})
+    assert results(report) == {"s0": "moved", "s1": "aborted"}
+    assert "a client's write at" in report["stopped"], report["stopped"]
 
 
 @pytest.mark.lab(shards=3)
