@@ -150,7 +150,8 @@ void page_table(const struct page *page, struct buf *out)
     bool is_open = page->count <= OPEN_MAX;
     buf_printf(out, "<section><details%s><summary><h2>All shards</h2> ", is_open ? " open" : "");
     page_count(out, (long long)page->count);
-    buf_add(out, ", times in ms</summary><div class=\"wide\" tabindex=\"0\"><table><thead><tr>"
+    buf_add(out, ", times in ms</summary><div class=\"wide\" tabindex=\"0\"><table "
+                 "class=\"shards\"><thead><tr>"
                  "<th>shard<th>result<th>primary<th>outage<th>before");
     for (unsigned i = 0; i < MOVE_PHASES; i++)
         buf_printf(out, "<th>%s", move_phase_name((enum move_phase)i));

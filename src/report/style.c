@@ -86,7 +86,7 @@ const char page_style[] =
 "table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}"
 "th,td{padding:4px 9px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}"
 "thead th{color:var(--soft);font-weight:500}tbody th{font-weight:500}"
-"tr>:nth-child(-n+3){text-align:left}tr>:first-child{padding-left:0}"
+".shards tr>:nth-child(-n+3),tr>:first-child{text-align:left}tr>:first-child{padding-left:0}"
 "footer{margin-top:40px;font-size:13px;border-top:1px solid var(--line);padding-top:12px}\n"
 "@media(max-width:700px){main{padding:18px 16px 28px}h1{font-size:27px}section{margin-top:28px}"
 ".row{grid-template-columns:min(var(--names),20vw) 3fr 2fr;column-gap:8px}"
