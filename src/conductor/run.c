@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STORE_MS = 5000, LEASE_MS = 10000 };
+enum { STORE_MS = 5000, LEASE_MS = 10000, CAP_MAX = 10000 /* more than there are movers */ };
 
 #define RUN_CURRENT_KEY "run-current"
 #define HOLD_ID "converge" /* in the lock, instead of a run's id */
@@ -78,6 +78,16 @@ static struct run *run_new(struct store *store, const struct inventory *fleet)
     return run;
 }
 
+/* Without an order it is this machine's cores that freezes have to share, and getting ready would
+ * take them away; an order says that distance is what takes the time. */
+static struct freeze_gate *new_gate(uint32_t ordered)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned cap = ordered ? ordered : cores > 0 ? (unsigned)cores : 1;
+    cap = cap < CAP_MAX ? cap : CAP_MAX;
+    return freeze_gate_new(ordered ? 2 * cap : cap, cap);
+}
+
 /* What both ways into a run share: after the lock was written, learn the token and keep it. */
 static enum status hold_lock(struct run *run, struct err *err)
 {
@@ -92,9 +102,7 @@ static enum status hold_lock(struct run *run, struct err *err)
     if (!inventory_find_region(run->mandate.fleet, run->record.target, &run->mandate.to_region))
         return err_set(err, ST_INVALID, "run %s moves to region '%s', which the fleet file lacks",
                        run->record.id, run->record.target);
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint32_t cap = run->mandate.fleet->policy.freeze_cap;
-    run->mandate.gate = freeze_gate_new(cap ? cap : cores > 0 ? (unsigned)cores : 1);
+    run->mandate.gate = new_gate(run->mandate.fleet->policy.freeze_cap);
     run->keeper = keeper_start(run, LEASE_MS);
     return ST_OK;
 }

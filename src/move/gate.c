@@ -13,12 +13,11 @@ struct freeze_gate {
     sem_t free_places[GATE_PLACES];
 };
 
-struct freeze_gate *freeze_gate_new(unsigned cap)
+struct freeze_gate *freeze_gate_new(unsigned ready_cap, unsigned freeze_cap)
 {
     struct freeze_gate *gate = mem_zalloc(sizeof(*gate));
-    cap = cap ? cap : 1;
-    sem_init(&gate->free_places[GATE_READY], 0, 2 * cap);
-    sem_init(&gate->free_places[GATE_FREEZE], 0, cap);
+    sem_init(&gate->free_places[GATE_READY], 0, ready_cap);
+    sem_init(&gate->free_places[GATE_FREEZE], 0, freeze_cap);
     return gate;
 }
 
