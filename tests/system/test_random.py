@@ -9,6 +9,7 @@ A statement of a story happens at a server's k-th statement or after some millis
 seed gives the same story, and nearly the same course of it.
 """
 import os
+import pathlib
 import random
 import signal
 import time
@@ -26,6 +27,16 @@ ENDED = ("done", "aborted", "failed")
 ERRORS = (1040, 1201, 1205, 1290, 1317, 1969)  # too many connections, ..., a statement's time is over
 
 
+HOOKS = {
+    "works": "exit 0",
+    "fails": "echo no; exit 3",
+    "fails sometimes": "exit $(($$ % 3))",
+    "hangs": "sleep 60",
+    "floods": "head -c 3000000 /dev/zero",
+    "is killed": "kill -9 $$",
+}
+
+
 class Story:
     def __init__(self, seed):
         self.random = draw = random.Random(seed)
@@ -41,6 +52,7 @@ class Story:
         if draw.random() < 0.3:
             self.order += ["--on-abort", "return"]
         self.faults = [self.fault() for _ in range(draw.randint(0, 5))]
+        self.hook = self.a_hook() if draw.random() < 0.5 else None
         self.interruption = draw.choice([None, "SIGINT", "SIGKILL", "SIGKILL", "run abort"])
         self.after_s = draw.uniform(0.1, 1.0)
 
@@ -52,9 +64,18 @@ class Story:
         server = draw.choice([0, 0, 3, 3, *SERVERS])  # the two ends more often than the others
         return f"{draw.randrange(self.shards)}:{server}:{kind}@{at}"
 
+    def a_hook(self):
+        """(what it does, its events, whether it is required)"""
+        draw = self.random
+        events = draw.sample(["run.before", "wave.before", "shard.before", "shard.frozen", "shard.after",
+                              "run.after"], draw.randint(1, 4))
+        is_required = any(event.endswith(".before") for event in events) and draw.random() < 0.5
+        return draw.choice(list(HOOKS)), events, is_required
+
     def __str__(self):
         return (f"{self.shards} shards, {' '.join(self.options)}; {' '.join(self.order)};"
                 f" {' '.join(self.faults) or 'nothing breaks'};"
+                f" hook {self.hook};"
                 f" {self.interruption} after {self.after_s:.2f} s")
 
 
@@ -64,7 +85,18 @@ def told(seed, make_sim):
     faults = [word for fault in story.faults for word in ("--fault", fault)]
     sim = make_sim(*story.options, *faults, shards=story.shards)
     sim.set_policy(move_timeout="2s")
+    if story.hook:
+        add_hook(sim, *story.hook)
     return story, sim
+
+
+def add_hook(sim, kind, events, is_required):
+    script = pathlib.Path(sim.dir, "hook.sh")
+    script.write_text(f"#!/bin/sh\n{HOOKS[kind]}\n")
+    script.chmod(0o755)
+    with open(sim.fleet, "a", encoding="utf-8") as fleet:
+        fleet.write(f"hooks:\n  - {{ name: world, events: [ {', '.join(events)} ], exec: [ {script} ],"
+                    f" timeout: 300ms, required: {str(is_required).lower()} }}\n")
 
 
 def interrupt(sim, command, how):
