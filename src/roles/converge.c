@@ -45,10 +45,37 @@ void role_obstacle_describe(const struct role_obstacle *obstacle, struct buf *ou
                obstacle->server ? ": " : "", obstacle->what, obstacle->advice);
 }
 
+/* ---- what is ---- */
+
+struct round {
+    struct fleet_observation seen;
+    struct role_plan plan;
+};
+
+static void round_release(struct round *round)
+{
+    role_plan_release(&round->plan); /* it points into what was seen */
+    fleet_observation_release(&round->seen);
+}
+
+static enum status look(const struct mandate *mandate, const struct inventory_shard *shard,
+                        struct round *ret, struct err *err)
+{
+    struct route route = {0};
+    fleet_observe_lag(mandate->fleet, &shard, 1, clock_deadline(OBSERVE_MS), &ret->seen);
+    enum status status =
+        route_load(mandate->store, shard->name, clock_deadline(STORE_MS), &route, err);
+    if (status && status != ST_NOT_FOUND)
+        return status;
+    role_plan_make(&ret->seen.shards[0], status ? NULL : &route, &ret->plan);
+    return ST_OK;
+}
+
 /* ---- steps ---- */
 
 struct task {
     const struct mandate *mandate;
+    const struct inventory_shard *shard;
     const struct role_step *step;
     struct session session;
     nsec deadline;
@@ -82,6 +109,7 @@ static enum status do_point(struct task *task, struct err *err)
         .password = &password,
         .link = buf_text(&link),
         .position = step->position,
+        .acknowledges = step->acknowledges,
     };
     task->session.flavour->follow(&sql, &source);
     return set(task, &sql, err);
@@ -117,6 +145,18 @@ static enum status count_ackers(struct task *task, int64_t *ret_ackers, struct e
     return status;
 }
 
+/* The steps before took their time: somebody may have opened another server by hand. */
+static enum status look_again(const struct task *task, struct err *err)
+{
+    AUTO(round_release) struct round now = {0};
+    enum status status = look(task->mandate, task->shard, &now, err);
+    for (size_t i = 0; !status && i < now.plan.step_count; i++)
+        if (now.plan.steps[i].action == ROLE_OPEN &&
+            now.plan.steps[i].server->server == task->step->server->server)
+            return ST_OK;
+    return status ? status : err_set(err, ST_CONFLICT, "not any more: the shard changed meanwhile");
+}
+
 /* No write there would return before somebody acknowledges: so wait for that first. */
 static enum status do_open(struct task *task, struct err *err)
 {
@@ -130,6 +170,8 @@ static enum status do_open(struct task *task, struct err *err)
     }
     if (!status && ackers < 1)
         status = err_set(err, ST_TIMEOUT, "no replica acknowledges its writes yet");
+    if (!status)
+        status = look_again(task, err);
     if (status)
         return status;
     task->session.flavour->open(&sql);
@@ -140,8 +182,8 @@ static enum status do_open(struct task *task, struct err *err)
     return status;
 }
 
-static enum status apply(const struct mandate *mandate, const struct role_step *step,
-                         struct err *err)
+static enum status apply(const struct mandate *mandate, const struct inventory_shard *shard,
+                         const struct role_step *step, struct err *err)
 {
     static enum status (*const effects[ROLE_ACTIONS])(struct task * task, struct err * err) = {
         [ROLE_RELEASE] = do_release,
@@ -153,6 +195,7 @@ static enum status apply(const struct mandate *mandate, const struct role_step *
     };
     struct task task = {
         .mandate = mandate,
+        .shard = shard,
         .step = step,
         .session = {.server = step->server->server,
                     .flavour = step->server->flavour,
@@ -167,30 +210,6 @@ static enum status apply(const struct mandate *mandate, const struct role_step *
 }
 
 /* ---- a shard ---- */
-
-struct round {
-    struct fleet_observation seen;
-    struct role_plan plan;
-};
-
-static void round_release(struct round *round)
-{
-    role_plan_release(&round->plan); /* it points into what was seen */
-    fleet_observation_release(&round->seen);
-}
-
-static enum status look(const struct mandate *mandate, const struct inventory_shard *shard,
-                        struct round *ret, struct err *err)
-{
-    struct route route = {0};
-    fleet_observe_lag(mandate->fleet, &shard, 1, clock_deadline(OBSERVE_MS), &ret->seen);
-    enum status status =
-        route_load(mandate->store, shard->name, clock_deadline(STORE_MS), &route, err);
-    if (status && status != ST_NOT_FOUND)
-        return status;
-    role_plan_make(&ret->seen.shards[0], status ? NULL : &route, &ret->plan);
-    return ST_OK;
-}
 
 /* What happened so far, in lines. */
 struct story {
@@ -208,8 +227,8 @@ static void add_line(struct buf *lines, const struct role_step *step, const stru
 
 /* All steps of a plan. What failed in an earlier round may work now: only this one's failures
  * count. */
-static enum status apply_all(const struct mandate *mandate, const struct role_plan *plan,
-                             struct story *story, struct err *err)
+static enum status apply_all(const struct mandate *mandate, const struct inventory_shard *shard,
+                             const struct role_plan *plan, struct story *story, struct err *err)
 {
     buf_clear(&story->failed);
     story->failed_count = 0;
@@ -217,7 +236,7 @@ static enum status apply_all(const struct mandate *mandate, const struct role_pl
         if (mandate_must_stop(mandate))
             return err_set(err, ST_ABORTED, "stopped");
         struct err why = ERR_INIT;
-        enum status status = apply(mandate, &plan->steps[i], &why);
+        enum status status = apply(mandate, shard, &plan->steps[i], &why);
         if (status == ST_FENCED) {
             *err = why;
             return status;
@@ -269,7 +288,7 @@ static void converge_shard(const struct mandate *mandate, const struct inventory
     *ret = (struct roles_outcome){.shard = shard, .err = ERR_INIT};
     enum status status = look(mandate, shard, &round, &ret->err);
     for (int i = 0; !status && round.plan.step_count > 0 && i < ROUNDS_MAX; i++) {
-        status = apply_all(mandate, &round.plan, &story, &ret->err);
+        status = apply_all(mandate, shard, &round.plan, &story, &ret->err);
         if (!status)
             status = settle(mandate, shard, &round, &ret->err);
         if (clock_now() >= deadline)

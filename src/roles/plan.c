@@ -5,7 +5,7 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "wire/gtid.h"
+#include "roles/internal.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -25,6 +25,8 @@ struct draft {
     const struct route *route;
     const struct server_observation *primary;
     const struct server_observation *relay; /* of the other region; NULL: none can be */
+    /* Acknowledges across regions the writes of 'lone', which is alone in its region. */
+    const struct server_observation *lone, *far_acker;
     struct role_plan *plan;
 };
 
@@ -52,79 +54,6 @@ add_obstacle(struct draft *draft, const struct server_observation *server, const
     VEC_PUSH(plan->obstacles, plan->obstacle_count, plan->obstacle_capacity, obstacle);
 }
 
-/* ---- positions ---- */
-
-static bool parse(const struct server_observation *server, const char *text, struct gtid_set *ret)
-{
-    struct err ignored = ERR_INIT;
-    return gtid_set_parse_text(server->flavour->gtid, text ? text : "", ret, &ignored) == ST_OK;
-}
-
-/* Writes of its own below the primary's numbers, as a primary that crashed has them. Of a server
- * that receives nothing: the primary was asked at the same time, and one that replicates may know
- * more. */
-static bool has_foreign_writes(const struct draft *draft, const struct server_observation *server,
-                               struct buf *words)
-{
-    AUTO(gtid_set_release) struct gtid_set own = {0}, primary = {0};
-    return parse(server, server->state.binlog_state, &own) &&
-           parse(draft->primary, draft->primary->state.binlog_state, &primary) &&
-           gtid_set_find_errant(&own, &primary, GTID_BY_SERVER, words);
-}
-
-/* Has the server anything, applied, logged or only received, that the primary lacks? Say what. What
- * cannot be read may be anything. */
-static bool is_ahead(const struct draft *draft, const struct server_observation *server,
-                     struct buf *words)
-{
-    const struct server_observation *primary = draft->primary;
-    const char *later = draft->shard->later_position;
-    const char *const texts[] = {server->state.position, server->state.applied,
-                                 server->state.channels > 0 ? server->state.received : ""};
-    AUTO(gtid_set_release) struct gtid_set has = {0};
-    if (!parse(primary, later ? later : primary->state.position, &has)) {
-        buf_printf(words, "the position of %s does not read", primary->server->name);
-        return true;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-        AUTO(gtid_set_release) struct gtid_set own = {0};
-        if (!parse(server, texts[i], &own)) {
-            buf_add(words, "its position does not read");
-            return true;
-        }
-        if (gtid_set_find_errant(&own, &has, GTID_BY_DOMAIN, words))
-            return true;
-    }
-    return server->state.channels == 0 && has_foreign_writes(draft, server, words);
-}
-
-/* All that the server has, from sources and of its own: per domain whichever is further. */
-static char *whole_position(const struct server_observation *server)
-{
-    AUTO(gtid_set_release) struct gtid_set logged = {0}, applied = {0};
-    AUTO(buf_release) struct buf text = {0};
-    if (!parse(server, server->state.position, &logged) ||
-        !parse(server, server->state.applied, &applied))
-        return NULL;
-    for (size_t i = 0; i < applied.count; i++) {
-        const struct gtid_entry *own = gtid_set_find_domain(&logged, applied.items[i].domain);
-        if (!own)
-            buf_printf(&text, "%s%u-%u-%llu", text.length ? "," : "", applied.items[i].domain,
-                       applied.items[i].server, (unsigned long long)applied.items[i].last);
-    }
-    for (size_t i = 0; i < logged.count; i++) {
-        const struct gtid_entry *last = gtid_set_find_domain(&logged, logged.items[i].domain);
-        const struct gtid_entry *from = gtid_set_find_domain(&applied, logged.items[i].domain);
-        if (last != &logged.items[i])
-            continue; /* one entry a domain */
-        if (from && from->last > last->last)
-            last = from;
-        buf_printf(&text, "%s%u-%u-%llu", text.length ? "," : "", last->domain, last->server,
-                   (unsigned long long)last->last);
-    }
-    return buf_take(&text);
-}
-
 /* ---- who is who ---- */
 
 static const struct server_observation *answering(const struct shard_observation *shard,
@@ -144,6 +73,17 @@ static const struct server_observation *first_silent(const struct shard_observat
     return NULL;
 }
 
+/* An ignored one that others replicate from: somebody made it the primary. */
+static const struct server_observation *ignored_source(const struct shard_observation *shard)
+{
+    for (size_t i = 0; i < shard->shard->server_count; i++) {
+        const struct server_observation *source = shard->servers[i].source;
+        if (source && source->role == ROLE_IGNORED)
+            return source;
+    }
+    return NULL;
+}
+
 /* Nobody accepts writes: the store's primary may be opened again, if it surely has everything and
  * nobody else can be the primary. */
 static bool find_closed_primary(struct draft *draft)
@@ -160,6 +100,12 @@ static bool find_closed_primary(struct draft *draft)
         add_obstacle(draft, silent,
                      "bring it back, or take it out of the fleet file when it is gone for good",
                      "no server that answers accepts writes, and this one may: it does not answer");
+        return false;
+    }
+    const struct server_observation *ignored = ignored_source(draft->shard);
+    if (ignored) {
+        add_obstacle(draft, ignored, "if that is the primary, take it out of 'ignore'",
+                     "the fleet file says to ignore it, but others replicate from it");
         return false;
     }
     draft->primary = answering(draft->shard, route->primary);
@@ -231,11 +177,55 @@ static const struct server_observation *find_relay(const struct draft *draft)
     return best;
 }
 
+/* Servers of the region in the fleet file, or only those that answer. */
+static size_t count_region(const struct shard_observation *shard, size_t region, bool is_answering)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < shard->shard->server_count; i++)
+        count += shard->servers[i].server->region == region &&
+                 !(is_answering && shard->servers[i].status);
+    return count;
+}
+
+/* The primary or the relay, when nobody beside it could acknowledge its writes. A relay has an
+ * acker of the home region only as long as the primary has another. */
+static const struct server_observation *find_lone(const struct draft *draft)
+{
+    const struct shard_observation *shard = draft->shard;
+    const struct server_observation *relay = draft->relay;
+    size_t home = draft->primary->server->region;
+    if (count_region(shard, home, false) == 1)
+        return draft->primary;
+    bool is_lone = relay && count_region(shard, relay->server->region, false) == 1;
+    return is_lone && count_region(shard, home, true) > 2 ? relay : NULL;
+}
+
+/* Whoever follows the lone server from the other region, best if it acknowledges already. For a
+ * primary that nobody else follows the relay does it. */
+static const struct server_observation *find_far_acker(const struct draft *draft)
+{
+    const struct server_observation *lone = draft->lone, *best = NULL;
+    int best_score = 0;
+    for (size_t i = 0; lone && i < draft->shard->shard->server_count; i++) {
+        const struct server_observation *at = &draft->shard->servers[i];
+        if (at->status || at->source != lone || at->server->region == lone->server->region)
+            continue;
+        int score = at == draft->relay ? 1 : at->state.is_replica_semi_sync ? 3 : 2;
+        if (score > best_score) {
+            best = at;
+            best_score = score;
+        }
+    }
+    return best ? best : lone == draft->primary ? draft->relay : NULL;
+}
+
 /* ---- steps ---- */
 
 static const struct server_observation *right_source(const struct draft *draft,
                                                      const struct server_observation *server)
 {
+    if (server == draft->far_acker)
+        return draft->lone;
     bool is_home = server->server->region == draft->primary->server->region;
     return is_home || server == draft->relay ? draft->primary : draft->relay;
 }
@@ -250,21 +240,33 @@ static const struct server_observation *find_example(const struct draft *draft)
     return NULL;
 }
 
+static bool is_acker(const struct draft *draft, const struct server_observation *server,
+                     const struct server_observation *source)
+{
+    return source->server->region == server->server->region || server == draft->far_acker;
+}
+
+static void add_ahead(struct draft *draft, const struct server_observation *server,
+                      const struct server_observation *source, const char *words)
+{
+    add_obstacle(draft, server, "look at them there, then rebuild it from a backup",
+                 "it should replicate from %s, but %s lacks what it has: %s", source->server->name,
+                 draft->primary->server->name, words);
+}
+
 /* False: it must not be. */
 static bool plan_point(struct draft *draft, const struct server_observation *server,
                        const struct server_observation *source)
 {
     AUTO(buf_release) struct buf words = {0};
-    AUTO_FREE char *position = whole_position(server);
+    AUTO_FREE char *position = roles_whole_position(server);
     if (server->state.channels > 1) {
         add_obstacle(draft, server, "RESET SLAVE 'NAME' ALL for those that it should not have",
                      "it replicates from %zu servers", server->state.channels);
         return false;
     }
-    if (!position || is_ahead(draft, server, &words)) {
-        add_obstacle(draft, server, "look at them there, then rebuild it from a backup",
-                     "it should replicate from %s, but %s lacks what it has: %s",
-                     source->server->name, draft->primary->server->name, buf_text(&words));
+    if (!position || roles_is_ahead(draft->shard, draft->primary, server, &words)) {
+        add_ahead(draft, server, source, buf_text(&words));
         return false;
     }
     AUTO_FREE char *why = server->state.channels == 0
@@ -273,6 +275,7 @@ static bool plan_point(struct draft *draft, const struct server_observation *ser
                                            (long long)server->state.source_port);
     struct role_step *step = add_step(draft, server, ROLE_POINT, why);
     step->source = source->server;
+    step->acknowledges = is_acker(draft, server, source);
     step->like = server->state.channels == 1 ? server : find_example(draft);
     if (server->state.channels == 0) /* one that replicates goes on meanwhile, and knows where */
         step->position = take_pointer(position);
@@ -297,15 +300,18 @@ static void plan_start(struct draft *draft, const struct server_observation *ser
                                      : "it does not apply");
 }
 
-/* Pointing a server switches its acknowledging off: of the relay that is right. */
+/* Said of a server that is pointed as well: so that all is done when it acknowledged before. */
 static void plan_acknowledging(struct draft *draft, const struct server_observation *server,
                                const struct server_observation *source, bool is_pointed)
 {
-    bool is_near = source->server->region == server->server->region;
+    bool is_wanted = is_acker(draft, server, source);
     bool is_on = server->state.is_replica_semi_sync && !is_pointed;
-    if (is_near && !is_on)
-        add_step(draft, server, ROLE_ACKNOWLEDGE, "it is a replica in its source's region");
-    if (!is_near && is_on)
+    bool is_near = source->server->region == server->server->region;
+    if (is_wanted && !is_on)
+        add_step(draft, server, ROLE_ACKNOWLEDGE,
+                 is_near ? "it is a replica in its source's region"
+                         : "its source is alone in its region");
+    if (!is_wanted && source != draft->lone && is_on)
         add_step(draft, server, ROLE_DO_NOT_ACKNOWLEDGE, "it is the relay");
 }
 
@@ -318,6 +324,13 @@ static void plan_replica(struct draft *draft, const struct server_observation *s
     }
     const struct server_observation *source = right_source(draft, server);
     bool is_right = server->state.channels == 1 && server->source == source;
+    AUTO(buf_release) struct buf words = {0};
+    bool is_stopped = is_right && !server->state.is_io_running;
+    if (is_stopped && roles_is_ahead(draft->shard, draft->primary, server, &words)) {
+        if (draft->shard->writable_count > 0) /* else it keeps the primary closed, and is named */
+            add_ahead(draft, server, source, buf_text(&words));
+        return;
+    }
     if (server->state.is_source_semi_sync)
         add_step(draft, server, ROLE_RELEASE, "it is not the primary");
     if (!is_right && !plan_point(draft, server, source))
@@ -333,7 +346,7 @@ static void plan_open(struct draft *draft)
     for (size_t i = 0; i < draft->shard->shard->server_count; i++) {
         const struct server_observation *at = &draft->shard->servers[i];
         AUTO(buf_release) struct buf words = {0};
-        if (at == draft->primary || !is_ahead(draft, at, &words))
+        if (at == draft->primary || !roles_is_ahead(draft->shard, draft->primary, at, &words))
             continue;
         add_obstacle(draft, at, "find out which of the two is right before anything is opened",
                      "it has what the primary %s lacks, which is closed: %s",
@@ -367,6 +380,8 @@ void role_plan_make(const struct shard_observation *shard, const struct route *r
     if (!find_primary(&draft))
         return;
     draft.relay = find_relay(&draft);
+    draft.lone = find_lone(&draft);
+    draft.far_acker = find_far_acker(&draft);
     for (size_t i = 0; i < shard->shard->server_count; i++)
         if (&shard->servers[i] != draft.primary)
             plan_replica(&draft, &shard->servers[i]);

@@ -32,7 +32,8 @@ struct role_step {
     const struct server_observation *server;
     enum role_action action;
     const struct inventory_server *source; /* of ROLE_POINT */
-    char *position; /* where that begins; owned; NULL: where the server has got to */
+    char *position;    /* where that begins; owned; NULL: where the server has got to */
+    bool acknowledges; /* of ROLE_POINT: at once */
     const struct server_observation *like; /* of ROLE_POINT: connects as it shall; NULL: nobody */
     char *why;                             /* owned */
 };

@@ -99,6 +99,7 @@ struct sql_source {
     const struct secret *password;
     const char *link;      /* as keep_link() wrote it */
     const char *position;  /* where to begin; NULL: the replica knows by itself */
+    bool acknowledges;     /* from the first thing it gets; across regions: hardly ever */
     bool is_order_relaxed; /* let GTIDs come out of order, whatever the server was set to */
 };
 

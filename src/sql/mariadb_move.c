@@ -281,9 +281,10 @@ void mariadb_keep_link(struct buf *text, const struct sql_server_state *state,
         buf_printf(text, ", MASTER_HEARTBEAT_PERIOD=%s", heartbeat);
 }
 
-/* Semi-sync source off, and never an acker over the WAN. The position is said, not taken from its
- * own binlog (MASTER_DEMOTE_TO_SLAVE): that may have got something since. Setting it fails in
- * strict mode when it did, which is how a late write that nobody saw is noticed. RESET first: a
+/* Semi-sync source off. Who acknowledges does so before it receives: what it got without is never
+ * acknowledged, and holds every commit of the source up behind it. The position is said, not taken
+ * from its own binlog (MASTER_DEMOTE_TO_SLAVE): that may have got something since. Setting it fails
+ * in strict mode when it did, which is how a late write that nobody saw is noticed. RESET first: a
  * server that was killed within CHANGE MASTER left half-written files, and answers everything else
  * with error 1201. It does not forget gtid_slave_pos. Until a restart it also keeps TLS, but not
  * that certificates are verified; so each option of the link is said. */
@@ -291,8 +292,8 @@ void mariadb_follow(struct buf *sql, const struct sql_source *source)
 {
     buf_add(sql, "SET SESSION slow_query_log=0;" /* which would keep the password */
                  "SET GLOBAL read_only=1; STOP SLAVE; RESET SLAVE ALL;"
-                 "SET GLOBAL rpl_semi_sync_master_enabled=0;"
-                 "SET GLOBAL rpl_semi_sync_slave_enabled=0; ");
+                 "SET GLOBAL rpl_semi_sync_master_enabled=0;");
+    buf_printf(sql, "SET GLOBAL rpl_semi_sync_slave_enabled=%d; ", source->acknowledges);
     if (source->is_order_relaxed)
         buf_add(sql, "SET GLOBAL gtid_strict_mode=0; ");
     if (source->position) {

@@ -2,6 +2,8 @@
 """Roles come back: servers that were restarted, pointed wrongly or left alone get the settings of their
 role again; what could lose a write is left alone and said."""
 import json
+import signal
+import time
 
 from conftest import wait_until
 from moves import DONE, KILLED, SOAK, Writers, assert_sound, of_lab, other_region, points
@@ -74,6 +76,29 @@ def test_servers_that_follow_nobody_or_the_wrong_one_are_pointed(lab):
     assert ready.returncode == DONE, ready.stdout
 
 
+def test_writes_that_wait_go_on_when_the_acker_is_pointed_again(lab):
+    """A write that a replica gets before it acknowledges is never acknowledged by it, and no commit
+    comes past one that waits."""
+    fleet = known(lab)
+    primary = fleet.primary()
+    acker, gone = fleet.replicas(primary)
+    with Writers(fleet) as writers:
+        fleet.cli("lab", "kill", gone.name, expect=DONE)
+        fleet.sql(acker, "STOP SLAVE")
+        wait_until(lambda: fleet.value(primary, "SELECT COUNT(*) FROM information_schema.PROCESSLIST"
+                                       " WHERE STATE LIKE 'Waiting for semi-sync ACK%%'"), 10, "a write waits")
+        fleet.sql(acker, "RESET SLAVE ALL")
+        fleet.cli("fleet", "converge", "--yes", fault="role.set:after=kill", expect=KILLED)
+        wait_until(lambda: fleet.value(acker, "SELECT @@gtid_slave_pos") ==
+                   fleet.value(primary, "SELECT @@gtid_binlog_pos"), 10, "it got the write")
+        came = converge(fleet, expect=NO_GO)
+        assert len(came["left"]) == 2 and gone.address in came["left"][0], came
+        writers.wait_for_more(4)
+        fleet.cli("lab", "restart", gone.name, "--bare", expect=DONE)
+        assert converge(fleet)["left"] == []
+        assert_sound(fleet, writers.acked)
+
+
 def test_a_server_with_writes_of_its_own_is_left_alone(lab):
     fleet = known(lab)
     server = fleet.replicas(fleet.primary())[0]
@@ -97,6 +122,46 @@ def test_a_primary_is_not_opened_beside_a_server_that_may_be_one(lab):
     fleet.cli("lab", "restart", silent.name, "--bare", expect=DONE)
     assert converge(fleet)["left"] == []
     assert_sound(fleet)
+
+
+def test_a_primary_is_not_opened_beside_one_that_was_opened_meanwhile(lab):
+    fleet = known(lab)
+    primary, other = fleet.primary(), fleet.replicas(fleet.primary())[0]
+    restart(fleet, primary)
+    held = fleet.start("fleet", "converge", "--yes", fault="role.ackers:before=stop")
+    wait_until(lambda: "T" == open(f"/proc/{held.pid}/stat").read().rsplit(")", 1)[1].split()[0],
+               10, "it waits for an acker")
+    fleet.sql(other, "SET GLOBAL read_only=0")
+    while held.poll() is None:  # it stops at each look
+        held.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+    out, err = held.communicate()
+    assert held.returncode == NO_GO and f"! {other.address}: it accepts writes" in out, (out, err)
+    assert fleet.value(primary, "SELECT @@GLOBAL.read_only") == 1
+    fleet.sql(other, "SET GLOBAL read_only=1")
+    assert converge(fleet)["left"] == []
+    assert_sound(fleet)
+
+
+def test_a_primary_is_not_opened_over_the_writes_of_one_that_only_stopped_to_follow(lab):
+    """The other one's numbers may be lower than those of what the primary had not sent yet."""
+    fleet = known(lab)
+    primary, other = fleet.primary(), fleet.replicas(fleet.primary())[0]
+    followers = [server for server in fleet.servers if server is not primary]
+    for server in followers:
+        fleet.sql(server, "STOP SLAVE")
+    fleet.sql(primary, "SET GLOBAL rpl_semi_sync_master_enabled=0")
+    for n in range(3):
+        fleet.sql(primary, f"CREATE TABLE app.unsent{n} (a INT)")
+    fleet.cli("lab", "kill", primary.name, expect=DONE)
+    for statement in ("SET GLOBAL read_only=0", "CREATE TABLE app.acknowledged (a INT)",
+                      "SET GLOBAL read_only=1"):
+        fleet.sql(other, statement)
+    fleet.cli("lab", "restart", primary.name, "--bare", expect=DONE)
+    came = converge(fleet, expect=NO_GO)
+    assert f"{other.address}: it has what the primary" in came["left"][0], came
+    assert fleet.value(primary, "SELECT @@GLOBAL.read_only") == 1
+    assert fleet.sql(other, "SHOW TABLES IN app LIKE 'acknowledged'")
 
 
 def test_a_shard_in_the_middle_of_a_run_is_the_runs(lab):

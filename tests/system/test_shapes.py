@@ -89,6 +89,12 @@ def test_a_region_of_one_server_serves_when_the_other_region_acknowledges():
                 assert done["shard"]["result"] == "moved"
                 assert fleet.primary() is new
                 writers.wait_for_more(4)
+                done = fleet.cli("fleet", "converge", expect=DONE)
+                assert "every server that answers is in its role" in done.stdout, done
+                made.root(acker, "STOP SLAVE", "SET GLOBAL rpl_semi_sync_slave_enabled=0")  # restarted
+                done = fleet.cli("fleet", "converge", "--yes", expect=DONE)
+                assert f"{acker.address}: acknowledge" in done.stdout, done
+                writers.wait_for_more(4)
             writers.stop()
             assert wrong_rows(fleet, fleet.primary(), writers.acked) == []
 

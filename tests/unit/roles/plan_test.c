@@ -49,6 +49,8 @@ static void expect_plan(struct sample *sample, const char *wanted)
         if (step->source)
             buf_printf(&text, " %s at %s", step->source->host,
                        step->position ? step->position : "its place");
+        bool is_near = step->source && step->source->region == step->server->server->region;
+        assert_true(!step->source || step->acknowledges == is_near);
         assert_true(step->why[0]);
     }
     for (size_t i = 0; i < plan.obstacle_count; i++) {
@@ -223,6 +225,72 @@ static void a_primary_without_semi_sync_gets_it_again(void **state UNUSED)
     expect_plan(&sample, "w1 accept writes");
 }
 
+/* East has one server: W3 acknowledges there, for the time when it will be the primary. */
+static void set_lone_east(struct sample *sample)
+{
+    sample_init(sample);
+    sample->shard.server_count = E2;
+    sample->seen[W3].state.source_host = "e1";
+}
+
+static void the_acker_of_a_lone_server_stays_across_regions(void **state UNUSED)
+{
+    struct sample sample;
+    set_lone_east(&sample);
+    expect_plan(&sample, "");
+    restart(&sample, W3);
+    expect_plan(&sample, "w3 acknowledge, w3 start replication");
+    set_lone_east(&sample);
+    sample.seen[W2].status = ST_UNREACHABLE; /* the primary needs it more */
+    sample.seen[W2].flavour = NULL;
+    err_set(&sample.seen[W2].err, ST_UNREACHABLE, "refused");
+    expect_plan(&sample,
+                "w3 replicate w1 at its place, w3 acknowledge|w2: it does not answer: refused");
+}
+
+static void a_lone_primary_keeps_who_acknowledges_across_regions(void **state UNUSED)
+{
+    struct sample sample;
+    set_lone_east(&sample);
+    struct sql_server_state primary = sample.seen[W1].state;
+    sample.seen[W1].state = sample.seen[E1].state;
+    sample.seen[E1].state = primary;
+    sample.seen[W1].state.source_host = "e1";
+    expect_plan(&sample, "");
+    sample.seen[W1].state.is_replica_semi_sync = true; /* the relay may */
+    expect_plan(&sample, "");
+    sample.seen[W1].state.is_replica_semi_sync = false;
+    restart(&sample, W3);
+    expect_plan(&sample, "w3 acknowledge, w3 start replication");
+    sample.seen[W3].state.source_host = "w1"; /* then the relay must */
+    expect_plan(&sample, "w1 acknowledge, w3 acknowledge, w3 start replication");
+}
+
+/* Somebody opened W2 by hand while W1 was down. W1 has what nobody acknowledged, so its numbers are
+ * higher. W2 was only stopped: it still has a source. */
+static void writes_of_another_primary_are_seen_below_the_numbers(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    forget(&sample, W1);
+    set_route(&sample, "w1:3306");
+    sample.seen[W1].state.binlog_state = "7-101-500";
+    restart(&sample, W2);
+    sample.seen[W2].state.position = "7-102-497";
+    sample.seen[W2].state.applied = "7-101-495";
+    sample.seen[W2].state.binlog_state = "7-101-495,7-102-497";
+    expect_plan(&sample, "|w2: it has what the primary w1:330");
+    sample.seen[W1].state.is_read_only = false; /* then somebody opened W1 as well */
+    expect_plan(&sample, "|w2: it should replicate from w1:33");
+    sample_init(&sample); /* who followed W2 is not pointed at W1 */
+    sample.seen[W1].state.binlog_state = "7-101-500";
+    sample.seen[W3].state.source_host = "elsewhere";
+    sample.seen[W3].state.position = sample.seen[W3].state.applied = "7-102-497";
+    expect_plan(&sample, "|w3: it should replicate from w1:33");
+    sample.seen[W1].state.applied = "7-102-498"; /* W1 followed as well, once */
+    expect_plan(&sample, "w3 replicate w1 at its place, w3 acknowledge");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +308,9 @@ int main(void)
         cmocka_unit_test(two_writable_servers_are_left_to_an_operator),
         cmocka_unit_test(a_primary_that_the_store_does_not_know_is_not_followed),
         cmocka_unit_test(a_primary_without_semi_sync_gets_it_again),
+        cmocka_unit_test(the_acker_of_a_lone_server_stays_across_regions),
+        cmocka_unit_test(a_lone_primary_keeps_who_acknowledges_across_regions),
+        cmocka_unit_test(writes_of_another_primary_are_seen_below_the_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

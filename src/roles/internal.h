@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Shared inside roles/ only: what servers have of each other's transactions. */
+#ifndef HOLDFAST_ROLES_INTERNAL_H
+#define HOLDFAST_ROLES_INTERNAL_H
+
+#include "base/buf.h"
+#include "fleet/observation.h"
+
+/* Has the server anything, applied, logged or only received, that the primary lacks? Say what. What
+ * cannot be read may be anything. */
+bool roles_is_ahead(const struct shard_observation *shard, const struct server_observation *primary,
+                    const struct server_observation *server, struct buf *words);
+
+/* All that the server has, from sources and of its own: per domain whichever is further. Owned by
+ * the caller; NULL: it does not read. */
+char *roles_whole_position(const struct server_observation *server);
+
+#endif
