@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One shard of a run: from what the store and the servers say of it, through its move, to what is
+ * reported; see shard_run.h. */
+#include "conductor/shard_run.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "conductor/announcer.h"
+#include "move/probe.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STORE_MS = 3000, OPEN_WAIT_MS = 2000, LOOK_MS = 5 };
+
+/* Nobody is moving this shard, so opening or closing a server is an operator's word. */
+static enum status no_primary(const struct shard_observation *seen, const struct route *route,
+                              struct err *err)
+{
+    const char *name = seen->shard->name;
+    if (seen->writable_count > 0) {
+        err_set(err, ST_CONFLICT, "shard %s has %zu writable servers", name, seen->writable_count);
+        return err_hint(err,
+                        "holdfast status shows them; SET GLOBAL read_only=1 on the wrong ones");
+    }
+    err_set(err, ST_CONFLICT, "shard %s has no primary: no server that answers is writable", name);
+    return err_hint(err,
+                    "bring %s back, then: holdfast fleet converge (it opens the primary when "
+                    "nobody else can be it)",
+                    route->primary[0] ? route->primary : "the primary");
+}
+
+/* The route to start from: what the store says, or, for a shard that Holdfast has not moved yet
+ * or that somebody moved by hand, what is observed: that is to be recorded, then. */
+static enum status start_route(const struct run *run, const struct shard_observation *seen,
+                               struct route *ret, bool *ret_is_adopted, struct buf *notes,
+                               struct err *err)
+{
+    enum status status =
+        route_load(run->mandate.store, seen->shard->name, clock_deadline(STORE_MS), ret, err);
+    bool is_new = status == ST_NOT_FOUND;
+    if (status && !is_new)
+        return status;
+    if (is_new)
+        *ret = (struct route){.state = SHARD_SERVING};
+    if (ret->state != SHARD_SERVING)
+        return ST_OK;
+    if (!seen->primary)
+        return no_primary(seen, ret, err);
+    const struct inventory_server *primary = seen->primary->server;
+    const char *home = run->mandate.fleet->regions[primary->region];
+    bool is_same = strcmp(ret->primary, primary->name) == 0;
+    if (is_same && strcmp(ret->home, home) == 0)
+        return ST_OK;
+    *ret_is_adopted = true;
+    if (!is_new)
+        buf_printf(notes, "the route said %s in %s, but the primary is %s in %s: taken over\n",
+                   ret->primary, ret->home, primary->name, home);
+    ret->epoch += !is_same;
+    snprintf(ret->home, sizeof(ret->home), "%s", home);
+    snprintf(ret->primary, sizeof(ret->primary), "%s", primary->name);
+    return ST_OK;
+}
+
+/* Who the two ends are, when the shard serves and is to move. */
+static enum status choose_ends(struct move *move, const struct shard_observation *seen,
+                               struct err *err)
+{
+    size_t to = move->mandate->to_region;
+    if (strcmp(move->route.home, move->mandate->fleet->regions[to]) == 0)
+        return ST_OK;
+    const struct server_observation *relay = seen->relays[to];
+    if (!seen->primary || !relay)
+        return err_set(err, ST_NO_GO, "shard %s has no relay in region %s", seen->shard->name,
+                       move->mandate->fleet->regions[to]);
+    move_set_ends(move, seen->primary->server, relay->server);
+    return ST_OK;
+}
+
+/* Copy what people want to know. */
+static void fill_report(struct shard_report *report, struct move *move)
+{
+    report->result = move->result;
+    report->err = move->failure;
+    report->epoch = move->route.epoch;
+    snprintf(report->primary, sizeof(report->primary), "%s", move->route.primary);
+    bool is_seen_whole = move->frozen_at && move->published_at; /* not by two processes */
+    report->critical_ms = is_seen_whole ? clock_ms(move->published_at - move->frozen_at) : -1;
+    report->critical_statements = move->critical_statements;
+    for (unsigned i = 0; i < MOVE_PHASES; i++)
+        report->phases_ms[i] = clock_ms(move->phase_ns[i]);
+    for (size_t i = 0; i < move->span_count; i++)
+        VEC_PUSH(report->spans, report->span_count, report->span_capacity, move->spans[i]);
+    report->late_transactions = move->late_transactions;
+    if (move->result == MOVE_MOVED)
+        report->err = (struct err)ERR_INIT;
+    char *notes = mem_printf("%s%s", report->notes ? report->notes : "", buf_text(&move->notes));
+    free(report->notes);
+    report->notes = notes;
+}
+
+/* The probe watches on until nobody waits any more who began to wait in the span: a wait that does
+ * not end was no outage that ended, but a probe that cannot write. */
+static bool watch_until(struct probe *probe, struct probe_target *target, nsec until)
+{
+    nsec give_up = until + OPEN_WAIT_MS * NSEC_PER_MS;
+    poll(NULL, 0, clock_ms_left(until));
+    for (;;) {
+        nsec pending = probe_pending(probe, target), now = clock_now();
+        if (pending == 0 || now - pending > until)
+            return true;
+        if (now >= give_up)
+            return false;
+        poll(NULL, 0, LOOK_MS);
+    }
+}
+
+/* The longest wait from the freeze until a little after the new primary was published (what
+ * redirect does there must not hurt either), and the longest one in as long a time before the
+ * freeze. */
+static void measure(struct shard_report *report, struct move *move)
+{
+    report->outage_ms = report->baseline_ms = -1;
+    if (!move->probe_target)
+        return;
+    struct probe *probe = move->mandate->probe;
+    nsec from = move->frozen_at, until = move_probed_until(move);
+    if (from && !watch_until(probe, move->probe_target, until)) {
+        buf_printf(&move->notes, "the probe could not write at %s: the outage is not measured\n",
+                   move->route.primary);
+    } else if (from) {
+        struct waits_span after = {from, until, NSEC_NEVER};
+        struct waits_span before = {from - (until - from), from, from};
+        report->outage_ms = probe_longest_wait_ms(probe, move->probe_target, &after);
+        report->baseline_ms = probe_longest_wait_ms(probe, move->probe_target, &before);
+    }
+    probe_unwatch(probe, move->probe_target);
+    move->probe_target = NULL;
+}
+
+/* Clients that follow the route wait until it is published, however early the server was open. */
+static void count_publish(struct shard_report *report)
+{
+    if (report->outage_ms >= 0 && report->critical_ms > report->outage_ms)
+        report->outage_ms = report->critical_ms;
+}
+
+/* Nobody saw when the process before this one closed the shard. */
+static void forget_outage(struct shard_report *report)
+{
+    report->outage_ms = report->baseline_ms = report->critical_ms = -1;
+    char *notes = mem_printf("%san earlier process had closed it: the outage is not known\n",
+                             report->notes ? report->notes : "");
+    free(report->notes);
+    report->notes = notes;
+}
+
+static bool is_closed(enum shard_state state)
+{
+    return state == SHARD_FROZEN || state == SHARD_PROMOTING || state == SHARD_UNDOING;
+}
+
+/* A hook may keep a shard from beginning; then it stays as it is. */
+static bool may_begin(const struct run *run, const struct move *move, struct shard_report *report)
+{
+    struct err why = ERR_INIT;
+    if (!announcer_begin_shard(run->announcer, move->shard, &move->route, &why))
+        return true;
+    report->result = why.status == ST_ABORTED ? MOVE_ABORTED : MOVE_UNDONE;
+    report->err = why;
+    report->epoch = move->route.epoch;
+    snprintf(report->primary, sizeof(report->primary), "%s", move->route.primary);
+    return false;
+}
+
+/* One attempt. True when the shard is back at its old home after another process's attempt was
+ * undone, and the run should still move it. */
+static bool attempt(struct run *run, const struct shard_observation *seen,
+                    struct shard_report *report)
+{
+    AUTO(buf_release) struct buf notes = {0};
+    struct route route;
+    struct err err = ERR_INIT;
+    AUTO(move_release) struct move move = {0};
+    bool is_adopted = false;
+    enum status status = start_route(run, seen, &route, &is_adopted, &notes, &err);
+    if (!status) {
+        move_init(&move, &run->mandate, seen->shard, &route);
+        buf_add(&move.notes, buf_text(&notes));
+        bool is_fresh = route.state == SHARD_SERVING && !run_must_stop(run);
+        bool is_there = strcmp(route.home, run->record.target) == 0;
+        if (is_adopted && is_there) /* else the first record of the move says it */
+            status = move_adopt(&move, &err);
+        if (!status && is_fresh)
+            status = choose_ends(&move, seen, &err);
+        if (!status && is_fresh && !is_there && !may_begin(run, &move, report))
+            return false;
+    }
+    if (status) {
+        /* Of a run that is resumed, a shard that cannot be looked at may be in between. */
+        report->result = run->mandate.is_resumed ? MOVE_STUCK : MOVE_UNDONE;
+        report->err = err;
+        snprintf(report->primary, sizeof(report->primary), "%s",
+                 seen->primary ? seen->primary->server->name : "");
+        return false;
+    }
+    bool was_inherited = move.view.is_inherited;
+    move_run(&move);
+    measure(report, &move);
+    fill_report(report, &move);
+    count_publish(report);
+    return was_inherited && move.result == MOVE_UNDONE && !run_must_stop(run);
+}
+
+static struct shard_observation observe_again(const struct run *run,
+                                              const struct inventory_shard *shard,
+                                              struct fleet_observation *ret)
+{
+    fleet_observe(run->mandate.fleet, &shard, 1, clock_deadline(STORE_MS), ret);
+    return ret->shards[0];
+}
+
+void shard_run(struct run *run, const struct shard_observation *seen, struct shard_report *report)
+{
+    report->outage_ms = report->baseline_ms = report->critical_ms = -1;
+    struct route found = {0};
+    struct err ignored = ERR_INIT;
+    bool was_closed = run->mandate.is_resumed &&
+                      route_load(run->mandate.store, seen->shard->name, clock_deadline(STORE_MS),
+                                 &found, &ignored) == ST_OK &&
+                      is_closed(found.state);
+    if (attempt(run, seen, report)) {
+        AUTO(fleet_observation_release) struct fleet_observation fresh = {0};
+        struct shard_observation now = observe_again(run, seen->shard, &fresh);
+        attempt(run, &now, report);
+    }
+    if (was_closed)
+        forget_outage(report);
+}
