@@ -63,10 +63,13 @@ static enum status look(const struct mandate *mandate, const struct inventory_sh
 {
     struct route route = {0};
     fleet_observe_lag(mandate->fleet, &shard, 1, clock_deadline(OBSERVE_MS), &ret->seen);
+    struct err why = ERR_INIT;
     enum status status =
-        route_load(mandate->store, shard->name, clock_deadline(STORE_MS), &route, err);
-    if (status && status != ST_NOT_FOUND)
+        route_load(mandate->store, shard->name, clock_deadline(STORE_MS), &route, &why);
+    if (status && status != ST_NOT_FOUND) { /* one that was never moved has none */
+        *err = why;
         return status;
+    }
     role_plan_make(&ret->seen.shards[0], status ? NULL : &route, &ret->plan);
     return ST_OK;
 }

@@ -90,22 +90,25 @@ static bool find_closed_primary(struct draft *draft)
 {
     const struct route *route = draft->route;
     const struct server_observation *silent = first_silent(draft->shard);
-    if (!route) {
-        add_obstacle(draft, NULL,
-                     "open the right one by hand once; from the first move on the store knows it",
-                     "no server accepts writes, and the store does not know who the primary is");
-        return false;
-    }
     if (silent) {
         add_obstacle(draft, silent,
-                     "bring it back, or take it out of the fleet file when it is gone for good",
-                     "no server that answers accepts writes, and this one may: it does not answer");
+                     "bring it back, or take it out of the fleet file when it is gone for good; do "
+                     "not open another one beside it",
+                     "no server that answers accepts writes, and this one may: it does not answer: "
+                     "%s",
+                     silent->err.text);
         return false;
     }
     const struct server_observation *ignored = ignored_source(draft->shard);
     if (ignored) {
         add_obstacle(draft, ignored, "if that is the primary, take it out of 'ignore'",
                      "the fleet file says to ignore it, but others replicate from it");
+        return false;
+    }
+    if (!route) {
+        add_obstacle(draft, NULL,
+                     "open the right one by hand once; from the first move on the store knows it",
+                     "no server accepts writes, and the store does not know who the primary is");
         return false;
     }
     draft->primary = answering(draft->shard, route->primary);

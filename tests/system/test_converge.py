@@ -39,6 +39,13 @@ def test_nothing_to_do_is_said_and_nothing_is_done(lab):
     assert converge(fleet) == {"name": "s0", "steps": [], "left": []}
 
 
+def test_a_shard_that_was_never_moved_converges(lab):
+    fleet = of_lab(lab)
+    fleet.sql(fleet.replicas(fleet.primary())[0], "STOP SLAVE")
+    came = converge(fleet)
+    assert came["left"] == [] and "start replication" in came["steps"][0], came
+
+
 def test_every_server_is_restarted_and_the_shard_comes_back(lab):
     fleet = known(lab)
     primary = fleet.primary()

@@ -186,6 +186,16 @@ static void a_closed_primary_is_opened_only_when_nobody_else_can_be_it(void **st
     expect_plan(&sample, "|e3: no server that answers accepts");
 }
 
+/* Such as when it is our own certificates that no server accepts: all of them may be well. */
+static void nobody_is_told_to_open_a_server_beside_a_silent_one(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    for (size_t i = 0; i < SERVERS; i++)
+        sample.seen[i].status = ST_TIMEOUT;
+    expect_plan(&sample, "|w1: no server that answers accepts");
+}
+
 static void a_closed_primary_that_lacks_something_is_not_opened(void **state UNUSED)
 {
     static const char *const fields[] = {"received", "applied", "position"};
@@ -304,6 +314,7 @@ int main(void)
         cmocka_unit_test(what_the_primary_lacks_is_never_pointed_over),
         cmocka_unit_test(an_error_of_the_applier_is_for_an_operator),
         cmocka_unit_test(a_closed_primary_is_opened_only_when_nobody_else_can_be_it),
+        cmocka_unit_test(nobody_is_told_to_open_a_server_beside_a_silent_one),
         cmocka_unit_test(a_closed_primary_that_lacks_something_is_not_opened),
         cmocka_unit_test(two_writable_servers_are_left_to_an_operator),
         cmocka_unit_test(a_primary_that_the_store_does_not_know_is_not_followed),
