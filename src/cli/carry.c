@@ -190,6 +190,8 @@ static enum status carry(const struct fleet_scene *scene,
                  "resume %s",
                  run->record.id);
     run_free(run);
+    if (status) /* its end is not recorded, or another process has the word: nothing follows */
+        ret->state = RUN_RUNNING;
     return status ? status : result_of(ret, err);
 }
 
@@ -238,7 +240,8 @@ enum status run_carry_out(const struct fleet_scene *scene,
     AUTO(switchover_report_release) struct switchover_report report = {0};
     bool returns = run->record.returns;
     enum status status = carry(scene, observation, run, &words, &report, err);
-    bool is_stopped = status && (report.state == RUN_ABORTED || report.state == RUN_FAILED);
+    bool is_stopped = report.state == RUN_ABORTED ||
+                      (report.state == RUN_FAILED && report.stopped.status); /* not only short of */
     if (returns && is_stopped && has_moved(&report)) {
         struct err back = ERR_INIT;
         enum status returned = carry_back(scene, &report, &words, &back);

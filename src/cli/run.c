@@ -175,7 +175,8 @@ static void show_shards(const struct fleet_scene *scene, const struct run_record
         struct route route;
         struct err err = ERR_INIT;
         if (route_load(scene->store, record->shards[i], clock_deadline(STORE_MS), &route, &err))
-            printf("  %s: %s\n", record->shards[i], err.text[0] ? err.text : "not begun");
+            printf("  %s: %s\n", record->shards[i],
+                   err.status == ST_NOT_FOUND ? "not moved yet" : err.text);
         else
             printf("  %s: %s, home %s, primary %s, epoch %llu\n", record->shards[i],
                    shard_state_name(route.state), route.home, route.primary,

@@ -10,13 +10,15 @@
 #include "conductor/health.h"
 #include "conductor/report_store.h"
 #include "conductor/shard_run.h"
+#include "fleet/route.h"
 #include "move/journal.h"
 #include "move/probe.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { THREADS_MAX = 128, PROGRESS_MS = 100 };
+enum { THREADS_MAX = 128, PROGRESS_MS = 100, STORE_MS = 3000 };
 
 struct work {
     struct run *run;
@@ -54,12 +56,33 @@ static void add_earlier(const struct run *run, struct shard_report *report)
         switchover_report_add_earlier(report, json);
 }
 
+/* The process before this one ended after the move, and before it wrote what came of it. */
+static void claim_move(const struct run *run, struct shard_report *report)
+{
+    struct route route = {0};
+    struct err ignored = ERR_INIT;
+    bool is_ours = run->mandate.is_resumed && report->result == MOVE_ALREADY_THERE &&
+                   route_load(run->mandate.store, report->shard->name, clock_deadline(STORE_MS),
+                              &route, &ignored) == ST_OK &&
+                   route.state == SHARD_SERVING && strcmp(route.run, run->record.id) == 0;
+    if (!is_ours)
+        return;
+    report->result = MOVE_MOVED;
+    for (unsigned i = 0; i < MOVE_PHASES; i++)
+        report->phases_ms[i] = -1;
+    char *notes = mem_printf("%smoved before the run was resumed: the outage is not known\n",
+                             report->notes ? report->notes : "");
+    free(report->notes);
+    report->notes = notes;
+}
+
 static void run_shard(struct work *work, size_t index)
 {
     struct shard_report *report = &work->report->shards[index];
     struct err ignored = ERR_INIT;
     shard_run(work->run, &work->observation->shards[index], report);
     add_earlier(work->run, report);
+    claim_move(work->run, report);
     status_ignore(store_shard(work->run, work->report, index, &ignored), "tried again at the end");
     announcer_end_shard(work->run->announcer, report);
 }

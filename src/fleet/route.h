@@ -34,10 +34,10 @@ enum { ROUTE_NAME_MAX = 320, ROUTE_LINK_MAX = 2048 };
 
 struct route {
     enum shard_state state;
-    uint64_t epoch;                   /* +1 whenever the primary changes */
-    char home[ROUTE_NAME_MAX];        /* region */
-    char primary[ROUTE_NAME_MAX];     /* "host:port" */
-    char run[ROUTE_NAME_MAX];         /* the run that moves it; "" while serving */
+    uint64_t epoch;               /* +1 whenever the primary changes */
+    char home[ROUTE_NAME_MAX];    /* region */
+    char primary[ROUTE_NAME_MAX]; /* "host:port" */
+    char run[ROUTE_NAME_MAX]; /* that moves it; while serving: that moved it to this home, or "" */
     char target[ROUTE_NAME_MAX];      /* region it moves to; "" while serving */
     char old_primary[ROUTE_NAME_MAX]; /* both ends of the move; "" while serving */
     char new_primary[ROUTE_NAME_MAX];

@@ -49,7 +49,9 @@ static struct route next_route(const struct move *move, enum shard_state next)
         set_name(route.home, mandate->fleet->regions[move->new_server->region]);
         set_name(route.primary, move->new_server->name);
     } else if (next == SHARD_SERVING) {
-        route.run[0] = route.target[0] = route.old_primary[0] = route.new_primary[0] = '\0';
+        if (move->route.state != SHARD_REDIRECTING)
+            route.run[0] = '\0';
+        route.target[0] = route.old_primary[0] = route.new_primary[0] = '\0';
         route.log_end[0] = route.new_log_end[0] = route.link[0] = '\0';
         route.runs_events = route.is_strict = false;
         route.new_id = 0;

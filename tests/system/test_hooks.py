@@ -64,6 +64,31 @@ def homes(lab):
     return [shard["home"] for shard in lab.json("status", check=False)["shards"]]
 
 
+@pytest.mark.lab(shards=2)
+def test_a_run_that_nothing_stopped_takes_nothing_back(lab, hooks):
+    """Without waves what can move does, and --on-abort is of runs that are stopped."""
+    hooks.add("gate", ["shard.before"], '[ "$HOLDFAST_SHARD" != s1 ]\n', required=True)
+    report = move(lab, "--on-abort", "return", expect=FAILED)
+    assert [shard["result"] for shard in report["shards"]] == ["moved", "undone"]
+    assert "return" not in report and homes(lab) == ["east", "west"]
+
+
+@pytest.mark.lab(shards=3)
+def test_a_process_that_was_replaced_takes_nothing_back(lab, hooks):
+    """It stood still between two waves until another one had finished its run."""
+    hooks.add("freeze", ["shard.before"],
+              f'[ "$HOLDFAST_SHARD" = s1 ] && [ ! -e {lab.dir}/frozen ] && '
+              f'touch {lab.dir}/frozen && kill -STOP $PPID\n:\n')
+    process = lab.popen("switchover", "--to", "east", "--yes", "--json", "--wave", "1,2", "--on-abort",
+                        "return")
+    wait_until(pathlib.Path(lab.dir, "frozen").exists, 20, "the first wave is over")
+    wait_until(lambda: lab.cli("run", "resume", check=False).returncode == DONE, 30, "taken over")
+    process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=30)
+    assert homes(lab) == ["east", "east", "east"]
+    assert [run["state"] for run in lab.json("run", "list")] == ["done"]
+
+
 def test_a_hook_hears_all_of_a_run(lab, hooks):
     hooks.add("ear", ["run.before", "wave.before", "shard.before", *STATES, "shard.after",
                       "wave.after", "run.after"])

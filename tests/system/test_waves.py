@@ -98,6 +98,21 @@ def test_interrupted_between_two_waves(lab):
     assert set(homes(lab).values()) == {"west"}
 
 
+@pytest.mark.lab(shards=2)
+def test_what_a_killed_process_had_moved_goes_back_too(lab):
+    """It was killed between the end of the move and its report."""
+    move(lab, "--wave", "1", "--on-abort", "return", expect=-signal.SIGKILL,
+         env={"HOLDFAST_FAULT": "cas.serving:after=kill"})
+    assert homes(lab) == {"s0": "east", "s1": "west"}
+    shown = lab.cli("run", "show").stdout
+    assert "s1: not moved yet" in shown, shown
+    report = json.loads(lab.cli("run", "abort", "--json", check=False).stdout)
+    assert results(report) == {"s0": "moved", "s1": "aborted"}
+    assert "the outage is not known" in report["shards"][0]["notes"], report
+    assert results(report["return"]) == {"s0": "moved"}
+    assert set(homes(lab).values()) == {"west"}
+
+
 def test_a_shape_that_is_none_is_refused_before_anything(lab):
     for words, says in [(("--wave", "canary"), "'canary' is neither"),
                         (("--wave", "50%,25%"), "less than the wave before"),
