@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "base/text.h"
 #include "cli/run.h"
 #include "conductor/history.h"
 #include "conductor/pause.h"
@@ -23,7 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STORE_MS = 5000 };
+enum { STORE_MS = 5000, REASON_MAX = 500 };
 
 enum status run_scene_open(struct fleet_scene *scene, const struct cli_args *args,
                            bool has_shard_option, struct err *err)
@@ -36,6 +37,16 @@ enum status run_scene_open(struct fleet_scene *scene, const struct cli_args *arg
     if (!status && !scene->store)
         status = store_open(scene->fleet->store_url, clock_deadline(STORE_MS), &scene->store, err);
     return status ? status : fault_setup(err);
+}
+
+enum status run_read_reason(const struct cli_args *args, char **ret, struct err *err)
+{
+    const char *given = cli_text(args, "--reason");
+    if (given && strlen(given) > REASON_MAX)
+        return err_set(err, ST_INVALID, "--reason: %zu bytes are too many: at most %d",
+                       strlen(given), REASON_MAX);
+    *ret = given ? text_clean_line(given) : NULL;
+    return ST_OK;
 }
 
 char *run_pause_text(struct store *store)

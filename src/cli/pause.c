@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "base/text.h"
 #include "cli/internal.h"
 #include "cli/run.h"
 
@@ -30,10 +29,11 @@ static enum status pause_command(const struct cli_args *args, struct err *err)
 {
     AUTO(fleet_scene_release) struct fleet_scene scene = {0};
     AUTO(pause_release) struct pause before = {0}, now = {0};
-    const char *given = cli_text(args, "--reason");
-    AUTO_FREE char *reason = given ? text_clean_line(given) : NULL;
+    AUTO_FREE char *reason = NULL;
     int64_t for_ms = 0;
     enum status status = read_span(cli_text(args, "--for"), &for_ms, err);
+    if (!status)
+        status = run_read_reason(args, &reason, err);
     if (!status)
         status = run_scene_open(&scene, args, false, err);
     if (status)

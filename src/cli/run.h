@@ -24,6 +24,9 @@ enum status run_exit_status(enum run_state state);
  * caller frees. */
 char *run_pause_text(struct store *store);
 
+/* What --reason says, fit to be shown on one line; NULL: not given. The caller frees. */
+MUST_CHECK enum status run_read_reason(const struct cli_args *args, char **ret, struct err *err);
+
 /* Carry the run out to its end, with progress, and say what came of it. Takes the run;
  * 'observation' is of its shards. */
 MUST_CHECK enum status run_carry_out(const struct fleet_scene *scene,

@@ -3,13 +3,13 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "base/text.h"
 #include "cli/run.h"
 #include "conductor/history.h"
 #include "conductor/waves.h"
 #include "show/findings.h"
 #include "store/store.h"
 
+#include <math.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,6 +91,15 @@ static struct estimate estimate_of(const struct plan *plan, const struct run_rec
     return history_estimate(&plan->history, &shape);
 }
 
+static void print_span(double ms, FILE *out)
+{
+    long long s = llround(ms / 1000);
+    if (s < 100)
+        fprintf(out, "%.2g s", ms / 1000);
+    else
+        fprintf(out, "%lld:%02lld min", s / 60, s % 60);
+}
+
 static void print_estimate(const struct plan *plan, const struct run_record *record, FILE *out)
 {
     struct estimate estimate = estimate_of(plan, record);
@@ -100,10 +109,15 @@ static void print_estimate(const struct plan *plan, const struct run_record *rec
         fprintf(out, "no estimate: no run of this fleet is on record yet\n");
         return;
     }
-    fprintf(out, "estimated: %.2g s (%.2g to %.2g)", estimate.took_ms / 1000,
-            estimate.low_ms / 1000, estimate.high_ms / 1000);
+    fprintf(out, "estimated: ");
+    print_span(estimate.took_ms, out);
+    fprintf(out, " (");
+    print_span(estimate.low_ms, out);
+    fprintf(out, " to ");
+    print_span(estimate.high_ms, out);
+    fprintf(out, ")");
     if (estimate.outage_p50_ms >= 0)
-        fprintf(out, ", each shard closed for writes for %.3g ms, the slowest for %.3g ms",
+        fprintf(out, ", each shard closed for writes for %.1f ms, the slowest for %.1f ms",
                 estimate.outage_p50_ms, estimate.outage_p99_ms);
     fprintf(out, "; from the last %zu run%s\n", estimate.runs, estimate.runs == 1 ? "" : "s");
 }
@@ -281,7 +295,10 @@ static enum status read_order(const struct cli_args *args, const struct plan *pl
         err_set(err, ST_INVALID, "--on-abort: '%s' is neither 'stay' nor 'return'", on_abort);
         return err_hint(err, "stay: what moved stays there; return: it goes back");
     }
-    const char *reason = cli_text(args, "--reason");
+    AUTO_FREE char *reason = NULL;
+    status = run_read_reason(args, &reason, err);
+    if (status)
+        return status;
     if (!reason && plan->scene.fleet->policy.is_reason_required) {
         err_set(err, ST_INVALID, "policy.reason_required: what is it for? --reason is missing");
         return err_hint(err, "add --reason TEXT; it is kept with the run");
@@ -290,7 +307,7 @@ static enum status read_order(const struct cli_args *args, const struct plan *pl
     for (size_t i = 0; i < plan->scene.shard_count; i++)
         run_record_add_shard(ret, plan->scene.shards[i]->name);
     ret->waves = copy_of(shape);
-    ret->reason = reason ? text_clean_line(reason) : NULL;
+    ret->reason = take_pointer(reason);
     ret->settle_ms = cli_number(args, "--settle", 0) * 1000;
     ret->failures_max = cli_number(args, "--max-failures", shape ? 0 : -1);
     struct estimate estimate = estimate_of(plan, ret);

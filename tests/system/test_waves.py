@@ -99,6 +99,20 @@ def test_interrupted_between_two_waves(lab):
 
 
 @pytest.mark.lab(shards=2)
+def test_a_long_run_is_estimated_in_minutes(lab):
+    move(lab)
+    words = ("switchover", "--to", "west", "--wave", "1", "--settle", "600")
+    asked = lab.cli(*words, check=False)
+    assert asked.returncode == ABORTED and "estimated: 10:0" in asked.stderr, asked
+
+
+def test_a_reason_is_a_line_that_can_be_shown(lab):
+    for command in (("pause",), ("switchover", "--to", "east")):
+        done = lab.cli(*command, "--reason", "x" * 501, check=False)
+        assert done.returncode == INVALID and "at most 500" in done.stderr, done
+
+
+@pytest.mark.lab(shards=2)
 def test_what_a_killed_process_had_moved_goes_back_too(lab):
     """It was killed between the end of the move and its report."""
     move(lab, "--wave", "1", "--on-abort", "return", expect=-signal.SIGKILL,
