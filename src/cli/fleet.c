@@ -238,7 +238,8 @@ static enum status run_check(const struct cli_args *args, struct err *err)
         puts("");
         json_decref(json);
     } else if (is_good) {
-        AUTO_FREE char *ignored = mem_printf(tally.ignored ? ", %zu ignored" : "", tally.ignored);
+        AUTO_FREE char *ignored =
+            tally.ignored ? mem_printf(", %zu ignored", tally.ignored) : mem_strdup("");
         printf("%s: %zu shard%s, %zu server%s%s: all answer\n", scene.path, scene.shard_count,
                plural(scene.shard_count), tally.servers, plural(tally.servers), ignored);
     }

@@ -264,7 +264,8 @@ static void print_line(const struct line *line, const struct widths *widths, FIL
                                                  primary->state.ackers == 1 ? "" : "s")
                                     : mem_strdup(line->semi_sync ? line->semi_sync : "-");
     size_t ignored_count = line->seen->shard->ignored_count;
-    AUTO_FREE char *ignored = mem_printf(ignored_count ? "  (%zu ignored)" : "", ignored_count);
+    AUTO_FREE char *ignored =
+        ignored_count ? mem_printf("  (%zu ignored)", ignored_count) : mem_strdup("");
     fprintf(out, "%c %-*s  %-*s  %-*s  %10s  %-9s  %s%s\n", line->trouble_count ? '!' : ' ',
             widths->name, line->seen->shard->name, widths->home, line->home ? line->home : "-",
             widths->primary, primary ? primary->server->name : "-", lag, semi_sync, line->state,

@@ -243,7 +243,9 @@ size_t board_draw(const struct board *board, const char *note, nsec now, size_t 
         end_line(out, start, columns);
     }
     if (count > shown) {
-        buf_printf(out, "  and %zu more under way\n", count - shown);
+        start = out->length;
+        buf_printf(out, "  and %zu more under way", count - shown);
+        end_line(out, start, columns);
         lines++;
     }
     return lines;
