@@ -147,6 +147,9 @@ static void judge(struct line *line, const struct inventory *fleet)
     if (primary && strcmp(line->semi_sync, "on") != 0)
         add_trouble(line, "semi-sync is %s: acknowledged writes are on one server only",
                     line->semi_sync);
+    if (primary && primary->state.held_up_ms >= SQL_HELD_UP_MS)
+        add_trouble(line, "writes wait for an acknowledgement, the longest for %.1f s",
+                    (double)primary->state.held_up_ms / 1e3);
     if (primary && !line->relay)
         add_trouble(line, "no server of the other region replicates from the primary");
     for (size_t i = 0; i < seen->shard->server_count; i++)

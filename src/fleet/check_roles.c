@@ -339,6 +339,10 @@ static void check_old_primary(struct checkup *checkup)
 {
     const struct server_observation *primary = checkup->old_primary;
     const struct sql_server_state *state = &primary->state;
+    if (state->held_up_ms >= SQL_HELD_UP_MS)
+        checkup_add(checkup, CHECK_WRITES_HELD_UP, primary,
+                    "the longest waits for %.1f s, and all others behind it",
+                    (double)state->held_up_ms / 1e3);
     if (!state->is_source_semi_sync) {
         checkup_add(checkup, CHECK_SEMI_SYNC_OFF, primary,
                     "semi-sync is off: writes are acknowledged with no copy of them");

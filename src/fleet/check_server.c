@@ -264,7 +264,8 @@ void check_activity(struct checkup *checkup)
     for (size_t i = 0; i < checkup->shard->shard->server_count; i++) {
         const struct server_observation *at = checkup_answered(checkup, i);
         const struct server_look *look = &checkup->looks[i];
-        if (at && at == checkup->old_primary && look->is_freeze_held_up)
+        bool is_explained = at && at->state.held_up_ms >= SQL_HELD_UP_MS; /* by waiting commits */
+        if (at && at == checkup->old_primary && look->is_freeze_held_up && !is_explained)
             checkup_add(checkup, CHECK_FREEZE_LOCK, at,
                         "a backup or LOCK TABLES ... WRITE is under way there");
         if (!at || !look->is_inspected)

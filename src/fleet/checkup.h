@@ -59,6 +59,7 @@
     X(SEMI_SYNC_DEGRADED, "semi-sync-degraded", NO_GO, "the primary fell back to asynchronous replication", "bring an acknowledging replica back; the primary returns by itself") \
     X(NO_ACKER, "no-acker", NO_GO, "no replica in the primary's region acknowledges its writes", "holdfast fleet converge; or on its replicas: SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
     X(NO_ACKER_NEW_SIDE, "no-acker-new-side", NO_GO, "no replica behind the relay would acknowledge its writes", "holdfast fleet converge; or on its replicas: SET GLOBAL rpl_semi_sync_slave_enabled=1; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD") \
+    X(WRITES_HELD_UP, "writes-held-up", NO_GO, "writes wait for an acknowledgement that does not come", "bring an acknowledging replica back, then holdfast fleet converge: one that got a write before it acknowledged never does by itself") \
     X(FAR_ACKER, "far-acker", WARNING, "a region has one server: as primary, its writes wait for an acknowledgement from the other region", "add a second server to that region") \
     X(SEMI_SYNC_TIMEOUT, "semi-sync-timeout", NO_GO, "semi-sync gives up within a day", "SET GLOBAL rpl_semi_sync_master_timeout=18446744073709551615, and in the configuration") \
     X(SEMI_SYNC_WAIT_POINT, "semi-sync-wait-point", NO_GO, "semi-sync waits after the commit: others see what may yet be lost", "SET GLOBAL rpl_semi_sync_master_wait_point=AFTER_SYNC, and in the configuration") \

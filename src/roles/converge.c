@@ -132,6 +132,13 @@ static enum status do_start(struct task *task, struct err *err)
     return set(task, &sql, err);
 }
 
+static enum status do_acknowledge_received(struct task *task, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    task->session.flavour->acknowledge_received(&sql);
+    return set(task, &sql, err);
+}
+
 static enum status count_ackers(struct task *task, int64_t *ret_ackers, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
@@ -194,6 +201,7 @@ static enum status apply(const struct mandate *mandate, const struct inventory_s
         [ROLE_ACKNOWLEDGE] = do_acknowledge,
         [ROLE_DO_NOT_ACKNOWLEDGE] = do_acknowledge,
         [ROLE_START] = do_start,
+        [ROLE_ACKNOWLEDGE_RECEIVED] = do_acknowledge_received,
         [ROLE_OPEN] = do_open,
     };
     struct task task = {

@@ -272,10 +272,12 @@ static bool plan_point(struct draft *draft, const struct server_observation *ser
         add_ahead(draft, server, source, buf_text(&words));
         return false;
     }
-    AUTO_FREE char *why = server->state.channels == 0
-                              ? mem_strdup("it replicates from nobody")
-                              : mem_printf("it replicates from %s:%lld", server->state.source_host,
-                                           (long long)server->state.source_port);
+    AUTO_FREE char *why =
+        server->state.channels == 0
+            ? mem_strdup("it replicates from nobody")
+            : mem_printf("it replicates from %s:%lld%s", server->state.source_host,
+                         (long long)server->state.source_port,
+                         server->state.uses_gtid ? "" : " without GTIDs");
     struct role_step *step = add_step(draft, server, ROLE_POINT, why);
     step->source = source->server;
     step->acknowledges = is_acker(draft, server, source);
@@ -326,7 +328,8 @@ static void plan_replica(struct draft *draft, const struct server_observation *s
         return;
     }
     const struct server_observation *source = right_source(draft, server);
-    bool is_right = server->state.channels == 1 && server->source == source;
+    bool is_right =
+        server->state.channels == 1 && server->source == source && server->state.uses_gtid;
     AUTO(buf_release) struct buf words = {0};
     bool is_stopped = is_right && !server->state.is_io_running;
     if (is_stopped && roles_is_ahead(draft->shard, draft->primary, server, &words)) {
@@ -358,6 +361,22 @@ static void plan_open(struct draft *draft)
     }
     add_step(draft, draft->primary, ROLE_OPEN,
              "the store says that it is the primary, and it is read-only");
+}
+
+/* A replica got a write before it acknowledged: that write waits for ever, and every other one
+ * behind it. Whichever acknowledges now, for else it would have got the write only now. */
+static void plan_held_up(struct draft *draft)
+{
+    const struct sql_server_state *primary = &draft->primary->state;
+    for (size_t i = 0; i < draft->shard->shard->server_count; i++) {
+        const struct server_observation *at = &draft->shard->servers[i];
+        if (primary->held_up_ms < SQL_HELD_UP_MS || at->status || at->source != draft->primary ||
+            !at->state.is_replica_semi_sync || !at->state.is_io_running || !at->state.uses_gtid)
+            continue;
+        add_step(draft, at, ROLE_ACKNOWLEDGE_RECEIVED,
+                 "writes wait for that, and it got them before it acknowledged");
+        return;
+    }
 }
 
 static int by_action(const void *a, const void *b)
@@ -392,6 +411,7 @@ void role_plan_make(const struct shard_observation *shard, const struct route *r
         plan_open(&draft);
     else
         plan_semi_sync_of_primary(&draft);
+    plan_held_up(&draft);
     if (ret->step_count > 1)
         qsort(ret->steps, ret->step_count, sizeof(*ret->steps), by_action);
 }

@@ -26,6 +26,8 @@ struct sql_server_state {
     bool waits_without_ackers, waits_after_sync;
     int64_t semi_sync_timeout_ms;
     int64_t ackers; /* replicas connected that acknowledge */
+    /* A commit waits for an acknowledgement, of a statement that began so long ago; 0: none. */
+    int64_t held_up_ms;
     bool has_binlog, logs_replica_updates, is_gtid_strict;
     const char *binlog_format, *isolation;
     int64_t sync_binlog, flush_at_commit, binlog_expiry_s;
@@ -103,6 +105,9 @@ struct sql_source {
     bool is_order_relaxed; /* let GTIDs come out of order, whatever the server was set to */
 };
 
+/* No statement that commits takes that long, so its acknowledgement does not come. */
+enum { SQL_HELD_UP_MS = 1000 };
+
 enum { SQL_LOG_ROWS_MAX = 5000 }; /* of one look at a log */
 
 /* An entry of a server's own log: the begin of a transaction (with its position), or a part. */
@@ -177,6 +182,8 @@ struct sql_flavour {
     void (*stop_source)(struct buf *sql);
     void (*acknowledge)(struct buf *sql, bool is_on);
     void (*restart_replication)(struct buf *sql);
+    /* For what the server got before it acknowledged: takes a second or two. */
+    void (*acknowledge_received)(struct buf *sql);
     /* Everything that makes a former primary the relay of the new one. Idempotent. */
     void (*follow)(struct buf *sql, const struct sql_source *source);
     /* Events that run where writes go: rows (database, name, definer) of those to be moved, given

@@ -24,6 +24,8 @@ static void observe(struct buf *sql)
             " @@sync_binlog AS sync_binlog, @@innodb_flush_log_at_trx_commit AS flush_at_commit,"
             " @@global.binlog_expire_logs_seconds AS binlog_expiry,"
             " @@global.event_scheduler AS event_scheduler, @@global.wait_timeout AS idle_timeout,"
+            " (SELECT COALESCE(MAX(TIME_MS), 0) FROM information_schema.PROCESSLIST"
+            " WHERE STATE LIKE 'Waiting for semi-sync ACK%') AS held_up_ms,"
             " UNIX_TIMESTAMP(SYSDATE(6)) AS clock, @@gtid_binlog_pos AS position,"
             " @@gtid_slave_pos AS applied, @@gtid_binlog_state AS binlog_state;"
             "SHOW ALL SLAVES STATUS;"
@@ -96,6 +98,8 @@ static void read_semi_sync(struct sql_server_state *state)
     state->is_source_semi_sync = sql_true(variable(state, "source_semi_sync"));
     state->is_replica_semi_sync = sql_true(variable(state, "replica_semi_sync"));
     state->semi_sync_timeout_ms = timeout(state, "semi_sync_timeout");
+    const char *held_up = variable(state, "held_up_ms");
+    state->held_up_ms = held_up ? (int64_t)strtod(held_up, NULL) : 0; /* it has decimals */
     state->waits_without_ackers = sql_true(variable(state, "wait_no_slave"));
     const char *point = variable(state, "wait_point");
     state->waits_after_sync = point && strcasecmp(point, "AFTER_SYNC") == 0;
@@ -184,6 +188,7 @@ const struct sql_flavour sql_mariadb = {
     .stop_source = mariadb_stop_source,
     .acknowledge = mariadb_acknowledge,
     .restart_replication = mariadb_restart_replication,
+    .acknowledge_received = mariadb_acknowledge_received,
     .look_before_follow = mariadb_look_before_follow,
     .read_log_end = mariadb_read_log_end,
     .list_log = mariadb_list_log,

@@ -26,6 +26,7 @@ void mariadb_forget_source(struct buf *sql, bool is_strict);
 void mariadb_stop_source(struct buf *sql);
 void mariadb_acknowledge(struct buf *sql, bool is_on);
 void mariadb_restart_replication(struct buf *sql);
+void mariadb_acknowledge_received(struct buf *sql);
 void mariadb_set_strict(struct buf *sql, bool is_strict);
 void mariadb_look_before_follow(struct buf *sql);
 void mariadb_read_log_end(struct buf *sql);

@@ -6,7 +6,7 @@ import signal
 import time
 
 from conftest import wait_until
-from moves import DONE, KILLED, SOAK, Writers, assert_sound, of_lab, other_region, points
+from moves import DONE, KILLED, SOAK, Writers, assert_sound, of_lab, other_region, points, wrong_rows
 
 NO_GO, ABORTED = 3, 4
 
@@ -104,6 +104,33 @@ def test_writes_that_wait_go_on_when_the_acker_is_pointed_again(lab):
         fleet.cli("lab", "restart", gone.name, "--bare", expect=DONE)
         assert converge(fleet)["left"] == []
         assert_sound(fleet, writers.acked)
+
+
+def test_writes_that_wait_go_on_when_they_were_received_before_the_ackers_acknowledge(lab):
+    """As when an operator typed START SLAVE after a restart. Of a fleet that was never moved."""
+    fleet = of_lab(lab)
+    primary, ackers = fleet.primary(), fleet.replicas(fleet.primary())
+    with Writers(fleet) as writers:
+        for server in ackers:
+            for statement in ("STOP SLAVE", "SET GLOBAL rpl_semi_sync_slave_enabled=0"):
+                fleet.sql(server, statement)
+        held_up = "SELECT MAX(TIME_MS) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for semi-sync ACK%%'"
+        wait_until(lambda: (fleet.value(primary, held_up) or 0) > 1000, 10, "a write waits")
+        for server in ackers:
+            fleet.sql(server, "START SLAVE")
+        wait_until(lambda: all(fleet.value(server, "SELECT @@gtid_slave_pos") ==
+                               fleet.value(primary, "SELECT @@gtid_binlog_pos") for server in ackers),
+                   10, "they got the write")
+        shown = fleet.cli("status")
+        assert "writes wait for an acknowledgement" in shown.stdout, shown
+        found = json.loads(fleet.cli("readiness", "--json", expect=NO_GO).stdout)["findings"]
+        checks = {at["check"] for at in found}
+        assert "writes-held-up" in checks and "freeze-lock" not in checks, found
+        came = converge(fleet)
+        assert came["left"] == [] and "acknowledge what it has" in came["steps"][-1], came
+        writers.wait_for_more(4)
+    assert wrong_rows(fleet, primary, writers.acked) == []
+    assert "Slave_Pos" in [row["Using_Gtid"] for row in fleet.sql(ackers[0], "SHOW ALL SLAVES STATUS")]
 
 
 def test_a_server_with_writes_of_its_own_is_left_alone(lab):

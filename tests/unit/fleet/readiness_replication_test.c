@@ -257,6 +257,10 @@ SPOIL(semi_off)
     s->seen[W1].state.is_source_semi_sync = false;
     s->seen[W1].state.is_semi_sync_active = false;
 }
+SPOIL(held_up)
+{
+    s->seen[W1].state.held_up_ms = SQL_HELD_UP_MS;
+}
 SPOIL(semi_degraded)
 {
     s->seen[W1].state.is_semi_sync_active = false;
@@ -395,6 +399,7 @@ static const struct check_case rows[] = {
     {short_retention, "binlog-retention@w1:3306"},
     {semi_off, "semi-sync-off@w1:3306"},
     {semi_degraded, "semi-sync-degraded@w1:3306"},
+    {held_up, "writes-held-up@w1:3306"},
     {no_ackers, "no-acker@w1:3306"},
     {only_relay_acks, "no-acker@w1:3306 relay-acknowledges@e1:3306"},
     {no_ackers_east, "no-acker-new-side@e1:3306"},

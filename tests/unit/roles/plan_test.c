@@ -291,6 +291,7 @@ static void writes_of_another_primary_are_seen_below_the_numbers(void **state UN
     sample.seen[W2].state.binlog_state = "7-101-495,7-102-497";
     expect_plan(&sample, "|w2: it has what the primary w1:330");
     sample.seen[W1].state.is_read_only = false; /* then somebody opened W1 as well */
+    sample.seen[W1].state.is_source_semi_sync = true;
     expect_plan(&sample, "|w2: it should replicate from w1:33");
     sample_init(&sample); /* who followed W2 is not pointed at W1 */
     sample.seen[W1].state.binlog_state = "7-101-500";
@@ -299,6 +300,24 @@ static void writes_of_another_primary_are_seen_below_the_numbers(void **state UN
     expect_plan(&sample, "|w3: it should replicate from w1:33");
     sample.seen[W1].state.applied = "7-102-498"; /* W1 followed as well, once */
     expect_plan(&sample, "w3 replicate w1 at its place, w3 acknowledge");
+}
+
+static void writes_that_wait_for_an_acker_that_has_them_are_acknowledged(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    sample.seen[W1].state.held_up_ms = SQL_HELD_UP_MS - 1;
+    expect_plan(&sample, "");
+    sample.seen[W1].state.held_up_ms = SQL_HELD_UP_MS;
+    expect_plan(&sample, "w2 acknowledge what it has");
+    restart(&sample, W2);
+    expect_plan(&sample, "w2 acknowledge, w2 start replication, w3 acknowledge what it has");
+    restart(&sample, W3);
+    expect_plan(&sample,
+                "w2 acknowledge, w3 acknowledge, w2 start replication, w3 start replication");
+    sample_init(&sample); /* it died in between */
+    sample.seen[W2].state.uses_gtid = false;
+    expect_plan(&sample, "w2 replicate w1 at its place, w2 acknowledge");
 }
 
 int main(void)
@@ -321,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_primary_without_semi_sync_gets_it_again),
         cmocka_unit_test(the_acker_of_a_lone_server_stays_across_regions),
         cmocka_unit_test(a_lone_primary_keeps_who_acknowledges_across_regions),
+        cmocka_unit_test(writes_that_wait_for_an_acker_that_has_them_are_acknowledged),
         cmocka_unit_test(writes_of_another_primary_are_seen_below_the_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
