@@ -192,7 +192,8 @@ static enum status carry(const struct fleet_scene *scene,
     enum status status = switchover_run(run, observation, progress_show, &progress, ret, err);
     run_set_running(NULL);
     if (status != ST_FENCED) {
-        progress_draw(&progress, "", true);
+        if (progress.has_board) /* there were shards */
+            progress_draw(&progress, "", true);
         say_report(words, ret);
     }
     if (status && status != ST_FENCED)

@@ -48,10 +48,35 @@ static enum status choose_run(const struct fleet_scene *scene, const struct cli_
     return status;
 }
 
+/* Nobody could bring it to one side once the run has ended. Perhaps it is the wrong fleet file. */
+static enum status check_left_out(const struct fleet_scene *scene, const char *run,
+                                  const char *shard, struct err *err)
+{
+    struct route route = {0};
+    struct err none = ERR_INIT;
+    if (route_load(scene->store, shard, clock_deadline(STORE_MS), &route, &none) ||
+        route.state == SHARD_SERVING || strcmp(route.run, run) != 0)
+        return ST_OK;
+    err_set(err, ST_INVALID, "shard '%s' is in the middle of its move (%s), and not in %s", shard,
+            shard_state_name(route.state), scene->path);
+    return err_hint(err,
+                    "put it back until the run has ended; when all of it is gone for good: "
+                    "holdfast run abort %s leaves it so",
+                    run);
+}
+
 /* The shards of the record in place of all. One that was taken out of the fleet file is nobody's to
  * move any more; the others must not wait for it. */
-static void choose_record_shards(struct fleet_scene *scene, const struct run_record *record)
+static enum status choose_record_shards(struct fleet_scene *scene, const struct run *run,
+                                        struct err *err)
 {
+    const struct run_record *record = &run->record;
+    enum status status = ST_OK;
+    for (size_t i = 0; i < record->shard_count && !run->mandate.is_abort_only && !status; i++)
+        if (!inventory_find_shard(scene->fleet, record->shards[i]))
+            status = check_left_out(scene, record->id, record->shards[i], err);
+    if (status)
+        return status;
     free(scene->shards);
     scene->shards = mem_zalloc((record->shard_count + 1) * sizeof(*scene->shards));
     scene->shard_count = 0;
@@ -63,6 +88,7 @@ static void choose_record_shards(struct fleet_scene *scene, const struct run_rec
             fprintf(stderr, "holdfast: run %s: its shard '%s' is not in %s any more: left out\n",
                     record->id, record->shards[i], scene->path);
     }
+    return ST_OK;
 }
 
 /* Take over an unfinished run and bring every shard to one side. No readiness check stands in the
@@ -81,7 +107,11 @@ static enum status take_over(const struct cli_args *args, bool abort_only, struc
     if (status)
         return status;
     run->mandate.is_abort_only = abort_only;
-    choose_record_shards(&scene, &run->record);
+    status = choose_record_shards(&scene, run, err);
+    if (status) {
+        run_free(run);
+        return status;
+    }
     AUTO(fleet_observation_release) struct fleet_observation observation = {0};
     fleet_observe(scene.fleet, scene.shards, scene.shard_count, clock_deadline(CHECK_MS),
                   &observation);

@@ -20,7 +20,7 @@
     X(UNFINISHED_RUN, "unfinished-run", NO_GO, "a run was left behind by a process that is gone", "resume it, or abort it") \
     X(UNREACHABLE, "unreachable", NO_GO, "a server does not answer", "start it, or look at the network; take it out of the fleet file if it is gone for good") \
     X(LOGIN_REFUSED, "login-refused", NO_GO, "a server refuses Holdfast's account", "check the password file, and create the account: holdfast fleet grants") \
-    X(TLS_FAILED, "tls-failed", NO_GO, "no TLS connection to a server: its certificate, or ours, is not accepted", "give it a certificate for the host in the fleet file, signed by the 'ca' of 'tls', then: FLUSH LOCAL SSL") \
+    X(TLS_FAILED, "tls-failed", NO_GO, "no TLS connection to a server: its certificate, or ours, is not accepted", "give it a certificate for the host in the fleet file, signed by the 'ca' of 'tls', then: FLUSH LOCAL SSL; when no server's is accepted, look at 'tls' in the fleet file first") \
     X(CERTIFICATE_EXPIRED, "certificate-expired", NO_GO, "a certificate has expired", "renew it; a server loads it with FLUSH LOCAL SSL") \
     X(CERTIFICATE_ENDS, "certificate-ends", WARNING, "a certificate expires within 14 days", "renew it; a server loads it with FLUSH LOCAL SSL") \
     X(UNSUPPORTED_SERVER, "unsupported-server", NO_GO, "a server that Holdfast cannot move, or that answers oddly", "Holdfast moves MariaDB 10.6 and later") \

@@ -4,6 +4,8 @@ given for what was shown, and the route says what is."""
 import pathlib
 import subprocess
 
+import pytest
+
 from conftest import wait_until
 from moves import DONE, KILLED, Writers, assert_sound, of_lab
 
@@ -87,6 +89,21 @@ def test_an_old_primary_that_is_lost_for_good_does_not_keep_the_run(lab):
         writers.wait_for_more(3)
         path.write_text(whole)
         lab.cli("lab", "restart", old.name)
+
+
+@pytest.mark.lab(shards=2)
+def test_a_shard_in_the_middle_is_not_left_behind_with_the_wrong_fleet_file(lab):
+    """No command could bring it to one side once its run has ended."""
+    lab.cli("switchover", "--to", "east", "--yes", "--shard", "s0", check=False,
+            env={"HOLDFAST_FAULT": "cas.redirecting:after=kill"})
+    path = pathlib.Path(lab.fleet)
+    whole = path.read_text()
+    first, second = whole.index("      - name: s0"), whole.index("      - name: s1")
+    path.write_text(whole[:first] + whole[second:])
+    refused = lab.cli("run", "resume", check=False)
+    assert refused.returncode == 2 and "in the middle of its move" in refused.stderr, refused
+    path.write_text(whole)
+    assert lab.json("run", "resume")["shards"][0]["result"] == "moved"
 
 
 def test_a_privileged_probe_writes_nothing_at_the_relay(lab):
