@@ -246,12 +246,16 @@ static void begin_time(struct move *move)
     move->view.deadline = clock_deadline(move->mandate->fleet->policy.move_timeout_ms);
 }
 
-/* Servers close sessions that are idle for long. */
+/* Servers close sessions that are idle for long; and who waits for long may find that somebody else
+ * moved the shard meanwhile. */
 static enum status keep_alive(struct move *move, struct err *err)
 {
     nsec took = 0, trip = 0;
     begin_time(move);
-    return measure_gap(move, &took, &trip, err);
+    enum status status = look_at_old(move, err);
+    if (!status)
+        status = look_at_new(move, err);
+    return status ? status : measure_gap(move, &took, &trip, err);
 }
 
 static enum status take_place(struct move *move, enum gate_place place, struct err *err)

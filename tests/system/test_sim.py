@@ -97,6 +97,23 @@ def test_the_new_primary_that_dies_before_its_promotion_leaves_the_old_one_open(
     assert sim.homes()["s2"] == "west"
 
 
+def test_a_shard_that_is_moved_by_hand_while_it_waits_for_its_turn_is_left_alone(make_sim):
+    sim = make_sim("--freeze-cap", "1", "--fault", "0:0:freeze-timeout", "--fault", "1:0:slow=30", shards=2)
+    sim.set_policy(freeze_timeout="4s")  # so long the first one keeps the second from its freeze
+    run = sim.popen("switchover", "--to", "east", "--yes")
+    wait_until(lambda: [shard["state"] for shard in sim.json("status")["shards"]] == ["promoting", "preparing"],
+               10, "the second one waits")
+    with sim.connect(1, 0) as old, sim.connect(1, 1) as new:
+        for connection, statement in ((old, "SET GLOBAL read_only=1"), (new, "STOP SLAVE"),
+                                      (new, "RESET SLAVE ALL"), (new, "SET GLOBAL read_only=0")):
+            connection.cursor().execute(statement)
+    out, err = run.communicate(timeout=60)
+    assert "is no longer a writable primary" in out, (out, err)
+    for server, is_closed in enumerate("101111"):
+        with sim.connect(1, server) as connection:
+            assert value(connection, "SELECT @@global.read_only") == is_closed
+
+
 def test_a_wrong_password_is_refused_by_every_server(make_sim):
     sim = make_sim(shards=2)
     right = sim.password_file(CONTROL).read_text()
