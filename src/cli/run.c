@@ -244,7 +244,11 @@ static enum status run_follow(const struct fleet_scene *scene, const char *id, b
     struct err none = ERR_INIT;
     status_ignore(print_report(scene, id, as_json, &none), "there may be no report");
     status = run_exit_status(state);
-    return status ? err_set(err, status, "run %s: %s", id, run_state_name(state)) : ST_OK;
+    if (status)
+        err_set(err, status, "run %s: %s", id, run_state_name(state));
+    return state == RUN_STUCK
+               ? err_hint(err, "mend what 'why' says, then: holdfast run resume %s", id)
+               : status;
 }
 
 static enum status run_show(const struct cli_args *args, struct err *err)
@@ -278,6 +282,10 @@ static enum status run_show(const struct cli_args *args, struct err *err)
         if (record.state == RUN_RUNNING && !is_held)
             printf("its process is gone; next: holdfast run resume %s, or: holdfast run abort %s\n",
                    record.id, record.id);
+        if (record.state == RUN_STUCK && !is_held)
+            printf("it waits for an operator; next: mend what 'why' says below, then: holdfast run "
+                   "resume %s\n",
+                   record.id);
         show_shards(&scene, &record);
         struct err none = ERR_INIT;
         status_ignore(print_report(&scene, id, false, &none), "there may be no report yet");

@@ -194,16 +194,24 @@ static enum status remove_run(struct store *store, const char *id, const char *j
     return store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
 }
 
+/* Else it may be resumed. */
+static bool is_finished(const struct run_record *record)
+{
+    return record->state != RUN_RUNNING && record->state != RUN_STUCK;
+}
+
 enum status history_trim(struct store *store, size_t keep, const char *journal_directory,
                          struct err *err)
 {
     struct run_record *records = NULL;
     size_t count = 0;
     enum status status = run_record_list(store, &records, &count, err);
-    size_t left = count;
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++)
+        left += is_finished(&records[i]);
     for (size_t i = 0; i < count && left > keep && !status; i++) {
-        if (records[i].state == RUN_RUNNING || records[i].state == RUN_STUCK)
-            continue; /* not finished: it may be resumed */
+        if (!is_finished(&records[i]))
+            continue;
         status = remove_run(store, records[i].id, journal_directory, err);
         left--;
     }

@@ -197,7 +197,15 @@ static bool load_route(struct checkup *checkup, const struct readiness_request *
     if (ret->state != SHARD_SERVING && !is_resumed && !is_moving) {
         checkup_add(checkup, CHECK_UNFINISHED_RUN, NULL, "run %s left it %s", ret->run,
                     shard_state_name(ret->state));
-        checkup_advise(checkup, "holdfast run resume %s", ret->run);
+        AUTO_FREE char *current = read_key(request->store, "run-current");
+        if (current && strcmp(current, ret->run) == 0)
+            checkup_advise(checkup, "holdfast run resume %s", ret->run);
+        else
+            checkup_advise(
+                checkup,
+                "that run has ended: accept this (policy.accept: [ unfinished-run ]) for "
+                "one switchover of this shard to %s, which brings it to one side",
+                ret->home);
     }
     return true;
 }

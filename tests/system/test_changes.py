@@ -102,8 +102,13 @@ def test_a_shard_in_the_middle_is_not_left_behind_with_the_wrong_fleet_file(lab)
     path.write_text(whole[:first] + whole[second:])
     refused = lab.cli("run", "resume", check=False)
     assert refused.returncode == 2 and "in the middle of its move" in refused.stderr, refused
+    lab.cli("run", "abort", check=False)
     path.write_text(whole)
-    assert lab.json("run", "resume")["shards"][0]["result"] == "moved"
+    said = lab.cli("readiness", "--to", "east", check=False).stdout
+    assert "for one switchover of this shard to east" in said, said
+    path.write_text(whole + "policy: { accept: [ unfinished-run ] }\n")
+    report = lab.json("switchover", "--to", "east", "--yes", "--shard", "s0")
+    assert report["shards"][0]["result"] == "moved"
 
 
 def test_a_privileged_probe_writes_nothing_at_the_relay(lab):

@@ -311,6 +311,9 @@ def test_a_relay_that_hangs_with_the_promote_statement_is_waited_for(lab):
         fleet.move(new.region, fault=fault, expect=KILLED)
         for _ in range(2):
             done = fleet.resume(expect=STUCK)
+            hint = f"holdfast run resume {done['report']['run']}"
+            assert hint in fleet.cli("run", "show", expect=DONE).stdout
+            assert hint in fleet.cli("run", "show", "--follow", expect=STUCK).stderr
             assert new.address in done["shard"]["error"], done
             assert "run resume" in done["stderr"], done
             assert fleet.value(old, "SELECT @@GLOBAL.read_only"), "undone without knowing"

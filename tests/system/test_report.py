@@ -7,7 +7,8 @@ import stat
 
 import pytest
 
-from moves import DONE, of_lab
+from conftest import HOLDFAST
+from moves import DONE, STUCK, of_lab
 
 PHASES = ["prepare", "freeze", "promote", "publish", "redirect", "verify"]
 FAILED, WRONG = 1, 2
@@ -109,6 +110,15 @@ def test_old_runs_make_room_and_the_others_give_an_estimate(lab):
     took = sorted(run["took_ms"] for run in runs[2:])
     assert plan["estimate"]["took_ms"] == took[1]
     assert "estimated: " in fleet.cli("plan", "switchover", "--to", "west", expect=DONE).stdout
+
+
+def test_a_run_that_waits_takes_the_room_of_no_other(lab):
+    fleet = of_lab(lab, policy="{ keep_runs: 1, move_timeout: 2s }")
+    first = fleet.move("east", expect=DONE)["report"]["run"]
+    kill = f"{HOLDFAST} lab kill {fleet.primary().name} --dir {lab.dir} >/dev/null"
+    fleet.move("west", fault=f"cas.frozen:after=run:{kill}", expect=STUCK)
+    kept = [run["run"] for run in json.loads(fleet.cli("run", "list", "--json").stdout)]
+    assert len(kept) == 2 and kept[0] == first, kept
 
 
 def test_a_page_replaces_a_file_and_nothing_else(lab):
