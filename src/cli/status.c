@@ -37,7 +37,7 @@ struct line {
     bool has_route;
     struct route route;
     const char *state;
-    const char *semi_sync; /* "on", "degraded", "off"; NULL: no primary */
+    const char *semi_sync; /* "on", "no acker", "degraded", "off"; NULL: no primary */
     char **troubles;
     size_t trouble_count, trouble_capacity;
 };
@@ -144,7 +144,10 @@ static void judge(struct line *line, const struct inventory *fleet)
     if (primary && primary->role == ROLE_CONFLICT)
         add_trouble(line, "the primary %s replicates from %s:%lld", primary->server->name,
                     primary->state.source_host, (long long)primary->state.source_port);
-    if (primary && strcmp(line->semi_sync, "on") != 0)
+    bool has_no_acker = primary && strcmp(line->semi_sync, "no acker") == 0;
+    if (has_no_acker)
+        add_trouble(line, "no replica acknowledges: no write at %s returns", primary->server->name);
+    if (primary && !has_no_acker && strcmp(line->semi_sync, "on") != 0)
         add_trouble(line, "semi-sync is %s: acknowledged writes are on one server only",
                     line->semi_sync);
     if (primary && primary->state.held_up_ms >= SQL_HELD_UP_MS)
@@ -172,6 +175,15 @@ static bool read_route(struct line *line, const struct fleet_scene *scene)
     return false;
 }
 
+static const char *semi_sync_of(const struct sql_server_state *state)
+{
+    if (!state->is_source_semi_sync)
+        return "off";
+    if (!state->is_semi_sync_active)
+        return "degraded";
+    return state->ackers > 0 ? "on" : state->waits_without_ackers ? "no acker" : "degraded";
+}
+
 static void read_line(struct line *line, const struct fleet_scene *scene)
 {
     const struct server_observation *primary = line->seen->primary;
@@ -186,10 +198,7 @@ static void read_line(struct line *line, const struct fleet_scene *scene)
         size_t home = primary->server->region;
         line->home = scene->fleet->regions[home];
         line->relay = line->seen->relays[1 - home];
-        line->semi_sync = !primary->state.is_source_semi_sync ? "off"
-                          : primary->state.is_semi_sync_active && primary->state.ackers > 0
-                              ? "on"
-                              : "degraded";
+        line->semi_sync = semi_sync_of(&primary->state);
     }
     judge(line, scene->fleet);
 }

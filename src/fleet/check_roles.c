@@ -140,6 +140,11 @@ static void check_closed(struct checkup *checkup)
                        "first find out what %s does: it may be serving; do not open "
                        "another server beside it",
                        silent->server->name);
+    if (!silent && primary[0])
+        checkup_advise(checkup,
+                       "holdfast fleet converge opens %s, the primary that the store knows, when "
+                       "nobody else can be it",
+                       primary);
     if (is_moving)
         checkup_advise(checkup, "holdfast run resume %s; do not open a server by hand", route->run);
 }

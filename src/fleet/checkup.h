@@ -26,7 +26,7 @@
     X(UNSUPPORTED_SERVER, "unsupported-server", NO_GO, "a server that Holdfast cannot move, or that answers oddly", "Holdfast moves MariaDB 10.6 and later") \
     X(NOT_INSPECTED, "not-inspected", NO_GO, "an end of the move did not answer all questions: what would stand in the way is not known", "run it again; if it stays so, look at what holds that question up there") \
     X(REPLICA_NOT_INSPECTED, "replica-not-inspected", WARNING, "another server did not answer all questions", "run it again; if it stays so, look at what holds that question up there") \
-    X(NO_PRIMARY, "no-primary", NO_GO, "no server of the shard accepts writes", "find out why before anything else; to open a server: SET GLOBAL read_only=0") \
+    X(NO_PRIMARY, "no-primary", NO_GO, "no server of the shard accepts writes", "find out why before anything else; to open the right server: SET GLOBAL rpl_semi_sync_master_enabled=1, read_only=0") \
     X(SEVERAL_PRIMARIES, "several-primaries", NO_GO, "more than one server of the shard accepts writes", "make all but the right one read-only at once: SET GLOBAL read_only=1; then look for writes that only the others have") \
     X(PRIMARY_REPLICATES, "primary-replicates", NO_GO, "the writable server is itself a replica", "STOP SLAVE and RESET SLAVE ALL there, if it is meant to be the primary; else SET GLOBAL read_only=1") \
     X(NO_RELAY, "no-relay", NO_GO, "no server of the other region replicates from the primary", "point one of them at the primary; it becomes the new primary") \

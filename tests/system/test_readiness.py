@@ -479,6 +479,16 @@ def test_both_ways_are_a_go_after_a_move(lab):
     assert (shard["home"], shard["state"], shard["problems"]) == ("east", "serving", [])
 
 
+def test_a_closed_primary_that_the_store_knows_is_opened_by_converge(lab):
+    lab.cli("switchover", "--to", "east", "--yes")
+    lab.sql("s0-east-1", "SET GLOBAL read_only=1")
+    done = lab.cli("readiness", "--json", check=False)
+    advice = [f["advice"] for f in json.loads(done.stdout)["findings"] if f["check"] == "no-primary"]
+    assert len(advice) == 1 and "fleet converge opens " + lab.address("s0-east-1") in advice[0], advice
+    lab.cli("fleet", "converge", "--yes")
+    assert no_gos(lab) == set()
+
+
 def test_a_silent_primary_is_not_taken_for_a_closed_one(lab):
     """Nobody is advised to open a second server beside it."""
     primary = lab.primary()

@@ -48,6 +48,19 @@ def test_a_shard_without_primary_says_so(lab):
     assert "no server accepts writes" in shard["problems"]
 
 
+def test_a_primary_without_ackers_returns_no_write(lab):
+    """Nothing is acknowledged, so nothing is acknowledged on one server only."""
+    for name in ("s0-west-2", "s0-west-3"):
+        lab.sql(name, "STOP SLAVE IO_THREAD")
+    wait_until(lambda: lab.json("status")["shards"][0]["semi_sync"] == "no acker", 10, "no acker")
+    problems = lab.json("status")["shards"][0]["problems"]
+    assert any("no write at" in problem for problem in problems), problems
+    assert not any("one server only" in problem for problem in problems), problems
+    for name in ("s0-west-2", "s0-west-3"):
+        lab.sql(name, "START SLAVE")
+    wait_until(lambda: lab.json("status")["shards"][0]["semi_sync"] == "on", 10, "ackers")
+
+
 def test_two_primaries_are_both_named(lab):
     lab.sql("s0-west-2", "SET GLOBAL read_only=0")
     assert lab.cli("status", check=False).returncode == 3
