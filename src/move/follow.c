@@ -140,13 +140,17 @@ static enum status look(struct move *move, struct late *late, const char **ret_s
     return status ? status : find_start(move, &seen, late, ret_start, err);
 }
 
-/* A run of a Holdfast that did not keep it yet has none. */
+/* TLS as the fleet file says now: an operator may have mended it since the run began. A run of a
+ * Holdfast that did not keep the link yet has none. */
 static const char *link_of(const struct move *move, struct buf *made)
 {
     const struct inventory_tls *tls = &move->mandate->fleet->replication.tls;
-    if (move->route.link[0])
+    if (move->route.link[0] && !tls->is_on)
         return move->route.link;
-    move->flavour->keep_link(made, NULL, tls->is_on ? &tls->sql : NULL);
+    if (move->route.link[0])
+        move->flavour->renew_link(made, move->route.link, &tls->sql);
+    else
+        move->flavour->keep_link(made, NULL, tls->is_on ? &tls->sql : NULL);
     return buf_text(made);
 }
 

@@ -176,6 +176,8 @@ struct sql_flavour {
      * default), but for TLS as 'tls' says, unless that is NULL. No secrets, only names of files. */
     void (*keep_link)(struct buf *text, const struct sql_server_state *state,
                       const struct sql_tls *tls);
+    /* 'link', kept a while ago, but for TLS as 'tls' says now. */
+    void (*renew_link)(struct buf *text, const char *link, const struct sql_tls *tls);
     /* For a server that is not the primary: wait for no acknowledgement; acknowledge its source's
      * writes, or no more (replication is connected anew, because the flag counts from then on);
      * connect and apply again. */

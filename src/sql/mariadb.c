@@ -197,6 +197,7 @@ const struct sql_flavour sql_mariadb = {
     .list_held = mariadb_list_held,
     .refuse_source_password = mariadb_refuse_source_password,
     .keep_link = mariadb_keep_link,
+    .renew_link = mariadb_renew_link,
     .follow = mariadb_follow,
     .lock = mariadb_lock,
     .lock_holder = mariadb_lock_holder,

@@ -38,6 +38,7 @@ void mariadb_list_held(struct buf *sql);
 const char *mariadb_refuse_source_password(const struct secret *password);
 void mariadb_keep_link(struct buf *text, const struct sql_server_state *state,
                        const struct sql_tls *tls);
+void mariadb_renew_link(struct buf *text, const char *link, const struct sql_tls *tls);
 void mariadb_follow(struct buf *sql, const struct sql_source *source);
 /* A column of the state of its replication; "" when there is none. */
 const char *mariadb_link_value(const struct sql_server_state *state, const char *column);

@@ -295,6 +295,16 @@ void mariadb_keep_link(struct buf *text, const struct sql_server_state *state,
         buf_printf(text, ", MASTER_HEARTBEAT_PERIOD=%s", heartbeat);
 }
 
+/* The options of TLS come first in a link; they may hold any text, what follows them holds none. */
+void mariadb_renew_link(struct buf *text, const char *link, const struct sql_tls *tls)
+{
+    const char *rest = "";
+    for (const char *at = link; (at = strstr(at, ", MASTER_CONNECT_RETRY=")); at++)
+        rest = at;
+    link_tls(text, NULL, tls);
+    buf_add(text, rest);
+}
+
 /* Semi-sync source off. Who acknowledges does so before it receives: what it got without is never
  * acknowledged, and holds every commit of the source up behind it. The position is said, not taken
  * from its own binlog (MASTER_DEMOTE_TO_SLAVE): that may have got something since. Setting it fails

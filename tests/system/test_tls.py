@@ -13,7 +13,7 @@ import pytest
 from conftest import wait_until
 
 pytestmark = pytest.mark.lab(tls=True)
-NO_GO_EXIT = 3
+NO_GO_EXIT, STUCK_EXIT = 3, 5
 ACCOUNTS = ("admin", "holdfast", "repl", "probe", "app")
 
 
@@ -194,3 +194,17 @@ def test_no_secret_is_in_any_output_file_or_command_line(lab):
     found = [where for where, text in seen.items()
              if any(secret.encode() in text for secret in secrets)]
     assert not found
+
+
+def test_a_wrong_file_of_the_replication_link_is_mended_by_the_fleet_file(lab):
+    """The run waits, its old primary does not connect; the next process goes by what is written then."""
+    path = pathlib.Path(lab.fleet)
+    right = path.read_text()
+    path.write_text(right.replace("tls/repl.pem, key", "tls/missing.pem, key") +
+                    "policy: { move_timeout: 3s }\n")
+    assert path.read_text().count("missing.pem") == 1
+    stuck = lab.cli("switchover", "--to", "east", "--yes", check=False)
+    assert stuck.returncode == STUCK_EXIT, stuck
+    path.write_text(right)
+    assert lab.json("run", "resume")["shards"][0]["result"] == "moved"
+    assert_link_is_tls(lab, "s0-west-1")
