@@ -407,7 +407,8 @@ def test_text_says_where_what_and_what_to_do(lab):
     lines = done.stdout.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("NO-GO semi-sync-off:"))
     assert lines[at + 1].startswith(f"    s0 {lab.address('s0-west-1')}: ")
-    assert lines[at + 2] == "      do: SET GLOBAL rpl_semi_sync_master_enabled=1"
+    assert lines[at + 2] == ("      do: holdfast fleet converge; or there: "
+                             "SET GLOBAL rpl_semi_sync_master_enabled=1")
     assert re.fullmatch(r"NO-GO: \d+ findings?", lines[-1])
 
 
