@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * HTTP requests to services that speak JSON: one POST with its answer, or a POST whose answer is
+ * a stream without end. Both say whether the request may have reached the other side, which
+ * decides whether it may be sent again: nothing here ever sends a body twice by itself.
+ *
+ * A line and a stream belong to one thread at a time. Redirects are not followed, proxies of the
+ * environment are not used.
+ */
+#ifndef HOLDFAST_NET_HTTP_H
+#define HOLDFAST_NET_HTTP_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/err.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct http_line;   /* asks one request at a time, and keeps the connections for the next */
+struct http_stream; /* one answer that goes on and on */
+
+struct http_post {
+    const char *url, *body;
+    const char *const *headers; /* "Name: value", the last is NULL; or NULL */
+    nsec deadline;              /* of the whole; a stream has none but connect_ms */
+    int connect_ms;             /* until there is a connection */
+    size_t answer_max;          /* bytes; of a stream: that nobody has taken yet */
+    const atomic_bool *stop;    /* ends it early with ST_ABORTED, within 250 ms; or NULL */
+};
+
+struct http_answer {
+    bool sent; /* a part of the body has left: the other side may act on it */
+    long code;
+    struct buf body;
+};
+void http_answer_release(struct http_answer *answer);
+
+struct http_line *http_line_new(void);
+void http_line_free(struct http_line *line); /* NULL is fine */
+
+/* ST_OK: there is an answer, of whatever code. ST_UNREACHABLE: no connection. ST_TIMEOUT. ST_IO:
+ * it broke, or the answer is no HTTP or too long. *ret_answer is set in each case. */
+MUST_CHECK enum status http_send(struct http_line *line, const struct http_post *post,
+                                 struct http_answer *ret_answer, struct err *err);
+
+struct http_stream *http_stream_new(void);
+void http_stream_free(struct http_stream *stream); /* NULL is fine */
+void http_stream_start(struct http_stream *stream,
+                       const struct http_post *post); /* ends the last */
+/* What came and was not taken yet; the caller takes from its front with http_stream_take(). */
+const struct buf *http_stream_body(const struct http_stream *stream);
+void http_stream_take(struct http_stream *stream, size_t bytes);
+/* Do what can be done at once. ST_OK: it goes on. Else it has ended, and why. */
+MUST_CHECK enum status http_stream_run(struct http_stream *stream, struct err *err);
+int http_stream_fd(const struct http_stream *stream);          /* readable: run it */
+void http_stream_wake_at(struct http_stream *stream, nsec at); /* readable then, too */
+
+#endif
