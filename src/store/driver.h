@@ -89,9 +89,14 @@ void store__pending_complete(struct store_pending *pending);
 /* The same, with an outcome that is given here. */
 void store__pending_fail(struct store_pending *pending, enum status status, const struct err *err);
 enum status store__pending_wait(struct store_pending *pending, nsec deadline, struct err *err);
+/* Was its caller told ST_UNKNOWN while it runs? */
+bool store__pending_is_abandoned(struct store_pending *pending);
 void store__pending_unref(struct store_pending *pending);
 
 enum status store__local_open(const char *directory, nsec deadline, struct store **ret_store,
                               struct err *err);
+/* 'members': what follows "etcd://". */
+enum status store__etcd_open(const char *members, nsec deadline, struct store **ret_store,
+                             struct err *err);
 
 #endif

@@ -94,6 +94,14 @@ bool store__pending_begin(struct store_pending *pending)
     return begun;
 }
 
+bool store__pending_is_abandoned(struct store_pending *pending)
+{
+    pthread_mutex_lock(&pending->lock);
+    bool is_abandoned = pending->abandoned;
+    pthread_mutex_unlock(&pending->lock);
+    return is_abandoned;
+}
+
 void store__pending_complete(struct store_pending *pending)
 {
     if (pending->on_complete)

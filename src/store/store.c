@@ -12,7 +12,7 @@
 
 #include <sys/random.h>
 
-static const char file_scheme[] = "file://";
+static const char file_scheme[] = "file://", etcd_scheme[] = "etcd://";
 
 /* Callers may pass no err; below this file there always is one. */
 #define ERR_OR_LOCAL(err)                                                                          \
@@ -22,14 +22,18 @@ static const char file_scheme[] = "file://";
 enum status store_open(const char *url, nsec deadline, struct store **ret_store, struct err *err)
 {
     ERR_OR_LOCAL(err);
-    size_t scheme = sizeof(file_scheme) - 1;
-    if (strncmp(url, file_scheme, scheme) != 0 || url[scheme] != '/') {
+    size_t file = sizeof(file_scheme) - 1, etcd = sizeof(etcd_scheme) - 1;
+    enum status status = ST_OK;
+    if (strncmp(url, file_scheme, file) == 0 && url[file] == '/') {
+        status = store__local_open(url + file, deadline, ret_store, err);
+    } else if (strncmp(url, etcd_scheme, etcd) == 0) {
+        status = store__etcd_open(url + etcd, deadline, ret_store, err);
+    } else {
         err_set(err, ST_INVALID, "store '%s': not a store this Holdfast knows", url);
-        return err_hint(err, "use file:///DIRECTORY with an absolute path");
+        return err_hint(err,
+                        "use file:///DIRECTORY with an absolute path, or etcd://HOST:PORT,...");
     }
-    if (store__local_open(url + scheme, deadline, ret_store, err))
-        return err_wrap(err, "store '%s'", url);
-    return ST_OK;
+    return status ? err_wrap(err, "store '%s'", url) : ST_OK;
 }
 
 void store_close(struct store *store)

@@ -34,6 +34,8 @@ enum {
 };
 
 /* Open the store at 'url'. file:///DIR: DIR is created (0700) when its parent exists.
+ * etcd://HOST:PORT,HOST:PORT,...[/PREFIX]: its members, of which a majority must answer; keys are
+ * kept below PREFIX/ ("holdfast/").
  * Close it when no other thread uses it; transactions still queued end as ST_ABORTED. NULL is fine.
  */
 MUST_CHECK enum status store_open(const char *url, nsec deadline, struct store **ret_store,
@@ -103,7 +105,8 @@ MUST_CHECK enum status store_txn(struct store *store, const struct store_txn *tx
                                  struct store_txn_result *ret_result, struct err *err);
 
 /* The same in two halves, so that other work can travel beside it. 'txn' is copied. It does not
- * begin after 'deadline'. Transactions started on one store are done in that order. */
+ * begin after 'deadline'. Of the transactions started on one store, those that touch the same keys
+ * are done in that order. */
 MUST_CHECK enum status store_txn_start(struct store *store, const struct store_txn *txn,
                                        nsec deadline, struct store_pending **ret_pending,
                                        struct err *err);
@@ -117,7 +120,9 @@ void store_pending_free(struct store_pending *pending);
 
 /* ---- leases: outcome classes as for transactions ---- */
 /* A lease ends 'ttl_ms' after its last keepalive, and its keys vanish. In the embedded store it
- * also ends at once when the granting process is gone. *ret_lease is set on ST_UNKNOWN too. */
+ * also ends at once when the granting process is gone; etcd rounds up to seconds, has a least one
+ * (of three elections), and begins a lease anew when another member leads. *ret_lease is set on
+ * ST_UNKNOWN too. */
 MUST_CHECK enum status store_lease_grant(struct store *store, int64_t ttl_ms, nsec deadline,
                                          int64_t *ret_lease, struct err *err);
 /* ST_NOT_FOUND when it has ended. Count its life from before the call. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What every driver must do, written against store.h alone. */
-#include "store_test.h"
+ * What every driver must do, written against store.h alone, and asked of each: the embedded store,
+ * an etcd of one member, and one of three. */
+#include "etcd_test.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -342,25 +343,80 @@ static void threads_of_one_store_lose_no_addition(void **state)
     expect_entry(fixture->store, "counter", "200");
 }
 
+/* ---- the drivers ---- */
+
+static struct members members;
+
+/* '*state' is how many members the test wants; they serve until another number is wanted. */
+static int set_up_etcd(void **state)
+{
+    static int number;
+    size_t count = *(const size_t *)*state;
+    if (count != members.count) {
+        members_stop(&members);
+        members_start(&members, count);
+    }
+    struct fixture *fixture = mem_zalloc(sizeof(*fixture));
+    char prefix[16];
+    snprintf(prefix, sizeof(prefix), "t%d", number++);
+    members_url(&members, 0, prefix, fixture->url);
+    EXPECT_OK(store_open(fixture->url, soon(), &fixture->store, &trouble));
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down_etcd(void **state)
+{
+    struct fixture *fixture = *state;
+    store_close(fixture->store);
+    free(fixture);
+    return 0;
+}
+
+static int stop_members(void **state UNUSED)
+{
+    members_stop(&members);
+    return 0;
+}
+
+static void etcd_is_not_installed(void **state UNUSED)
+{
+    print_message("etcd-server is not installed\n");
+    skip();
+}
+
+#define CONFORMANCE(X)                                                                             \
+    X(put_then_get_returns_value_and_revisions)                                                    \
+    X(absent_and_deleted_keys_are_not_found)                                                       \
+    X(list_is_ordered_and_limited_to_the_prefix)                                                   \
+    X(each_compare_decides)                                                                        \
+    X(failed_compare_changes_nothing_and_is_named)                                                 \
+    X(ops_of_a_transaction_share_one_revision)                                                     \
+    X(bad_input_is_refused_before_anything_happens)                                                \
+    X(started_transactions_finish_in_order)                                                        \
+    X(pending_may_be_forgotten_and_is_still_done)                                                  \
+    X(outcome_outlives_the_store)                                                                  \
+    X(key_vanishes_when_its_lease_is_revoked)                                                      \
+    X(plain_put_detaches_a_key_from_its_lease)                                                     \
+    X(watch_gives_every_change_of_the_prefix_in_order)                                             \
+    X(watch_fd_becomes_readable_after_a_change)                                                    \
+    X(long_history_comes_in_whole_revisions)                                                       \
+    X(threads_of_one_store_lose_no_addition)
+
+static size_t one = 1, three = 3;
+
+/* clang-format off */
+#define ON_LOCAL(name) STORE_TEST(name),
+#define ON_ONE(name) {"etcd: " #name, name, set_up_etcd, tear_down_etcd, &one},
+#define ON_THREE(name) {"etcd of three: " #name, name, set_up_etcd, tear_down_etcd, &three},
+/* clang-format on */
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        STORE_TEST(put_then_get_returns_value_and_revisions),
-        STORE_TEST(absent_and_deleted_keys_are_not_found),
-        STORE_TEST(list_is_ordered_and_limited_to_the_prefix),
-        STORE_TEST(each_compare_decides),
-        STORE_TEST(failed_compare_changes_nothing_and_is_named),
-        STORE_TEST(ops_of_a_transaction_share_one_revision),
-        STORE_TEST(bad_input_is_refused_before_anything_happens),
-        STORE_TEST(started_transactions_finish_in_order),
-        STORE_TEST(pending_may_be_forgotten_and_is_still_done),
-        STORE_TEST(outcome_outlives_the_store),
-        STORE_TEST(key_vanishes_when_its_lease_is_revoked),
-        STORE_TEST(plain_put_detaches_a_key_from_its_lease),
-        STORE_TEST(watch_gives_every_change_of_the_prefix_in_order),
-        STORE_TEST(watch_fd_becomes_readable_after_a_change),
-        STORE_TEST(long_history_comes_in_whole_revisions),
-        STORE_TEST(threads_of_one_store_lose_no_addition),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest all[] = {CONFORMANCE(ON_LOCAL) CONFORMANCE(ON_ONE)
+                                         CONFORMANCE(ON_THREE)};
+    const struct CMUnitTest local[] = {CONFORMANCE(ON_LOCAL)
+                                           cmocka_unit_test(etcd_is_not_installed)};
+    return etcd_is_installed() ? cmocka_run_group_tests(all, NULL, stop_members)
+                               : cmocka_run_group_tests(local, NULL, NULL);
 }

@@ -28,7 +28,7 @@
 enum { TEST_WAIT_MS = 20000 };
 
 struct fixture {
-    char directory[64], url[80];
+    char directory[64], url[160];
     struct store *store;
 };
 

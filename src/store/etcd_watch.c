@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Watches of etcd: one stream each, run on the caller's thread. A stream that ends, or that was
+ * silent for IDLE_MS (its member may be frozen, or cut off from the others), is begun again at the
+ * next revision with another member, which misses nothing. Only a compaction loses something, and
+ * etcd says so.
+ */
+#include "store/etcd.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+enum {
+    CONNECT_MS = 1000,
+    IDLE_MS = 2000,
+    RETRY_MIN_MS = 20,
+    RETRY_MAX_MS = 1000,
+    CHANGES_MAX = 1024 * 1024 /* that came and nobody took */
+};
+
+struct etcd_watch {
+    struct store_watch base;
+    struct etcd_store *etcd;
+    struct http_stream *stream;
+    char *prefix;
+    int64_t after;             /* everything up to this revision has come */
+    size_t endpoint, searched; /* bytes of an unfinished line without a newline */
+    nsec restart_at;           /* when the stream is begun again */
+    int retry_ms;
+    bool is_running;
+    struct store_changes changes; /* came, and not given out */
+    size_t capacity, complete;    /* the first so many are whole revisions */
+    struct err end;               /* ST_COMPACTED: for good */
+};
+
+static struct etcd_watch *watch_of(const struct store_watch *watch)
+{
+    return (struct etcd_watch *)(uintptr_t)watch;
+}
+
+static void set_restart(struct etcd_watch *watch, int ms)
+{
+    watch->restart_at = clock_deadline(ms);
+    http_stream_wake_at(watch->stream, watch->restart_at);
+}
+
+static void start(struct etcd_watch *watch)
+{
+    struct etcd_store *etcd = watch->etcd;
+    AUTO_FREE char *from = etcd__key(etcd, watch->prefix), *end = mem_printf("%s\x7f", from);
+    AUTO(buf_release) struct buf body = {0};
+    buf_printf(&body, "{\"create_request\":{\"start_revision\":\"%lld\",\"fragment\":true,",
+               (long long)watch->after + 1);
+    etcd_add_bytes(&body, "key", from);
+    buf_add(&body, ",");
+    etcd_add_bytes(&body, "range_end", end);
+    buf_add(&body, "}}");
+    watch->endpoint = atomic_load(&etcd->current);
+    AUTO_FREE char *url = mem_printf("%s/v3/watch", etcd->endpoints[watch->endpoint]);
+    struct http_post post = {.url = url,
+                             .body = buf_text(&body),
+                             .headers = etcd__headers,
+                             .connect_ms = CONNECT_MS,
+                             .answer_max = ETCD_ANSWER_MAX};
+    http_stream_start(watch->stream, &post);
+    watch->is_running = true;
+    watch->searched = 0;
+    set_restart(watch, IDLE_MS);
+}
+
+/* What came of an unfinished revision comes again. */
+static void stop(struct etcd_watch *watch)
+{
+    while (watch->changes.count > watch->complete)
+        store_entry_release(&watch->changes.items[--watch->changes.count].entry);
+    etcd__next_endpoint(watch->etcd, watch->endpoint);
+    watch->is_running = false;
+    set_restart(watch, watch->retry_ms);
+    watch->retry_ms = watch->retry_ms * 2 < RETRY_MAX_MS ? watch->retry_ms * 2 : RETRY_MAX_MS;
+}
+
+static void add_change(struct etcd_watch *watch, struct etcd_kv *kv)
+{
+    struct store_change change = {
+        .kind = kv->is_deleted ? STORE_DELETE : STORE_PUT,
+        .entry = {.key = mem_strdup(kv->key + strlen(watch->etcd->prefix)),
+                  .value = kv->is_deleted ? NULL : take_pointer(kv->value),
+                  .create_rev = kv->create_rev,
+                  .mod_rev = kv->mod_rev,
+                  .lease = kv->lease}};
+    VEC_PUSH(watch->changes.items, watch->changes.count, watch->capacity, change);
+}
+
+/* False: the stream is of no more use. */
+static bool take_events(struct etcd_watch *watch, struct etcd_answer *answer)
+{
+    size_t prefix = strlen(watch->etcd->prefix);
+    for (size_t i = 0; i < answer->count; i++) {
+        struct etcd_kv *kv = &answer->kvs[i];
+        if (strncmp(kv->key, watch->etcd->prefix, prefix) != 0 || kv->mod_rev <= watch->after ||
+            watch->changes.count == CHANGES_MAX)
+            return false;
+        add_change(watch, kv);
+    }
+    if (answer->is_fragment)
+        return true; /* the rest of the same follows */
+    watch->complete = watch->changes.count;
+    if (answer->count)
+        watch->after = watch->changes.items[watch->changes.count - 1].entry.mod_rev;
+    return true;
+}
+
+static bool take_line(struct etcd_watch *watch, const char *line, size_t length)
+{
+    AUTO(etcd_answer_release) struct etcd_answer answer = {0};
+    struct err err = ERR_INIT;
+    if (etcd_answer_parse(line, length, &answer, &err))
+        return false;
+    if (answer.compact_revision || (answer.error && etcd__judge(&answer, &err) == ST_COMPACTED)) {
+        err_set(&watch->end, ST_COMPACTED, "changes after revision %lld are no longer kept",
+                (long long)watch->after);
+        err_hint(&watch->end, "list the keys again and watch from that revision");
+        return false;
+    }
+    return !answer.error && !answer.is_canceled && take_events(watch, &answer);
+}
+
+static bool take_lines(struct etcd_watch *watch)
+{
+    const struct buf *body = http_stream_body(watch->stream);
+    size_t taken = 0;
+    bool is_good = true;
+    while (is_good && watch->searched < body->length) {
+        const char *from = body->data + taken;
+        const char *end =
+            memchr(body->data + watch->searched, '\n', body->length - watch->searched);
+        watch->searched = end ? (size_t)(end - body->data) + 1 : body->length;
+        if (!end)
+            break;
+        is_good = take_line(watch, from, (size_t)(end - from));
+        taken = watch->searched;
+        watch->retry_ms = RETRY_MIN_MS;
+        set_restart(watch, IDLE_MS);
+    }
+    if (taken) {
+        http_stream_take(watch->stream, taken);
+        watch->searched -= taken;
+    }
+    return is_good;
+}
+
+/* Whatever can be done now. */
+static void run(struct etcd_watch *watch)
+{
+    struct err err = ERR_INIT;
+    enum status status = http_stream_run(watch->stream, &err);
+    if (watch->is_running && (!take_lines(watch) || status))
+        stop(watch);
+    if (clock_now() < watch->restart_at || watch->end.status)
+        return;
+    if (watch->is_running)
+        stop(watch);
+    start(watch);
+}
+
+/* ---- the driver's functions ---- */
+
+enum status etcd__watch_open(struct store *store, const char *prefix, int64_t after_rev,
+                             struct store_watch **ret_watch, struct err *err)
+{
+    struct etcd_watch *watch = mem_zalloc(sizeof(*watch));
+    *watch = (struct etcd_watch){.base = {store->driver},
+                                 .etcd = (struct etcd_store *)store,
+                                 .stream = http_stream_new(),
+                                 .prefix = mem_strdup(prefix),
+                                 .after = after_rev,
+                                 .retry_ms = RETRY_MIN_MS};
+    if (!watch->stream) {
+        err_set_errno(err, errno, "open a descriptor for a watch of", prefix);
+        etcd__watch_close(&watch->base);
+        return err_hint(err, "check the limit of open files");
+    }
+    start(watch);
+    *ret_watch = &watch->base;
+    return ST_OK;
+}
+
+static void give(struct etcd_watch *watch, struct store_changes *ret_changes)
+{
+    size_t rest = watch->changes.count - watch->complete;
+    struct store_changes given = {watch->changes.items, watch->complete};
+    struct store_change *kept = mem_zalloc((rest + 1) * sizeof(*kept));
+    memcpy(kept, given.items + given.count, rest * sizeof(*kept));
+    watch->changes = (struct store_changes){kept, rest};
+    watch->capacity = rest + 1;
+    watch->complete = 0;
+    *ret_changes = given;
+}
+
+enum status etcd__watch_next(struct store_watch *base, nsec deadline,
+                             struct store_changes *ret_changes, struct err *err)
+{
+    struct etcd_watch *watch = watch_of(base);
+    for (;;) {
+        run(watch);
+        if (watch->complete) {
+            give(watch, ret_changes);
+            return ST_OK;
+        }
+        if (watch->end.status) {
+            *err = watch->end;
+            return err->status;
+        }
+        if (clock_now() >= deadline)
+            return err_set(err, ST_TIMEOUT, "nothing changed below '%s'", watch->prefix);
+        struct pollfd readable = {.fd = http_stream_fd(watch->stream), .events = POLLIN};
+        if (poll(&readable, 1, clock_ms_left(deadline)) < 0 && errno != EINTR)
+            return err_set_errno(err, errno, "wait for changes below", watch->prefix);
+    }
+}
+
+int etcd__watch_fd(const struct store_watch *watch)
+{
+    return http_stream_fd(watch_of(watch)->stream);
+}
+
+void etcd__watch_close(struct store_watch *base)
+{
+    struct etcd_watch *watch = watch_of(base);
+    http_stream_free(watch->stream);
+    store_changes_release(&watch->changes);
+    free(watch->prefix);
+    free(watch);
+}
