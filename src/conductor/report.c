@@ -3,6 +3,7 @@
 #include "conductor/switchover.h"
 
 #include "base/invariant.h"
+#include "base/mem.h"
 #include "base/scope.h"
 #include "base/stats.h"
 
@@ -180,6 +181,18 @@ static void take_move(struct shard_report *shard, const json_t *earlier)
     shard->span_count = 0;
 }
 
+/* A run that waits may be resumed many times, and find the same each time. */
+static void add_new_lines(struct buf *notes, const char *lines)
+{
+    for (const char *at = lines; *at;) {
+        size_t length = strcspn(at, "\n");
+        AUTO_FREE char *line = mem_printf("%.*s\n", (int)length, at);
+        if (!strstr(buf_text(notes), line))
+            buf_add(notes, line);
+        at += length + (at[length] == '\n');
+    }
+}
+
 void switchover_report_add_earlier(struct shard_report *shard, const char *json)
 {
     json_t *earlier = json_loads(json, 0, NULL);
@@ -191,9 +204,11 @@ void switchover_report_add_earlier(struct shard_report *shard, const char *json)
         take_move(shard, earlier);
         buf_add(&notes, "moved before the run was resumed\n");
     } else if (result[0]) {
-        buf_printf(&notes, "before the run was resumed: %s%s%s\n", result, why[0] ? ": " : "", why);
+        AUTO_FREE char *before =
+            mem_printf("before the run was resumed: %s%s%s\n", result, why[0] ? ": " : "", why);
+        add_new_lines(&notes, before);
     }
-    buf_add(&notes, shard->notes ? shard->notes : "");
+    add_new_lines(&notes, shard->notes ? shard->notes : "");
     free(shard->notes);
     shard->notes = buf_take(&notes);
     json_decref(earlier);

@@ -124,6 +124,25 @@ static void a_shard_that_was_undone_and_then_moved_tells_both(void **state UNUSE
     free(now.notes);
 }
 
+static void a_run_that_is_resumed_again_and_again_does_not_repeat_itself(void **state UNUSED)
+{
+    char name[] = "orders-0";
+    struct inventory_shard who = {.name = name};
+    struct shard_report one;
+    struct switchover_report run = run_report(&one, &who);
+    one.result = MOVE_STUCK;
+    err_set(&one.err, ST_TIMEOUT, "verify: no answer");
+    for (int i = 0; i < 3; i++) {
+        AUTO_FREE char *json = switchover_report_shard(&run, 0);
+        free(i ? one.notes : NULL);
+        one.notes = mem_strdup("e1 is behind\n");
+        switchover_report_add_earlier(&one, json);
+    }
+    assert_string_equal(one.notes, "before the run was resumed: stuck: verify: no answer\n"
+                                   "e1 is behind\n");
+    free(one.notes);
+}
+
 static void what_does_not_read_adds_nothing(void **state UNUSED)
 {
     char name[] = "orders-0";
@@ -144,6 +163,7 @@ int main(void)
         cmocka_unit_test(the_parts_for_the_store_are_the_whole),
         cmocka_unit_test(a_resumed_run_keeps_what_was_measured_before),
         cmocka_unit_test(a_shard_that_was_undone_and_then_moved_tells_both),
+        cmocka_unit_test(a_run_that_is_resumed_again_and_again_does_not_repeat_itself),
         cmocka_unit_test(what_does_not_read_adds_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
