@@ -155,7 +155,8 @@ static void act(const struct fault *fault)
     if (fault->command && system(fault->command) != 0)
         fprintf(stderr, "holdfast: HOLDFAST_FAULT: command failed: %s\n", fault->command);
     if (fault->signal)
-        kill(getpid(), fault->signal);
+        raise(
+            fault->signal); /* at this thread: else another one stops first, and this one goes on */
 }
 
 enum fault_effect fault_point(enum call call, enum fault_moment moment)
