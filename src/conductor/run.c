@@ -184,8 +184,12 @@ enum status run_hold(struct store *store, const struct inventory *fleet, struct 
     struct store_compare compares[] = {{STORE_ABSENT, MANDATE_LOCK_KEY, 0},
                                        {STORE_ABSENT, RUN_CURRENT_KEY, 0}};
     enum status status = grant_lease(run, err);
-    struct store_op op = {STORE_PUT, MANDATE_LOCK_KEY, HOLD_ID, run->lease};
-    struct store_txn txn = {compares, ARRAY_SIZE(compares), &op, 1};
+    AUTO_FREE char *abort_key = keeper_abort_key(HOLD_ID);
+    struct store_op ops[] = {
+        {STORE_PUT, MANDATE_LOCK_KEY, HOLD_ID, run->lease},
+        {STORE_DELETE, abort_key, NULL, 0}, /* meant for whoever held it before us */
+    };
+    struct store_txn txn = {compares, ARRAY_SIZE(compares), ops, ARRAY_SIZE(ops)};
     struct run_evidence lock = {MANDATE_LOCK_KEY, HOLD_ID, run->lease};
     if (!status)
         status = run__write(store, CALL_RUN_BEGIN, &txn, &lock, err);

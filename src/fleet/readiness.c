@@ -170,7 +170,11 @@ static void check_runs(struct checkup *checkup, const struct readiness_request *
     const char *id = holder ? holder : current;
     if (!id || (request->resuming && strcmp(request->resuming, id) == 0))
         return;
-    if (holder) {
+    if (holder && strcmp(holder, "converge") == 0) {
+        checkup_add(checkup, CHECK_RUN_IN_PROGRESS, NULL,
+                    "'holdfast fleet converge' brings roles back");
+        checkup_advise(checkup, "try again in a moment");
+    } else if (holder) {
         checkup_add(checkup, CHECK_RUN_IN_PROGRESS, NULL, "run %s is moving shards", id);
         checkup_advise(checkup, "holdfast run show %s, or: holdfast run abort %s", id, id);
     } else {

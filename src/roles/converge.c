@@ -280,7 +280,8 @@ static void tell_rest(const struct round *round, struct story *story, struct rol
     for (size_t i = 0; i < round->plan.step_count && story->failed_count == 0; i++) {
         ret->left_count++;
         role_step_describe(&round->plan.steps[i], &left);
-        buf_add(&left, ": it was done, and is so again or still\n");
+        buf_add(&left,
+                ret->err.status ? ": not done\n" : ": it was done, and is so again or still\n");
     }
     for (size_t i = 0; i < round->plan.obstacle_count; i++) {
         role_obstacle_describe(&round->plan.obstacles[i], &left);

@@ -216,6 +216,9 @@ def test_two_at_once_and_a_no_are_refused(lab):
     held = fleet.start("fleet", "converge", "--yes", fault="role.set:before=stop")
     wait_until(lambda: "T" == open(f"/proc/{held.pid}/stat").read().rsplit(")", 1)[1].split()[0],
                10, "it stops")
+    found = json.loads(fleet.cli("readiness", "--json", expect=NO_GO).stdout)["findings"]
+    assert any("converge' brings roles back" in at["problem"] for at in found), found
+    fleet.cli("run", "abort", "converge", expect=DONE)  # only this one is meant
     second = fleet.cli("fleet", "converge", "--yes", expect=1)
     assert "brings roles back" in second.stderr, second.stderr
     moved = fleet.cli("switchover", "--to", fleet.relay().region, "--yes")
