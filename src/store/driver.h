@@ -96,6 +96,7 @@ void store__pending_unref(struct store_pending *pending);
 enum status store__local_open(const char *directory, nsec deadline, struct store **ret_store,
                               struct err *err);
 /* 'members': what follows "etcd://". */
+enum status store__etcd_check(const char *members, struct err *err);
 enum status store__etcd_open(const char *members, nsec deadline, struct store **ret_store,
                              struct err *err);
 

@@ -282,8 +282,20 @@ static enum status read_members(struct etcd_store *etcd, const char *members, st
 static enum status look(struct etcd_store *etcd, nsec deadline, struct err *err)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status = get(&etcd->base, "open", deadline, &entry, err);
-    return status == ST_NOT_FOUND ? ST_OK : status;
+    struct err found = ERR_INIT;
+    enum status status = get(&etcd->base, "open", deadline, &entry, &found);
+    if (!status || status == ST_NOT_FOUND)
+        return ST_OK;
+    *err = found;
+    return status;
+}
+
+enum status store__etcd_check(const char *members, struct err *err)
+{
+    struct etcd_store *etcd = new_store();
+    enum status status = read_members(etcd, members, err);
+    release(etcd);
+    return status;
 }
 
 enum status store__etcd_open(const char *members, nsec deadline, struct store **ret_store,

@@ -132,28 +132,30 @@ enum status etcd__call(struct etcd_store *etcd, struct http_line *line,
                        const struct etcd_call *call, struct etcd_answer *ret_answer,
                        bool *ret_doubt, struct err *err)
 {
-    if (ret_doubt)
-        *ret_doubt = false;
-    err_set(err, ST_TIMEOUT, "no time was left to ask etcd");
-    for (size_t tries = 1; clock_now() < call->deadline; tries++) {
+    struct err last = ERR_INIT; /* 'err' stays as it is when another member answers */
+    err_set(&last, ST_TIMEOUT, "no time was left to ask etcd");
+    bool doubt = false, is_over = false;
+    for (size_t tries = 1; !is_over && clock_now() < call->deadline; tries++) {
         AUTO(etcd_answer_release) struct etcd_answer answer = {0};
         enum reach reach = REACH_NEXT;
-        if (!attempt(etcd, line, call, &answer, &reach, err)) {
+        if (!attempt(etcd, line, call, &answer, &reach, &last)) {
             *ret_answer = answer;
             answer = (struct etcd_answer){0};
             return ST_OK;
         }
-        if (ret_doubt && reach == REACH_DOUBT)
-            *ret_doubt = true;
-        if (reach == REACH_FINAL)
-            return err->status;
-        if (reach == REACH_DOUBT && call->once)
-            return err->status = ST_UNKNOWN;
-        if (atomic_load(&etcd->stop))
-            return err_set(err, ST_ABORTED, "the store was closed");
-        if (tries % etcd->endpoint_count == 0)
+        doubt = doubt || reach == REACH_DOUBT;
+        if (doubt && call->once)
+            last.status = ST_UNKNOWN;
+        else if (reach != REACH_FINAL && atomic_load(&etcd->stop))
+            err_set(&last, ST_ABORTED, "the store was closed");
+        is_over = reach == REACH_FINAL || (doubt && call->once) || atomic_load(&etcd->stop);
+        if (!is_over && tries % etcd->endpoint_count == 0)
             pause_round(call->deadline);
     }
-    err_hint(err, "check that a majority of the members runs and can be reached from here");
-    return err->status;
+    if (!is_over)
+        err_hint(&last, "check that a majority of the members runs and can be reached from here");
+    if (ret_doubt)
+        *ret_doubt = doubt;
+    *err = last;
+    return last.status;
 }

@@ -190,6 +190,28 @@ static void outcome_outlives_the_store(void **state)
     expect_entry(fixture->store, "a", status ? NULL : "1");
 }
 
+static void success_leaves_the_error_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    struct err err = ERR_INIT;
+    struct store *other = NULL;
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    AUTO(store_list_release) struct store_list list = {0};
+    struct store_op op = {STORE_PUT, "a", "1", 0};
+    struct store_txn txn = {NULL, 0, &op, 1};
+    struct store_txn_result result = {0};
+    int64_t lease = 0;
+    assert_int_equal(store_open(fixture->url, soon(), &other, &err), ST_OK);
+    store_close(other);
+    assert_int_equal(store_txn(fixture->store, &txn, soon(), &result, &err), ST_OK);
+    assert_int_equal(store_get(fixture->store, "a", soon(), &entry, &err), ST_OK);
+    assert_int_equal(store_list(fixture->store, "a", soon(), &list, &err), ST_OK);
+    assert_int_equal(store_lease_grant(fixture->store, 60000, soon(), &lease, &err), ST_OK);
+    assert_int_equal(store_maintain(fixture->store, soon(), &err), ST_OK);
+    assert_int_equal(err.status, ST_OK);
+    assert_string_equal(err.text, "");
+}
+
 /* ---- leases ---- */
 
 static void key_vanishes_when_its_lease_is_revoked(void **state)
@@ -396,6 +418,7 @@ static void etcd_is_not_installed(void **state UNUSED)
     X(started_transactions_finish_in_order)                                                        \
     X(pending_may_be_forgotten_and_is_still_done)                                                  \
     X(outcome_outlives_the_store)                                                                  \
+    X(success_leaves_the_error_alone)                                                              \
     X(key_vanishes_when_its_lease_is_revoked)                                                      \
     X(plain_put_detaches_a_key_from_its_lease)                                                     \
     X(watch_gives_every_change_of_the_prefix_in_order)                                             \
