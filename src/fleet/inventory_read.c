@@ -10,6 +10,7 @@
 #include "base/scope.h"
 #include "fleet/internal.h"
 #include "fleet/yaml.h"
+#include "store/store.h"
 
 #include <search.h>
 #include <string.h>
@@ -161,16 +162,15 @@ static enum status need_regions(struct yaml_file *file, struct inventory *invent
 static enum status read_store(struct yaml_file *file, yaml_node_t *node, void *target,
                               struct err *err)
 {
-    static const char scheme[] = "file:///";
     char shown[YAML_SHOWN_MAX];
     AUTO_FREE char *url = NULL;
     enum status status = yaml_read_text(file, node, &url, err);
     if (status)
         return status;
-    if (strncmp(url, "etcd:", 5) == 0)
-        return yaml_error(file, node, err, "this version has no etcd store; use file:///DIRECTORY");
-    if (strncmp(url, scheme, strlen(scheme)) != 0 || !url[strlen(scheme)])
-        return yaml_error(file, node, err, "'store': '%s' is not like file:///DIRECTORY (absolute)",
+    if (store_url_check(url, err))
+        return yaml_error(file, node, err,
+                          "'store': '%s' is not like file:///DIRECTORY (absolute), nor like "
+                          "etcd://HOST:PORT,HOST:PORT,HOST:PORT",
                           yaml_show(node, shown));
     *(char **)target = take_pointer(url);
     return ST_OK;

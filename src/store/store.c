@@ -19,20 +19,33 @@ static const char file_scheme[] = "file://", etcd_scheme[] = "etcd://";
     struct err local_err_ = ERR_INIT;                                                              \
     (err) = (err) ? (err) : &local_err_
 
+/* What follows 'scheme' in 'url', or NULL. */
+static const char *after(const char *scheme, const char *url)
+{
+    size_t length = strlen(scheme);
+    return strncmp(url, scheme, length) == 0 ? url + length : NULL;
+}
+
+enum status store_url_check(const char *url, struct err *err)
+{
+    ERR_OR_LOCAL(err);
+    const char *directory = after(file_scheme, url), *members = after(etcd_scheme, url);
+    if (members)
+        return store__etcd_check(members, err) ? err_wrap(err, "store '%s'", url) : ST_OK;
+    if (directory && directory[0] == '/' && directory[1])
+        return ST_OK;
+    err_set(err, ST_INVALID, "store '%s': not a store this Holdfast knows", url);
+    return err_hint(err, "use file:///DIRECTORY with an absolute path, or etcd://HOST:PORT,...");
+}
+
 enum status store_open(const char *url, nsec deadline, struct store **ret_store, struct err *err)
 {
     ERR_OR_LOCAL(err);
-    size_t file = sizeof(file_scheme) - 1, etcd = sizeof(etcd_scheme) - 1;
-    enum status status = ST_OK;
-    if (strncmp(url, file_scheme, file) == 0 && url[file] == '/') {
-        status = store__local_open(url + file, deadline, ret_store, err);
-    } else if (strncmp(url, etcd_scheme, etcd) == 0) {
-        status = store__etcd_open(url + etcd, deadline, ret_store, err);
-    } else {
-        err_set(err, ST_INVALID, "store '%s': not a store this Holdfast knows", url);
-        return err_hint(err,
-                        "use file:///DIRECTORY with an absolute path, or etcd://HOST:PORT,...");
-    }
+    if (store_url_check(url, err))
+        return err->status;
+    const char *directory = after(file_scheme, url), *members = after(etcd_scheme, url);
+    enum status status = directory ? store__local_open(directory, deadline, ret_store, err)
+                                   : store__etcd_open(members, deadline, ret_store, err);
     return status ? err_wrap(err, "store '%s'", url) : ST_OK;
 }
 

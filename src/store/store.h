@@ -41,6 +41,8 @@ enum {
 MUST_CHECK enum status store_open(const char *url, nsec deadline, struct store **ret_store,
                                   struct err *err);
 void store_close(struct store *store);
+/* Is 'url' one that could be opened? Asks nobody. */
+MUST_CHECK enum status store_url_check(const char *url, struct err *err);
 
 /* House-keeping (checkpoint, trimming of history), kept out of transactions: call it at calm
  * moments, such as the start of a run. Harmless at any time. */

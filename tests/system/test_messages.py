@@ -138,7 +138,7 @@ def test_a_shard_that_is_not_there_is_bad_input_for_every_command(lab):
     (["--regions", "a,a"], "duplicate region 'a'", 2),
     (["--regions", "a"], "'a' is not HOME,OTHER", 2),
     (["--regions", "a,b!"], "'b!' may only have letters", 2),
-    (["--store", "etcd://x"], "this version has no etcd store; use file:///DIRECTORY", 2),
+    (["--store", "etcd://x"], "nor like etcd://HOST:PORT,HOST:PORT,HOST:PORT", 2),
     (["--store", "/var/x"], "'/var/x' is not like file:///DIRECTORY (absolute)", 2),
     (["--store", ""], "option --store is given an empty value: --store URL", 2),
     (["--password-env", "NOT_SET"], "no variable NOT_SET", 2),

@@ -237,9 +237,11 @@ static void values_are_checked(UNUSED void **state)
         {"regions: [ we/st, east ]\n", "holdfast.yaml:1: an item of 'regions': 'we/st' may only "
                                        "have letters, digits, '_', '.', '-'"},
         {"store: file:data\n",
-         "holdfast.yaml:1: 'store': 'file:data' is not like file:///DIRECTORY (absolute)"},
-        {"store: etcd://10.0.0.1:2379\n",
-         "holdfast.yaml:1: this version has no etcd store; use file:///DIRECTORY"},
+         "holdfast.yaml:1: 'store': 'file:data' is not like file:///DIRECTORY (absolute), nor like "
+         "etcd://HOST:PORT,HOST:PORT,HOST:PORT"},
+        {"store: etcd://10.0.0.1\n",
+         "holdfast.yaml:1: 'store': 'etcd://10.0.0.1' is not like file:///DIRECTORY (absolute), "
+         "nor like etcd://HOST:PORT,HOST:PORT,HOST:PORT"},
         {ACCOUNT("user: a, password: b"),
          "holdfast.yaml:1: a password must not be in this file; use password_file"},
         {ACCOUNT("user: a"),
