@@ -213,35 +213,23 @@ static enum status carry_back(const struct fleet_scene *scene,
                               const struct switchover_report *stopped, struct words *words,
                               struct err *err)
 {
-    struct run_record record;
-    run_record_init(&record, stopped->from);
-    record.reason = mem_printf("run %s was stopped", stopped->run);
-    const struct inventory_shard **shards = mem_zalloc((stopped->count + 1) * sizeof(*shards));
-    size_t count = 0;
-    for (size_t i = 0; i < stopped->count; i++)
-        if (stopped->shards[i].result == MOVE_MOVED) {
-            shards[count++] = stopped->shards[i].shard;
-            run_record_add_shard(&record, stopped->shards[i].shard->name);
-        }
-    if (!words->as_json)
-        fprintf(stderr, "moving %zu shards back to %s\n", count, stopped->from);
+    struct run *run = NULL;
     is_interrupted = 0;
+    enum status status = run_take(scene->store, scene->fleet, stopped->return_run, &run, err);
+    if (status)
+        return status;
+    run->mandate.is_resumed = false; /* nobody has begun it */
+    if (!words->as_json)
+        fprintf(stderr, "moving %zu shards back to %s\n", run->record.shard_count, stopped->from);
+    const struct inventory_shard **shards =
+        mem_zalloc((run->record.shard_count + 1) * sizeof(*shards));
+    for (size_t i = 0; i < run->record.shard_count; i++)
+        shards[i] = inventory_find_shard(scene->fleet, run->record.shards[i]);
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
     AUTO(switchover_report_release) struct switchover_report report = {0};
-    fleet_observe(scene->fleet, shards, count, clock_deadline(STORE_MS), &seen);
+    fleet_observe(scene->fleet, shards, run->record.shard_count, clock_deadline(STORE_MS), &seen);
     free(shards);
-    struct run *run = NULL;
-    enum status status = run_begin(scene->store, scene->fleet, &record, &run, err);
-    run_record_release(&record);
-    return status ? status : carry(scene, &seen, run, words, &report, err);
-}
-
-static bool has_moved(const struct switchover_report *report)
-{
-    for (size_t i = 0; i < report->count; i++)
-        if (report->shards[i].result == MOVE_MOVED)
-            return true;
-    return false;
+    return carry(scene, &seen, run, words, &report, err);
 }
 
 enum status run_carry_out(const struct fleet_scene *scene,
@@ -250,11 +238,8 @@ enum status run_carry_out(const struct fleet_scene *scene,
 {
     struct words words = {.as_json = as_json};
     AUTO(switchover_report_release) struct switchover_report report = {0};
-    bool returns = run->record.returns;
     enum status status = carry(scene, observation, run, &words, &report, err);
-    bool is_stopped = report.state == RUN_ABORTED ||
-                      (report.state == RUN_FAILED && report.stopped.status); /* not only short of */
-    if (returns && is_stopped && has_moved(&report)) {
+    if (report.return_run[0]) {
         struct err back = ERR_INIT;
         enum status returned = carry_back(scene, &report, &words, &back);
         if (returned) {

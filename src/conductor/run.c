@@ -243,9 +243,12 @@ enum status run_take(struct store *store, const struct inventory *fleet, const c
     return ST_OK;
 }
 
-enum status run_end(struct run *run, enum run_state state, struct err *err)
+enum status run_end(struct run *run, enum run_state state, const struct run_record *next,
+                    struct err *err)
 {
     run->record.state = state;
+    AUTO_FREE char *next_key = next ? run_record_key(next->id) : NULL;
+    AUTO_FREE char *next_value = next ? run_record_encode(next) : NULL;
     AUTO_FREE char *key = run_record_key(run->record.id);
     AUTO_FREE char *value = run_record_encode(&run->record);
     AUTO_FREE char *abort_key = keeper_abort_key(run->record.id);
@@ -254,10 +257,11 @@ enum status run_end(struct run *run, enum run_state state, struct err *err)
         {STORE_PUT, key, value, 0},
         {STORE_DELETE, abort_key, NULL, 0},
         {STORE_DELETE, MANDATE_LOCK_KEY, NULL, 0},
-        {STORE_DELETE, RUN_CURRENT_KEY, NULL, 0},
+        {next ? STORE_PUT : STORE_DELETE, RUN_CURRENT_KEY, next ? next->id : NULL, 0},
+        {STORE_PUT, next_key, next_value, 0},
     };
     /* A stuck run stays the current one: it must be resumed or aborted before another begins. */
-    struct store_txn txn = {&compare, 1, ops, state == RUN_STUCK ? 3 : 4};
+    struct store_txn txn = {&compare, 1, ops, state == RUN_STUCK ? 3 : next ? 5 : 4};
     struct run_evidence record = {key, value, 0};
     enum status status = run__write(run->mandate.store, CALL_RUN_END, &txn, &record, err);
     if (status == ST_CONFLICT)

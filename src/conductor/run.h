@@ -42,8 +42,11 @@ MUST_CHECK enum status run_take(struct store *store, const struct inventory *fle
  * is left when the process dies. run_free() gives it back. */
 MUST_CHECK enum status run_hold(struct store *store, const struct inventory *fleet,
                                 struct run **ret, struct err *err);
-/* Write the outcome, give the lock back. */
-MUST_CHECK enum status run_end(struct run *run, enum run_state state, struct err *err);
+/* Write the outcome, give the lock back. 'next' (may be NULL) is a run that follows from this one:
+ * it is the unfinished one from the same moment on, for whoever takes it: this process, or 'run
+ * resume'. */
+MUST_CHECK enum status run_end(struct run *run, enum run_state state, const struct run_record *next,
+                               struct err *err);
 void run_free(struct run *run);
 
 /* The run whose process is alive; ST_NOT_FOUND: none. */

@@ -292,6 +292,29 @@ static void report_init(struct switchover_report *report, const struct run *run,
     report->took_ms = -1;
 }
 
+/* What moved before the run was stopped goes back, when that was ordered: in a run of its own. One
+ * that is only short of some shards was not stopped. */
+static bool must_return(const struct run *run, const struct switchover_report *report)
+{
+    bool is_stopped =
+        report->state == RUN_ABORTED || (report->state == RUN_FAILED && report->stopped.status);
+    bool has_moved = false;
+    for (size_t i = 0; i < report->count; i++)
+        has_moved = has_moved || report->shards[i].result == MOVE_MOVED;
+    return run->record.returns && is_stopped && has_moved;
+}
+
+static void order_return(const struct run *run, const struct switchover_report *report,
+                         struct run_record *ret)
+{
+    run_record_init(ret, report->from);
+    ret->state = RUN_RUNNING;
+    ret->reason = mem_printf("run %s was stopped", run->record.id);
+    for (size_t i = 0; i < report->count; i++)
+        if (report->shards[i].result == MOVE_MOVED)
+            run_record_add_shard(ret, report->shards[i].shard->name);
+}
+
 static enum status record_end(struct run *run, struct switchover_report *report, struct err *err)
 {
     AUTO_FREE char *head = switchover_report_head(report);
@@ -303,9 +326,15 @@ static enum status record_end(struct run *run, struct switchover_report *report,
     if (status == ST_FENCED)
         return status;
     struct err end_err = ERR_INIT;
-    enum status ended = run_end(run, report->state, &end_err);
+    AUTO(run_record_release) struct run_record back = {0};
+    bool returns = must_return(run, report);
+    if (returns)
+        order_return(run, report, &back);
+    enum status ended = run_end(run, report->state, returns ? &back : NULL, &end_err);
     if (ended)
         *err = end_err;
+    else
+        snprintf(report->return_run, sizeof(report->return_run), "%s", back.id);
     return ended ? ended : status;
 }
 

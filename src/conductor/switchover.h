@@ -48,8 +48,9 @@ struct switchover_report {
     int64_t promise_rto_ms, promise_rpo_ms;
     struct waves waves;
     int64_t settle_ms;
-    double estimate_ms; /* as expected when it was ordered; -1: not known */
-    char *hooks;        /* what came of them, JSON; NULL: none; owned */
+    double estimate_ms;          /* as expected when it was ordered; -1: not known */
+    char *hooks;                 /* what came of them, JSON; NULL: none; owned */
+    char return_run[RUN_ID_MAX]; /* takes back what moved; "": none does */
     struct err stopped; /* why no further shard was begun; ST_OK: nothing, or an operator */
     double took_ms;
     bool is_resumed;

@@ -70,6 +70,21 @@ os._exit(0)
     assert "a client's write at" in report["stopped"], report["stopped"]
 
 
+@pytest.mark.lab(shards=2)
+@pytest.mark.parametrize("point", ["run.end:after", "run.take:before", "run.take:after"])
+def test_a_return_outlives_the_process_that_was_to_do_it(lab, point):
+    """It dies between the run that was stopped and the return."""
+    kill = f"{HOLDFAST} lab kill s1-east-1 --dir {lab.dir} >/dev/null"
+    move(lab, "--wave", "1,2", "--on-abort", "return", expect=-signal.SIGKILL,
+         env={"HOLDFAST_FAULT": f"cas.serving:after=run:{kill};{point}=kill"})
+    waiting = lab.json("run", "show")
+    assert waiting["target"] == "west" and waiting["shards"] == ["s0"], waiting
+    report = lab.json("run", "resume")
+    assert results(report) == {"s0": "moved"} and set(homes(lab).values()) == {"west"}
+    states = [run["state"] for run in lab.json("run", "list")]
+    assert states == ["failed", "done"], states
+
+
 @pytest.mark.lab(shards=3)
 def test_what_moved_goes_back_when_that_was_ordered(lab):
     """The second shard's relay is dead when its wave comes: more than no failure."""
