@@ -53,23 +53,23 @@ static enum status look_at(const struct fleet_scene *scene, struct look *ret, st
 /* ---- what is said: the same lines for a plan and for what came of it ---- */
 
 /* One list of a shard in lines: indented, the second line of an obstacle more so. */
-static void print_lines(const char *mark, const char *lines)
+static void print_lines(const char *mark, const char *lines, FILE *out)
 {
     while (*lines) {
         size_t length = strcspn(lines, "\n");
         bool is_more = lines[0] == ' ';
-        printf("  %s%.*s\n", is_more ? "  " : mark, (int)length, lines);
+        fprintf(out, "  %s%.*s\n", is_more ? "  " : mark, (int)length, lines);
         lines += length + (lines[length] == '\n');
     }
 }
 
-static void print_shard(const char *name, const char *steps, const char *left)
+static void print_shard(const char *name, const char *steps, const char *left, FILE *out)
 {
     if (!steps[0] && !left[0])
         return;
-    printf("%s\n", name);
-    print_lines("", steps);
-    print_lines("! ", left);
+    fprintf(out, "%s\n", name);
+    print_lines("", steps, out);
+    print_lines("! ", left, out);
 }
 
 static json_t *lines_json(const char *lines)
@@ -84,6 +84,7 @@ static json_t *lines_json(const char *lines)
 }
 
 struct said {
+    FILE *out; /* of lines */
     bool as_json;
     json_t *shards;
 };
@@ -94,7 +95,7 @@ static void say(struct said *said, const char *name, const char *steps, const ch
         json_array_append_new(said->shards, json_pack("{s:s, s:o, s:o}", "name", name, "steps",
                                                       lines_json(steps), "left", lines_json(left)));
     else
-        print_shard(name, steps, left);
+        print_shard(name, steps, left, said->out);
 }
 
 static void say_plan(struct said *said, const struct look *look)
@@ -201,7 +202,7 @@ enum status fleet_converge(const struct cli_args *args, struct err *err)
     AUTO(fleet_scene_release) struct fleet_scene scene = {0};
     AUTO(look_release) struct look look = {0};
     bool is_dry = cli_flag(args, "--dry-run"), as_json = cli_flag(args, "--json");
-    struct said said = {as_json, as_json ? json_array() : NULL};
+    struct said said = {stdout, as_json, as_json ? json_array() : NULL};
     run_take_signals();
     enum status status = is_dry ? fleet_scene_open(&scene, args, true, err)
                                 : run_scene_open(&scene, args, true, err);
@@ -215,7 +216,7 @@ enum status fleet_converge(const struct cli_args *args, struct err *err)
         return only_look(&look, &said, is_dry, err);
     bool is_asked = !cli_flag(args, "--yes");
     if (!status && is_asked) {
-        struct said plan = {0};
+        struct said plan = {.out = as_json ? stderr : stdout};
         say_plan(&plan, &look);
         status = ask_go(err);
     }

@@ -215,9 +215,12 @@ static enum status check_unfinished(struct store *store, const char *id, struct 
         return status;
     if (strcmp(current, id) == 0)
         return ST_OK;
-    err_set(err, ST_NOT_FOUND, "run %s is not unfinished", id);
-    err_hint(err, "holdfast run list");
-    return ST_NOT_FOUND;
+    AUTO(run_record_release) struct run_record record = {0};
+    status = run_record_load(store, id, &record, err); /* says when there is no such run */
+    if (status)
+        return status;
+    err_set(err, ST_NOT_FOUND, "run %s has ended: %s", id, run_state_name(record.state));
+    return err_hint(err, "holdfast run list");
 }
 
 enum status run_take(struct store *store, const struct inventory *fleet, const char *id,

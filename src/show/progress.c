@@ -108,7 +108,8 @@ static char *note_of(const struct run *run, const struct switchover_report *repo
     if (wave && done == wave->first && done)
         return mem_printf("looking at what moved%s%s", stop[0] ? ", " : "", stop);
     if (wave)
-        return mem_printf("wave %s%s%s", wave->name, stop[0] ? ", " : "", stop);
+        return mem_printf("%s%s%s%s", strncmp(wave->name, "wave ", 5) == 0 ? "" : "wave ",
+                          wave->name, stop[0] ? ", " : "", stop);
     return mem_strdup(stop);
 }
 

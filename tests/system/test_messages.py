@@ -35,6 +35,13 @@ def test_silence_of_the_primary_is_not_taken_for_its_absence(lab):
     assert problems(lab) == []
 
 
+def test_a_run_that_cannot_be_resumed_is_told_from_one_that_never_was(lab):
+    run = lab.json("switchover", "--to", "east", "--yes")["run"]
+    for given, said in ((run, f"run {run} has ended: done"), ("nope", "there is no run 'nope'")):
+        done = lab.cli("run", "resume", given, check=False)
+        assert done.returncode == 1 and said in done.stderr, done.stderr
+
+
 def test_a_wrong_password_is_not_taken_for_a_shard_without_a_primary(lab):
     pathlib.Path(lab.dir, "holdfast.password").write_text("wrong\n")
     assert "no server that answers accepts writes" in problems(lab)
