@@ -92,32 +92,48 @@ static bool is_about(const struct run_shape *one, const struct run_shape *other)
     return one->waves == other->waves && larger * 100 <= smaller * (100 + SAME_PERCENT);
 }
 
-/* By least squares; neither part may be negative. */
+/* Neither part is negative. */
 struct line {
     double fixed, each;
 };
 
+/* Half of the runs say more a shard. */
+static double typical_each(const struct history *history)
+{
+    AUTO(stats_release) struct stats each = {0};
+    for (size_t i = 0; i < history->count; i++)
+        stats_add(&each, working_ms(&history->runs[i]) /
+                             ((double)history->runs[i].shape.shards + fixed_shards));
+    return stats_percentile(&each, 50);
+}
+
+/* What two runs of different size say a shard takes: the median over all pairs, because the first
+ * run after a start, or one on a disk that stalled, says nothing of the others (Theil and Sen). */
+static double each_of_pairs(const struct history *history)
+{
+    AUTO(stats_release) struct stats slopes = {0};
+    for (size_t i = 0; i < history->count; i++)
+        for (size_t j = 0; j < i; j++) {
+            const struct history_run *a = &history->runs[i], *b = &history->runs[j];
+            double more = (double)a->shape.shards - (double)b->shape.shards;
+            if (more != 0)
+                stats_add(&slopes, (working_ms(a) - working_ms(b)) / more);
+        }
+    return slopes.count ? stats_percentile(&slopes, 50) : 0;
+}
+
 static struct line fit(const struct history *history)
 {
-    double n = (double)history->count, x = 0, y = 0, xx = 0, xy = 0;
-    for (size_t i = 0; i < history->count; i++) {
-        double shards = (double)history->runs[i].shape.shards, ms = working_ms(&history->runs[i]);
-        x += shards;
-        y += ms;
-        xx += shards * shards;
-        xy += shards * ms;
-    }
-    double spread = n * xx - x * x;
-    struct line line = {0};
-    if (spread > 0)
-        line.each = (n * xy - x * y) / spread;
-    if (spread <= 0 || line.each <= 0)
-        line.each = y / (x + n * fixed_shards);
-    line.fixed = (y - line.each * x) / n;
-    if (line.fixed < 0) {
-        line.fixed = 0;
-        line.each = y / x;
-    }
+    AUTO(stats_release) struct stats fixed = {0};
+    struct line line = {.each = each_of_pairs(history)};
+    for (size_t i = 0; i < history->count; i++)
+        stats_add(&fixed, working_ms(&history->runs[i]) -
+                              line.each * (double)history->runs[i].shape.shards);
+    line.fixed = stats_percentile(&fixed, 50);
+    if (line.each > 0 && line.fixed >= 0)
+        return line;
+    line.each = typical_each(history);
+    line.fixed = line.each * fixed_shards;
     return line;
 }
 

@@ -60,6 +60,14 @@ static void other_sizes_are_scaled_with_a_wider_error(void **state UNUSED)
     assert_true(estimate.low_ms < 800 && estimate.high_ms > 1500);
 }
 
+static void a_run_that_is_out_of_line_is_not_believed(void **state UNUSED)
+{
+    static const struct past past[] = {
+        {1, 1, 0, 200}, {2, 1, 0, 300}, {4, 1, 0, 2300}, {3, 1, 0, 400}, {1, 1, 0, 210}};
+    struct estimate estimate = estimate_for(past, ARRAY_SIZE(past), (struct run_shape){4, 1, 0});
+    assert_float_equal(estimate.took_ms, 500, 60);
+}
+
 static void one_size_alone_still_gives_an_estimate(void **state UNUSED)
 {
     static const struct past past[] = {{4, 1, 0, 450}};
@@ -116,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_of_the_same_size_speak_for_themselves),
         cmocka_unit_test(other_sizes_are_scaled_with_a_wider_error),
+        cmocka_unit_test(a_run_that_is_out_of_line_is_not_believed),
         cmocka_unit_test(one_size_alone_still_gives_an_estimate),
         cmocka_unit_test(waiting_between_waves_is_known_and_not_scaled),
         cmocka_unit_test(a_larger_run_is_never_expected_to_be_shorter),
