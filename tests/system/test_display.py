@@ -21,6 +21,12 @@ from conftest import HOLDFAST, wait_until
 FAILED, INVALID, ABORTED, STUCK, KILLED = 1, 2, 4, 5, -signal.SIGKILL
 
 
+def catches(pid, number):
+    """Has the process a handler for the signal?"""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"(?m)^SigCgt:\s*(\w+)", status)[1], 16) >> (number - 1) & 1
+
+
 class Terminal:
     """A command on a terminal of its own."""
 
@@ -106,7 +112,7 @@ def test_a_run_is_followed_from_elsewhere(lab):
     plain = lab.popen("run", "show", "--follow")
     screen.wait_for("1 of 3 shards done")
     left = lab.popen("run", "show", "--follow")
-    time.sleep(0.3)
+    wait_until(lambda: catches(left.pid, signal.SIGINT), 20, "it takes Ctrl-C")
     left.send_signal(signal.SIGINT)
     assert "goes on" in left.communicate(timeout=20)[1] and left.returncode == ABORTED
     assert screen.end(40) == 0
