@@ -87,34 +87,15 @@ static void check_looks(struct checkup *checkup, size_t index)
                     &checkup->shard->later_err);
 }
 
-static const struct server_observation *first_silent(const struct shard_observation *shard)
-{
-    for (size_t i = 0; i < shard->shard->server_count; i++)
-        if (shard->servers[i].status)
-            return &shard->servers[i];
-    return NULL;
-}
-
-/* An ignored one that others replicate from. */
-static const struct server_observation *ignored_source(const struct shard_observation *shard)
-{
-    for (size_t i = 0; i < shard->shard->server_count; i++) {
-        const struct server_observation *source = shard->servers[i].source;
-        if (source && source->role == ROLE_IGNORED)
-            return source;
-    }
-    return NULL;
-}
-
 /* In the middle of a move, and while a server is silent that may be the primary, opening another
  * one by hand could make two. */
 static void check_closed(struct checkup *checkup)
 {
     const struct route *route = checkup->route;
-    const struct server_observation *silent = first_silent(checkup->shard);
+    const struct server_observation *silent = shard_find_silent(checkup->shard);
     bool is_moving = route && route->state != SHARD_SERVING;
     const char *primary = route && !is_moving ? route->primary : "";
-    const struct server_observation *ignored = ignored_source(checkup->shard);
+    const struct server_observation *ignored = shard_find_ignored_source(checkup->shard);
     if (ignored && !is_moving) {
         checkup_add(checkup, CHECK_NO_PRIMARY, NULL,
                     "no server of it accepts writes, and some replicate from %s, which the fleet "

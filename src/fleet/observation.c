@@ -123,6 +123,24 @@ void shard_observation__derive(struct shard_observation *shard)
         shard->relays[region] = shard->primary ? find_relay(shard, region) : NULL;
 }
 
+const struct server_observation *shard_find_silent(const struct shard_observation *shard)
+{
+    for (size_t i = 0; i < shard->shard->server_count; i++)
+        if (shard->servers[i].status)
+            return &shard->servers[i];
+    return NULL;
+}
+
+const struct server_observation *shard_find_ignored_source(const struct shard_observation *shard)
+{
+    for (size_t i = 0; i < shard->shard->server_count; i++) {
+        const struct server_observation *source = shard->servers[i].source;
+        if (source && source->role == ROLE_IGNORED)
+            return source;
+    }
+    return NULL;
+}
+
 /* --- Asking ----------------------------------------------------------------------------------- */
 
 static struct sql_conn *new_conn(const struct inventory *fleet,

@@ -84,6 +84,11 @@ void fleet_look_at_lag(struct fleet_observation *group, nsec deadline);
 /* A survey with just that, for which it has the time once more. */
 void fleet_observe_lag(const struct inventory *fleet, const struct inventory_shard *const *shards,
                        size_t count, nsec deadline, struct fleet_observation *ret);
+/* The first server of the shard that did not answer; NULL: all did. */
+const struct server_observation *shard_find_silent(const struct shard_observation *shard);
+/* An ignored server from which others of the shard replicate: somebody may have made it the
+ * primary; NULL: none. */
+const struct server_observation *shard_find_ignored_source(const struct shard_observation *shard);
 void fleet_observation_release(struct fleet_observation *observation);
 
 #endif

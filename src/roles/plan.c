@@ -65,31 +65,12 @@ static const struct server_observation *answering(const struct shard_observation
     return NULL;
 }
 
-static const struct server_observation *first_silent(const struct shard_observation *shard)
-{
-    for (size_t i = 0; i < shard->shard->server_count; i++)
-        if (shard->servers[i].status)
-            return &shard->servers[i];
-    return NULL;
-}
-
-/* An ignored one that others replicate from: somebody made it the primary. */
-static const struct server_observation *ignored_source(const struct shard_observation *shard)
-{
-    for (size_t i = 0; i < shard->shard->server_count; i++) {
-        const struct server_observation *source = shard->servers[i].source;
-        if (source && source->role == ROLE_IGNORED)
-            return source;
-    }
-    return NULL;
-}
-
 /* Nobody accepts writes: the store's primary may be opened again, if it surely has everything and
  * nobody else can be the primary. */
 static bool find_closed_primary(struct draft *draft)
 {
     const struct route *route = draft->route;
-    const struct server_observation *silent = first_silent(draft->shard);
+    const struct server_observation *silent = shard_find_silent(draft->shard);
     if (silent) {
         add_obstacle(draft, silent,
                      "bring it back, or take it out of the fleet file when it is gone for good; do "
@@ -99,7 +80,7 @@ static bool find_closed_primary(struct draft *draft)
                      silent->err.text);
         return false;
     }
-    const struct server_observation *ignored = ignored_source(draft->shard);
+    const struct server_observation *ignored = shard_find_ignored_source(draft->shard);
     if (ignored) {
         add_obstacle(draft, ignored, "if that is the primary, take it out of 'ignore'",
                      "the fleet file says to ignore it, but others replicate from it");
