@@ -48,10 +48,15 @@ static const char *follow_sql(enum lab_role role)
     return role == LAB_ROLE_RELAY ? "START SLAVE" : NULL;
 }
 
+/* One that was killed in the middle of CHANGE MASTER does not start replication: that is for
+ * whoever mends the fleet, the lab did its part. */
 static void say_outcome(const struct lab_server *server, const struct lab_view *view,
-                        const struct lab_progress *progress)
+                        const struct sql_call *call, const struct lab_progress *progress)
 {
-    if (follow_sql(view->role))
+    if (call->sql && call->status)
+        lab__say(progress, "%s runs again (pid %d), but does not replicate: %s", server->name,
+                 (int)server->process.pid, call->err.text);
+    else if (follow_sql(view->role))
         lab__say(progress, "%s runs again (pid %d), %s of %s", server->name,
                  (int)server->process.pid, lab_role_name(view->role),
                  view->source ? view->source->name : "a server that is not of this lab");
@@ -60,18 +65,18 @@ static void say_outcome(const struct lab_server *server, const struct lab_view *
                  (int)server->process.pid);
 }
 
-static enum status follow_again(const struct lab *lab, const struct lab_choice *choice,
-                                struct lab_links *links, const struct lab_progress *progress,
-                                struct err *err)
+static void follow_again(const struct lab *lab, const struct lab_choice *choice,
+                         struct lab_links *links, const struct lab_progress *progress)
 {
     AUTO_FREE struct lab_view *views = mem_zalloc(lab->server_count * sizeof(*views));
     lab_observe(lab, STEP_MS, views);
     for (size_t i = 0; i < links->count; i++)
         links->calls[i].sql = follow_sql(views[choice->servers[i] - lab->servers].role);
-    enum status status = lab__links_run(links, STEP_MS, err);
-    for (size_t i = 0; i < links->count && !status; i++)
-        say_outcome(choice->servers[i], &views[choice->servers[i] - lab->servers], progress);
-    return status;
+    struct err ignored = ERR_INIT;
+    status_ignore(lab__links_run(links, STEP_MS, &ignored), "said of each server");
+    for (size_t i = 0; i < links->count; i++)
+        say_outcome(choice->servers[i], &views[choice->servers[i] - lab->servers], &links->calls[i],
+                    progress);
 }
 
 /* Another command may have restarted servers after 'lab' was read. */
@@ -99,9 +104,11 @@ enum status lab_restart(struct lab *lab, const struct lab_choice *choice, bool i
     status = status ? status : end_servers(choice, err);
     status = status ? status : start_servers(lab, choice, err);
     status = status ? status : lab__servers_connect(lab, choice, progress, &links, err);
-    if (status || !is_bare)
-        return status ? status : follow_again(lab, choice, &links, progress, err);
-    for (size_t i = 0; i < choice->count; i++)
+    if (status)
+        return status;
+    if (!is_bare)
+        follow_again(lab, choice, &links, progress);
+    for (size_t i = 0; i < choice->count && is_bare; i++)
         lab__say(progress, "%s runs again (pid %d), as its configuration says",
                  choice->servers[i]->name, (int)choice->servers[i]->process.pid);
     return ST_OK;

@@ -35,7 +35,8 @@ NEW_POINTS = ["new.catch-up:before", "old.freeze:after", "new.promote:sent", "ne
 # to open when it comes back. An operator opens it; the fleet must be sound then.
 NOT_THE_MOVES = {
     "old": ("lease.grant", "run.begin", "lease.keep", "old.open:sent", "old.open:after"),
-    "new": ("all.verify:after", "cas.serving", "run.end", "lease.revoke", "lease.keep"),
+    "new": ("all.verify:after", "cas.serving", "report.shard", "report.end", "run.end", "lease.revoke",
+            "lease.keep"),
 }
 
 
