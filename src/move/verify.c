@@ -150,14 +150,12 @@ static enum status judge(const struct move *move, const struct check *check, str
         return check->status;
     }
     bool is_new = check->server == move->new_server;
-    if (!check->has_row)
-        return tell_missing_row(move, check, err);
-    if (is_new && check->state.is_read_only)
-        return err_set(err, ST_CONFLICT, "%s became read-only", check->server->name);
-    if (!is_new && !check->state.is_read_only)
+    if (!is_new && !check->state.is_read_only) /* also one that follows nobody: it has no row */
         return err_set(err, ST_CONFLICT, "%s accepts writes besides %s", check->server->name,
                        move->new_server->name);
-    return ST_OK;
+    if (is_new && check->state.is_read_only)
+        return err_set(err, ST_CONFLICT, "%s became read-only", check->server->name);
+    return check->has_row ? ST_OK : tell_missing_row(move, check, err);
 }
 
 static enum status judge_all(struct move *move, const struct check *checks, struct err *err)

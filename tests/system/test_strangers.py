@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Somebody else opens a server by hand, or makes it the primary, in the middle of a move: with another
+tool, or because they took a run for lost. There must not be two writable servers because of Holdfast,
+and every run must come to an end.
+"""
+from moves import DONE, STUCK, assert_sound, hold_command, of_lab
+
+HASTY = "{ move_timeout: 2s }"
+
+OPEN = ["STOP ALL SLAVES", "RESET SLAVE ALL", "SET GLOBAL rpl_semi_sync_slave_enabled=0",
+        "SET GLOBAL rpl_semi_sync_master_enabled=1", "SET GLOBAL read_only=0"]
+
+
+def make_primary(fleet, server):
+    for statement in OPEN:
+        fleet.sql(server, statement)
+
+
+def commands(fleet, server, statements):
+    """The same for HOLDFAST_FAULT: each statement by a client of its own."""
+    return " && ".join(hold_command(fleet, server, statement, "") for statement in statements)
+
+
+def is_open(fleet, server):
+    return not fleet.value(server, "SELECT @@GLOBAL.read_only")
+
+
+def writable(fleet):
+    return [server.name for server in fleet.servers if is_open(fleet, server)]
+
+
+def test_a_second_writable_server_is_not_moved_past(lab):
+    """It follows nobody, so that it cannot have the row that the verification looks for."""
+    fleet = of_lab(lab, policy=HASTY)
+    stray, to = fleet.replicas(fleet.primary())[0], fleet.relay().region
+    done = fleet.move(to, fault=f"new.heartbeat:before=run:{commands(fleet, stray, OPEN)}", expect=STUCK)
+    assert f"{stray.address} accepts writes besides" in done["shard"]["error"], done
+    fleet.sql(stray, "SET GLOBAL read_only=1")
+    assert fleet.resume(expect=DONE)["shard"]["result"] == "moved"
+    fleet.cli("fleet", "converge", "--yes", expect=DONE)
+    assert_sound(fleet)
