@@ -27,6 +27,7 @@ static enum status freeze_old(struct move *move, struct err *err)
     AUTO(sql_result_release) struct sql_result result = {0};
     move->flavour->freeze(&sql, timeout_ms);
     move->view.old_primary = OLD_UNKNOWN;
+    move->guarded_from = clock_now();
     enum status status = session_exec(&move->old_session, CALL_FREEZE, buf_text(&sql),
                                       clock_deadline(timeout_ms + ANSWER_MS), &result, err);
     if (status) { /* when the session broke, the undo evicts it, whatever it still does */
@@ -74,6 +75,14 @@ enum status step_freeze(struct move *move, struct err *err)
     return ST_OK;
 }
 
+/* Both statements have their time from the begin of the freeze. Not the promote alone from its
+ * sending: a process that stood still in between knows no more whether the shard was moved on. */
+static double promote_until_s(const struct move *move, int wait_ms)
+{
+    double window_ms = 2.0 * (wait_ms + ANSWER_MS);
+    return move->clock_ahead_s + (clock_ms(move->guarded_from) + window_ms) / 1000;
+}
+
 enum status step_promote(struct move *move, struct err *err)
 {
     nsec began = clock_now();
@@ -81,7 +90,7 @@ enum status step_promote(struct move *move, struct err *err)
     struct sql_promotion promotion = {
         .position = move->position,
         .wait_ms = wait_ms,
-        .until_clock_s = move->clock_ahead_s + clock_ms(began) / 1000 + (wait_ms + ANSWER_MS) / 1e3,
+        .until_clock_s = promote_until_s(move, wait_ms),
     };
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};

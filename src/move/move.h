@@ -86,6 +86,7 @@ struct move {
     struct move_span *spans; /* attempts at a phase that follow each other are one */
     size_t span_count, span_capacity;
     nsec frozen_at, published_at;
+    nsec guarded_from;          /* when the freeze began that the promote statement relies on */
     size_t critical_statements; /* SQL statements between freeze and publish */
     uint64_t late_transactions; /* on the old primary after its final position */
 };

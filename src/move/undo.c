@@ -36,6 +36,8 @@ static enum status look_for_strangers(struct move *move, nsec deadline, struct e
             rival ? "is not opened beside" : "replicates from",
             rival ? rival->name : state.source_host);
     err_hint(err, "somebody else moved this shard; holdfast status shows where it is");
+    if (move->failure.status) /* that is what the report names as the reason */
+        move_note(move, "%s", err->text);
     return ST_CONFLICT;
 }
 

@@ -5,6 +5,7 @@ and every run must come to an end.
 """
 from moves import DONE, STUCK, assert_sound, hold_command, of_lab
 
+FAILED = 1
 HASTY = "{ move_timeout: 2s }"
 
 OPEN = ["STOP ALL SLAVES", "RESET SLAVE ALL", "SET GLOBAL rpl_semi_sync_slave_enabled=0",
@@ -39,3 +40,15 @@ def test_a_second_writable_server_is_not_moved_past(lab):
     assert fleet.resume(expect=DONE)["shard"]["result"] == "moved"
     fleet.cli("fleet", "converge", "--yes", expect=DONE)
     assert_sound(fleet)
+
+
+def test_a_process_that_stood_still_after_the_freeze_promotes_nobody(lab):
+    """For longer than the freeze and the promote may take together: meanwhile somebody took the shard
+    for lost and moved it inside its region."""
+    fleet = of_lab(lab, policy="{ freeze_timeout: 300ms }")
+    heir, to = fleet.replicas(fleet.primary())[0], fleet.relay().region
+    still = f"sleep 1.5 && {commands(fleet, heir, OPEN)}"
+    done = fleet.move(to, fault=f"old.freeze:after=run:{still}", expect=FAILED)
+    assert done["shard"]["result"] == "undone" and heir.address in done["shard"]["notes"], done
+    assert writable(fleet) == [heir.name]
+    assert fleet.route()["primary"] == heir.address and fleet.unfinished() is None
