@@ -31,35 +31,39 @@ static enum status no_primary(const struct shard_observation *seen, const struct
                     route->primary[0] ? route->primary : "the primary");
 }
 
+/* What the store says; of a shard that Holdfast has not moved yet, that it serves. */
+static enum status load_route(const struct run *run, const char *shard, struct route *ret,
+                              struct err *err)
+{
+    enum status status = route_load(run->mandate.store, shard, clock_deadline(STORE_MS), ret, err);
+    if (status != ST_NOT_FOUND)
+        return status;
+    *ret = (struct route){.state = SHARD_SERVING};
+    return ST_OK;
+}
+
 /* The route to start from: what the store says, or, for a shard that Holdfast has not moved yet
  * or that somebody moved by hand, what is observed: that is to be recorded, then. */
 static enum status start_route(const struct run *run, const struct shard_observation *seen,
-                               struct route *ret, bool *ret_is_adopted, struct buf *notes,
+                               struct route *route, bool *ret_is_adopted, struct buf *notes,
                                struct err *err)
 {
-    enum status status =
-        route_load(run->mandate.store, seen->shard->name, clock_deadline(STORE_MS), ret, err);
-    bool is_new = status == ST_NOT_FOUND;
-    if (status && !is_new)
-        return status;
-    if (is_new)
-        *ret = (struct route){.state = SHARD_SERVING};
-    if (ret->state != SHARD_SERVING)
+    if (route->state != SHARD_SERVING)
         return ST_OK;
     if (!seen->primary)
-        return no_primary(seen, ret, err);
+        return no_primary(seen, route, err);
     const struct inventory_server *primary = seen->primary->server;
     const char *home = run->mandate.fleet->regions[primary->region];
-    bool is_same = strcmp(ret->primary, primary->name) == 0;
-    if (is_same && strcmp(ret->home, home) == 0)
+    bool is_same = strcmp(route->primary, primary->name) == 0;
+    if (is_same && strcmp(route->home, home) == 0)
         return ST_OK;
     *ret_is_adopted = true;
-    if (!is_new)
+    if (route->revision)
         buf_printf(notes, "the route said %s in %s, but the primary is %s in %s: taken over\n",
-                   ret->primary, ret->home, primary->name, home);
-    ret->epoch += !is_same;
-    snprintf(ret->home, sizeof(ret->home), "%s", home);
-    snprintf(ret->primary, sizeof(ret->primary), "%s", primary->name);
+                   route->primary, route->home, primary->name, home);
+    route->epoch += !is_same;
+    snprintf(route->home, sizeof(route->home), "%s", home);
+    snprintf(route->primary, sizeof(route->primary), "%s", primary->name);
     return ST_OK;
 }
 
@@ -174,6 +178,16 @@ static bool may_begin(const struct run *run, const struct move *move, struct sha
     return false;
 }
 
+/* Of a shard whose move could not begin. One that serves is not in between, whatever else is the
+ * matter with it: the run must not stay open for it, because only without one may its primary be
+ * opened again (fleet converge). */
+static enum move_result result_unmoved(const struct run *run, bool is_route_read)
+{
+    if (!is_route_read && run->mandate.is_resumed)
+        return MOVE_STUCK;
+    return run->mandate.is_abort_only ? MOVE_ABORTED : MOVE_UNDONE;
+}
+
 /* One attempt. True when the shard is back at its old home after another process's attempt was
  * undone, and the run should still move it. */
 static bool attempt(struct run *run, const struct shard_observation *seen,
@@ -184,7 +198,10 @@ static bool attempt(struct run *run, const struct shard_observation *seen,
     struct err err = ERR_INIT;
     AUTO(move_release) struct move move = {0};
     bool is_adopted = false;
-    enum status status = start_route(run, seen, &route, &is_adopted, &notes, &err);
+    enum status status = load_route(run, seen->shard->name, &route, &err);
+    bool is_read = !status;
+    if (is_read)
+        status = start_route(run, seen, &route, &is_adopted, &notes, &err);
     if (!status) {
         move_init(&move, &run->mandate, seen->shard, &route);
         buf_add(&move.notes, buf_text(&notes));
@@ -198,8 +215,7 @@ static bool attempt(struct run *run, const struct shard_observation *seen,
             return false;
     }
     if (status) {
-        /* Of a run that is resumed, a shard that cannot be looked at may be in between. */
-        report->result = run->mandate.is_resumed ? MOVE_STUCK : MOVE_UNDONE;
+        report->result = result_unmoved(run, is_read);
         report->err = err;
         snprintf(report->primary, sizeof(report->primary), "%s",
                  seen->primary ? seen->primary->server->name : "");

@@ -162,6 +162,23 @@ def test_a_relay_that_answered_not_opened_is_closed_whatever_else_it_logged(lab)
         writers.wait_for_more(5)
 
 
+@pytest.mark.parametrize("order, code", [("resume", FAILED), ("abort", ABORTED)])
+def test_a_run_does_not_stay_open_for_a_shard_that_it_had_not_begun_to_move(lab, order, code):
+    """Its primary was restarted, and only a fleet without a run may have it opened again."""
+    fleet = of_lab(lab)
+    fleet.move(fleet.relay().region, expect=DONE)
+    primary, to = fleet.primary(), fleet.relay().region
+    fleet.move(to, fault="cas.preparing:before=kill", expect=KILLED)
+    fleet.cli("lab", "kill", primary.name, expect=DONE)
+    fleet.cli("lab", "restart", primary.name, "--bare", expect=DONE)
+    ended = fleet.cli("run", order, expect=code)
+    assert "has no primary" in ended.stdout and "fleet converge" in ended.stdout, ended
+    assert fleet.unfinished() is None
+    fleet.cli("fleet", "converge", "--yes", expect=DONE)
+    assert_sound(fleet)
+    assert fleet.primary() is primary
+
+
 def test_a_new_primary_that_took_writes_and_crashed_is_never_undone(lab):
     """The conductor dies right after promote; clients write at the new primary; it crashes and comes
     back read-only. To open the old primary again would lose what the clients were told is kept."""

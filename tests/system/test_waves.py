@@ -85,6 +85,19 @@ def test_a_return_outlives_the_process_that_was_to_do_it(lab, point):
     assert states == ["failed", "done"], states
 
 
+@pytest.mark.lab(shards=2)
+def test_a_return_does_not_stay_open_for_a_shard_that_serves_nobody(lab):
+    """Its primary was restarted before the return began: it is not in between."""
+    kill = f"{HOLDFAST} lab kill s1-east-1 --dir {lab.dir} >/dev/null"
+    move(lab, "--wave", "1,2", "--on-abort", "return", expect=-signal.SIGKILL,
+         env={"HOLDFAST_FAULT": f"cas.serving:after=run:{kill};run.take:after=kill"})
+    lab.cli("lab", "kill", "s0-east-1")
+    lab.cli("lab", "restart", "s0-east-1", "--bare")
+    report = json.loads(lab.cli("run", "resume", "--json", check=False).stdout)
+    assert results(report) == {"s0": "undone"}, report
+    assert "no run is unfinished" in lab.cli("run", "show", check=False).stderr
+
+
 @pytest.mark.lab(shards=3)
 def test_what_moved_goes_back_when_that_was_ordered(lab):
     """The second shard's relay is dead when its wave comes: more than no failure."""
