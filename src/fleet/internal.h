@@ -9,6 +9,30 @@
 /* From the servers' states: roles, sources, the primary, the relays. Pure. */
 void shard_observation__derive(struct shard_observation *shard);
 
+/* ---- inventory.c ---- */
+/* "host", "host:port" or "[v6]:port" as servers are called; the caller frees. */
+MUST_CHECK enum status inventory__parse_address(const char *address, char **ret_name,
+                                                struct err *err);
+void inventory__write_text(struct buf *buf, const char *text); /* quoted where YAML needs it */
+void inventory__write_duration(struct buf *buf, int64_t ms);
+
+/* ---- inventory_read.c ---- */
+/* A name that must not come twice in the file; 'kind' is for the message. */
+MUST_CHECK enum status inventory__take_name(struct yaml_file *file, const yaml_node_t *node,
+                                            const char *kind, const char *name, struct err *err);
+MUST_CHECK enum status inventory__read_unique(struct yaml_file *file, yaml_node_t *node,
+                                              const char *kind, char **ret_name, struct err *err);
+/* The index of the region that is named here. */
+MUST_CHECK enum status inventory__read_region(struct yaml_file *file, yaml_node_t *node,
+                                              const struct inventory *inventory, size_t *ret_region,
+                                              struct err *err);
+
+/* ---- inventory_hosts.c ---- */
+yaml_read_fn inventory__read_permission, inventory__read_hosts; /* struct inventory */
+void inventory__release_hosts(struct inventory *inventory);
+void inventory__write_permission(const struct inventory *inventory, struct buf *buf);
+void inventory__write_hosts(const struct inventory *inventory, struct buf *buf);
+
 /* ---- inventory_load.c ---- */
 yaml_read_fn inventory__read_tls, inventory__read_server_tls; /* struct inventory_tls */
 void inventory__release_tls(struct inventory_tls *tls);

@@ -29,6 +29,7 @@ struct inventory *inventory_new(void)
 {
     struct inventory *inventory = mem_zalloc(sizeof(*inventory));
     inventory->policy = default_policy;
+    inventory->permission_ttl_ms = INVENTORY_TTL_MS_DEFAULT;
     return inventory;
 }
 
@@ -82,6 +83,7 @@ void inventory_free(struct inventory *inventory)
     for (size_t i = 0; i < inventory->hook_count; i++)
         release_hook(&inventory->hooks[i]);
     free(inventory->hooks);
+    inventory__release_hosts(inventory);
     inventory__release_tls(&inventory->tls);
     release_texts(inventory->policy.accept, inventory->policy.accept_count);
     release_texts(inventory->warnings, inventory->warning_count);
@@ -176,6 +178,17 @@ static enum status parse_server(const char *address, struct inventory_server *re
     ret->name = mem_printf("%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", port);
     ret->host = take_pointer(host);
     ret->port = port;
+    return ST_OK;
+}
+
+enum status inventory__parse_address(const char *address, char **ret_name, struct err *err)
+{
+    struct inventory_server server = {0};
+    enum status status = parse_server(address, &server, err);
+    if (status)
+        return status;
+    free(server.host);
+    *ret_name = server.name;
     return ST_OK;
 }
 
@@ -280,7 +293,7 @@ static const char *write_code_point(struct buf *buf, const char *at)
 }
 
 /* Plain where YAML cannot take it for anything but this text, quoted otherwise. */
-static void write_text(struct buf *buf, const char *text)
+void inventory__write_text(struct buf *buf, const char *text)
 {
     static const char plain[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:-";
@@ -302,7 +315,7 @@ static void write_text(struct buf *buf, const char *text)
     buf_add(buf, "\"");
 }
 
-static void write_duration(struct buf *buf, int64_t ms)
+void inventory__write_duration(struct buf *buf, int64_t ms)
 {
     if (ms % 60000 == 0 && ms > 0)
         buf_printf(buf, "%" PRId64 "m", ms / 60000);
@@ -322,7 +335,7 @@ static void write_tls(struct buf *buf, const struct inventory_tls *tls)
         if (!files[i].text)
             continue;
         buf_printf(buf, "%s: ", files[i].key);
-        write_text(buf, files[i].text);
+        inventory__write_text(buf, files[i].text);
         buf_add(buf, ", ");
     }
     buf_printf(buf, "verify: %s }", tls->verify ? "true" : "false");
@@ -333,9 +346,10 @@ static void write_account(struct buf *buf, const char *key, const struct invento
     if (!account->user)
         return;
     buf_printf(buf, "%s: { user: ", key);
-    write_text(buf, account->user);
+    inventory__write_text(buf, account->user);
     buf_add(buf, account->password_file ? ", password_file: " : ", password_env: ");
-    write_text(buf, account->password_file ? account->password_file : account->password_env);
+    inventory__write_text(buf,
+                          account->password_file ? account->password_file : account->password_env);
     if (account->tls.is_on) {
         buf_add(buf, ", ");
         write_tls(buf, &account->tls);
@@ -348,7 +362,7 @@ static void write_list(struct buf *buf, char *const *texts, size_t count)
     buf_add(buf, "[ ");
     for (size_t i = 0; i < count; i++) {
         buf_add(buf, i ? ", " : "");
-        write_text(buf, texts[i]);
+        inventory__write_text(buf, texts[i]);
     }
     buf_add(buf, " ]");
 }
@@ -364,11 +378,11 @@ static void write_policy(struct buf *buf, const struct inventory_policy *policy)
         policy->keep_runs == default_policy.keep_runs)
         return;
     buf_printf(buf, "policy:\n  freeze_cap: %" PRIu32 "\n  freeze_timeout: ", policy->freeze_cap);
-    write_duration(buf, policy->freeze_timeout_ms);
+    inventory__write_duration(buf, policy->freeze_timeout_ms);
     buf_add(buf, "\n  move_timeout: ");
-    write_duration(buf, policy->move_timeout_ms);
+    inventory__write_duration(buf, policy->move_timeout_ms);
     buf_add(buf, "\n  max_lag: ");
-    write_duration(buf, policy->max_lag_ms);
+    inventory__write_duration(buf, policy->max_lag_ms);
     buf_printf(buf, "\n  keep_runs: %" PRIu32, policy->keep_runs);
     if (policy->is_reason_required)
         buf_add(buf, "\n  reason_required: true");
@@ -383,7 +397,7 @@ static void write_hook(struct buf *buf, const struct inventory_hook *hook)
 {
     const char *between = "";
     buf_add(buf, "  - name: ");
-    write_text(buf, hook->name);
+    inventory__write_text(buf, hook->name);
     buf_add(buf, "\n    events: [ ");
     for (unsigned event = 0; event < HOOK_EVENTS; event++) {
         if (!(hook->events & (1U << event)))
@@ -398,7 +412,7 @@ static void write_hook(struct buf *buf, const struct inventory_hook *hook)
         write_list(buf, hook->undo.argv, hook->undo.count);
     }
     buf_add(buf, "\n    timeout: ");
-    write_duration(buf, hook->timeout_ms);
+    inventory__write_duration(buf, hook->timeout_ms);
     buf_printf(buf, "\n    required: %s\n", hook->is_required ? "true" : "false");
 }
 
@@ -414,7 +428,7 @@ static void write_hosts(struct buf *buf, const char *key, const struct inventory
             buf_printf(buf, ", %s: [ ", key);
         else
             buf_add(buf, ", ");
-        write_text(buf, at->name);
+        inventory__write_text(buf, at->name);
     }
     buf_add(buf, written > 0 ? " ]" : "");
 }
@@ -429,7 +443,7 @@ static void write_servers(struct buf *buf, const struct inventory *inventory,
     if (hosts.length == 0)
         return;
     buf_add(buf, "          - { region: ");
-    write_text(buf, inventory->regions[region]);
+    inventory__write_text(buf, inventory->regions[region]);
     buf_printf(buf, "%s }\n", buf_text(&hosts));
 }
 
@@ -438,11 +452,11 @@ static void write_shard(struct buf *buf, const struct inventory *inventory, size
     const struct inventory_shard *shard = &inventory->shards[index];
     if (index == 0 || strcmp(shard[-1].deployment, shard->deployment) != 0) {
         buf_add(buf, "  - name: ");
-        write_text(buf, shard->deployment);
+        inventory__write_text(buf, shard->deployment);
         buf_add(buf, "\n    shards:\n");
     }
     buf_add(buf, "      - name: ");
-    write_text(buf, shard->name);
+    inventory__write_text(buf, shard->name);
     buf_add(buf, "\n        servers:\n");
     size_t first = shard->server_count > 0 ? shard->servers[0].region : 0;
     for (size_t i = 0; i < inventory->region_count; i++)
@@ -452,13 +466,13 @@ static void write_shard(struct buf *buf, const struct inventory *inventory, size
 void inventory_write(const struct inventory *inventory, struct buf *buf)
 {
     buf_add(buf, "promise: { rto: ");
-    write_duration(buf, inventory->promise_rto_ms);
+    inventory__write_duration(buf, inventory->promise_rto_ms);
     buf_add(buf, ", rpo: ");
-    write_duration(buf, inventory->promise_rpo_ms);
+    inventory__write_duration(buf, inventory->promise_rpo_ms);
     buf_add(buf, " }\nregions: ");
     write_list(buf, inventory->regions, inventory->region_count);
     buf_add(buf, "\nstore: ");
-    write_text(buf, inventory->store_url);
+    inventory__write_text(buf, inventory->store_url);
     buf_add(buf, "\n");
     if (inventory->tls.is_on) {
         write_tls(buf, &inventory->tls);
@@ -468,10 +482,12 @@ void inventory_write(const struct inventory *inventory, struct buf *buf)
     write_account(buf, "replication", &inventory->replication);
     write_account(buf, "probe", &inventory->probe);
     write_policy(buf, &inventory->policy);
+    inventory__write_permission(inventory, buf);
     buf_add(buf, inventory->hook_count ? "hooks:\n" : "");
     for (size_t i = 0; i < inventory->hook_count; i++)
         write_hook(buf, &inventory->hooks[i]);
     buf_add(buf, "deployments:\n");
     for (size_t i = 0; i < inventory->shard_count; i++)
         write_shard(buf, inventory, i);
+    inventory__write_hosts(inventory, buf);
 }

@@ -22,6 +22,9 @@ enum {
     INVENTORY_NAME_MAX = 64,          /* of a region, deployment, shard or check */
     INVENTORY_REGIONS = 2,
     INVENTORY_PORT_DEFAULT = 3306,
+    INVENTORY_TTL_MS_MIN = 500, /* of a permission to serve */
+    INVENTORY_TTL_MS_MAX = 60000,
+    INVENTORY_TTL_MS_DEFAULT = 3000,
 };
 
 /* Certificates and keys: files in PEM. */
@@ -78,6 +81,16 @@ static inline size_t inventory_shard_size(const struct inventory_shard *shard)
     return shard->server_count + shard->ignored_count;
 }
 
+/* A machine with database servers, and with an agent that closes them. */
+struct inventory_host {
+    char *name;    /* unique in the fleet */
+    size_t region; /* index in regions[] */
+    struct inventory_place {
+        size_t shard, server; /* indices in shards[] and its servers[]; never an ignored one */
+    } * places;               /* its servers, in file order; a server is on one host at most */
+    size_t place_count, place_capacity;
+};
+
 struct inventory {
     int64_t promise_rto_ms, promise_rpo_ms;
     char *regions[INVENTORY_REGIONS];
@@ -87,6 +100,9 @@ struct inventory {
     struct inventory_account probe; /* optional: user is NULL */
     struct inventory_tls tls;       /* of our own connections, whatever the account */
     struct inventory_policy policy;
+    int64_t permission_ttl_ms;    /* how long a server may serve on one sign of life; see permit/ */
+    struct inventory_host *hosts; /* in file order; there may be none */
+    size_t host_count, host_capacity;
     struct inventory_hook *hooks; /* in file order */
     size_t hook_count, hook_capacity;
     struct inventory_shard *shards; /* in file order: a deployment's shards are neighbours */
@@ -120,8 +136,23 @@ MUST_CHECK enum status inventory_add_server(struct inventory_shard *shard, size_
 MUST_CHECK enum status inventory_add_ignored(struct inventory_shard *shard, size_t region,
                                              const char *address, struct err *err);
 
+/* Append a host; the name is copied. Valid until the next one is added. */
+struct inventory_host *inventory_add_host(struct inventory *inventory, const char *name,
+                                          size_t region);
+/* Give it a server, called as in its shard, when no more shards and servers are added. ST_INVALID
+ * says why that one cannot be on it. */
+MUST_CHECK enum status inventory_add_host_server(const struct inventory *inventory,
+                                                 struct inventory_host *host, const char *name,
+                                                 struct err *err);
+
 const struct inventory_shard *inventory_find_shard(const struct inventory *inventory,
                                                    const char *name); /* or NULL */
+const struct inventory_host *inventory_find_host(const struct inventory *inventory,
+                                                 const char *name); /* or NULL */
+/* The server that stands at place 'index' of the host. */
+const struct inventory_server *inventory_host_server(const struct inventory *inventory,
+                                                     const struct inventory_host *host,
+                                                     size_t index);
 /* false when there is no such region. */
 bool inventory_find_region(const struct inventory *inventory, const char *name, size_t *ret_region);
 const struct inventory_hook *inventory_find_hook(const struct inventory *inventory,

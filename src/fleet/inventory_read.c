@@ -51,8 +51,8 @@ static void free_taken(void *pointer)
     free(taken);
 }
 
-static enum status take_name(struct yaml_file *file, const yaml_node_t *node, const char *kind,
-                             const char *name, struct err *err)
+enum status inventory__take_name(struct yaml_file *file, const yaml_node_t *node, const char *kind,
+                                 const char *name, struct err *err)
 {
     struct reading *reading = file->context;
     struct taken *taken = mem_zalloc(sizeof(*taken));
@@ -68,11 +68,11 @@ static enum status take_name(struct yaml_file *file, const yaml_node_t *node, co
     return status;
 }
 
-static enum status read_unique(struct yaml_file *file, yaml_node_t *node, const char *kind,
-                               char **ret_name, struct err *err)
+enum status inventory__read_unique(struct yaml_file *file, yaml_node_t *node, const char *kind,
+                                   char **ret_name, struct err *err)
 {
     enum status status = yaml_read_name(file, node, ret_name, err);
-    return status ? status : take_name(file, node, kind, *ret_name, err);
+    return status ? status : inventory__take_name(file, node, kind, *ret_name, err);
 }
 
 /* ---- promise, regions, store ---- */
@@ -118,7 +118,7 @@ static enum status read_region(struct yaml_file *file, yaml_node_t *node, void *
 {
     struct inventory *inventory = target;
     AUTO_FREE char *name = NULL;
-    enum status status = read_unique(file, node, "region", &name, err);
+    enum status status = inventory__read_unique(file, node, "region", &name, err);
     if (status)
         return status;
     if (inventory->region_count < INVENTORY_REGIONS)
@@ -157,6 +157,23 @@ static enum status need_regions(struct yaml_file *file, struct inventory *invent
     file->key = key;
     file->in_list = in_list;
     return status;
+}
+
+enum status inventory__read_region(struct yaml_file *file, yaml_node_t *node,
+                                   const struct inventory *inventory, size_t *ret_region,
+                                   struct err *err)
+{
+    AUTO_FREE char *name = NULL;
+    enum status status = yaml_read_name(file, node, &name, err);
+    if (status || inventory_find_region(inventory, name, ret_region))
+        return status;
+    const char *closest =
+        yaml_closest(name, (const char *const *)inventory->regions, inventory->region_count);
+    if (closest)
+        return yaml_error(file, node, err, "unknown region '%s' (did you mean '%s'?)", name,
+                          closest);
+    return yaml_error(file, node, err, "unknown region '%s'; 'regions' names '%s' and '%s'", name,
+                      inventory->regions[0], inventory->regions[1]);
 }
 
 static enum status read_store(struct yaml_file *file, yaml_node_t *node, void *target,
@@ -376,7 +393,7 @@ static enum status read_command(struct yaml_file *file, yaml_node_t *node, void 
 static enum status read_hook_name(struct yaml_file *file, yaml_node_t *node, void *target,
                                   struct err *err)
 {
-    return read_unique(file, node, "hook", target, err);
+    return inventory__read_unique(file, node, "hook", target, err);
 }
 
 static bool has_gate(const struct inventory_hook *hook)
@@ -435,7 +452,7 @@ static enum status read_host(struct yaml_file *file, yaml_node_t *node, void *ta
                    : inventory_add_server(shard, 0, address, &why))
         return yaml_error(file, node, err, "'%s': %s", file->key, why.text);
     size_t end = is_ignored ? inventory_shard_size(shard) : shard->server_count;
-    return take_name(file, node, "server", shard->servers[end - 1].name, err);
+    return inventory__take_name(file, node, "server", shard->servers[end - 1].name, err);
 }
 
 static enum status read_hosts(struct yaml_file *file, yaml_node_t *node, void *target,
@@ -450,23 +467,13 @@ static enum status read_server_region(struct yaml_file *file, yaml_node_t *node,
     struct group_draft *group = target;
     const struct inventory *inventory = group->shard->inventory;
     int *lines = group->shard->region_lines;
-    AUTO_FREE char *name = NULL;
-    enum status status = yaml_read_name(file, node, &name, err);
+    enum status status = inventory__read_region(file, node, inventory, &group->region, err);
     if (status)
         return status;
-    if (!inventory_find_region(inventory, name, &group->region)) {
-        const char *closest =
-            yaml_closest(name, (const char *const *)inventory->regions, inventory->region_count);
-        if (closest)
-            return yaml_error(file, node, err, "unknown region '%s' (did you mean '%s'?)", name,
-                              closest);
-        return yaml_error(file, node, err, "unknown region '%s'; 'regions' names '%s' and '%s'",
-                          name, inventory->regions[0], inventory->regions[1]);
-    }
     if (lines[group->region])
         return yaml_error(file, node, err,
-                          "region '%s' comes twice in this shard (first in line %d)", name,
-                          lines[group->region]);
+                          "region '%s' comes twice in this shard (first in line %d)",
+                          inventory->regions[group->region], lines[group->region]);
     lines[group->region] = yaml_line(node);
     return ST_OK;
 }
@@ -499,7 +506,7 @@ static enum status read_shard_name(struct yaml_file *file, yaml_node_t *node, vo
                                    struct err *err)
 {
     struct shard_draft *draft = target;
-    return read_unique(file, node, "shard", &draft->shard->name, err);
+    return inventory__read_unique(file, node, "shard", &draft->shard->name, err);
 }
 
 static enum status read_shard(struct yaml_file *file, yaml_node_t *node, void *target,
@@ -521,7 +528,7 @@ static enum status read_deployment_name(struct yaml_file *file, yaml_node_t *nod
                                         struct err *err)
 {
     struct deployment_draft *draft = target;
-    return read_unique(file, node, "deployment", &draft->name, err);
+    return inventory__read_unique(file, node, "deployment", &draft->name, err);
 }
 
 static enum status read_shards(struct yaml_file *file, yaml_node_t *node, void *target,
@@ -554,6 +561,13 @@ static enum status read_deployments(struct yaml_file *file, yaml_node_t *node, v
 
 /* ---- the file ---- */
 
+/* Hosts name servers of the deployments, which may come later: read_hosts_last(). */
+static enum status skip(UNUSED struct yaml_file *file, UNUSED yaml_node_t *node,
+                        UNUSED void *target, UNUSED struct err *err)
+{
+    return ST_OK;
+}
+
 /* clang-format off */
 static const struct yaml_field root_fields[] = {
     {"promise",     true,  0,                                       read_promise},
@@ -565,9 +579,19 @@ static const struct yaml_field root_fields[] = {
     {"probe",       false, offsetof(struct inventory, probe),       read_account},
     {"policy",      false, offsetof(struct inventory, policy),      read_policy},
     {"hooks",       false, 0,                                       read_hooks},
+    {"permission",  false, 0,                                       inventory__read_permission},
     {"deployments", true,  0,                                       read_deployments},
+    {"hosts",       false, 0,                                       skip},
     {0}};
 /* clang-format on */
+
+static enum status read_hosts_last(struct yaml_file *file, struct inventory *inventory,
+                                   struct err *err)
+{
+    yaml_node_t *node = yaml_find(file, yaml_root(file), "hosts");
+    file->key = "hosts";
+    return node ? inventory__read_hosts(file, node, inventory, err) : ST_OK;
+}
 
 enum status inventory_parse(const char *text, size_t length, const char *path,
                             struct inventory **ret_inventory, struct err *err)
@@ -581,6 +605,8 @@ enum status inventory_parse(const char *text, size_t length, const char *path,
     file.context = &reading;
     if (!status)
         status = yaml_read_fields(&file, yaml_root(&file), root_fields, inventory, err);
+    if (!status)
+        status = read_hosts_last(&file, inventory, err);
     tdestroy(reading.taken, free_taken);
     if (!status)
         *ret_inventory = take_pointer(inventory);

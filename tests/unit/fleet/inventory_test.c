@@ -378,13 +378,107 @@ static void hooks_are_programs_for_events(UNUSED void **state)
                    "holdfast.yaml:8: duplicate hook 'a' (first in line 7)");
 }
 
+static void permission_has_a_bounded_ttl(UNUSED void **state)
+{
+    AUTO(inventory_freep) struct inventory *plain = parse(HEAD SHARDS);
+    assert_int_equal(plain->permission_ttl_ms, 3000);
+    assert_int_equal(plain->host_count, 0);
+    static const struct bad_file files[] = {
+        {"permission: { ttl: 499ms }\n",
+         "holdfast.yaml:1: 'ttl' must be from 500ms to 60s, not 499ms"},
+        {"permission: { ttl: 61s }\n",
+         "holdfast.yaml:1: 'ttl' must be from 500ms to 60s, not 61000ms"},
+        {"permission: {}\n", "holdfast.yaml:1: 'permission' lacks the key 'ttl'"},
+        {"permission: { ttl: 2s, margin: 1s }\n", "holdfast.yaml:1: unknown key 'margin'"},
+    };
+    refuse_all(files, ARRAY_SIZE(files));
+    AUTO(inventory_freep)
+    struct inventory *least = parse(HEAD "permission: { ttl: 500ms }\n" SHARDS);
+    AUTO(inventory_freep)
+    struct inventory *most = parse(HEAD "permission: { ttl: 1m }\n" SHARDS);
+    assert_int_equal(least->permission_ttl_ms, 500);
+    assert_int_equal(most->permission_ttl_ms, 60000);
+}
+
+static void hosts_name_servers_of_their_region_wherever_they_stand(UNUSED void **state)
+{
+    AUTO(inventory_freep)
+    struct inventory *inventory = parse(
+        "hosts:\n"
+        "  - { servers: [ 10.0.1.12:3307, 10.0.1.11 ], region: west, name: db-w1 }\n"
+        "  - { name: db-e1, region: east, servers: [ DB-2.example.com:3308 ] }\n" HEAD SHARDS);
+    assert_int_equal(inventory->host_count, 2);
+    const struct inventory_host *host = inventory_find_host(inventory, "db-w1");
+    assert_ptr_equal(host, &inventory->hosts[0]);
+    assert_int_equal(host->region, 0);
+    assert_int_equal(host->place_count, 2);
+    assert_string_equal(inventory_host_server(inventory, host, 0)->name, "10.0.1.12:3307");
+    assert_string_equal(inventory_host_server(inventory, host, 1)->name, "10.0.1.11:3306");
+    host = inventory_find_host(inventory, "db-e1");
+    assert_int_equal(host->region, 1);
+    assert_string_equal(inventory_host_server(inventory, host, 0)->name, "db-2.example.com:3308");
+    assert_null(inventory_find_host(inventory, "db-w2"));
+}
+
+static void hosts_are_checked(UNUSED void **state)
+{
+#define ON_HOSTS(hosts) HEAD SHARDS "hosts:\n" hosts
+    static const struct bad_file files[] = {
+        {ON_HOSTS("  - { name: a, region: west, servers: [ 10.0.1.13 ] }\n"),
+         "holdfast.yaml:14: 'servers': no shard has a server '10.0.1.13:3306'"},
+        {ON_HOSTS("  - { name: a, region: east, servers: [ 10.0.1.11 ] }\n"),
+         "holdfast.yaml:14: 'servers': server '10.0.1.11:3306' is in region 'west', host 'a' in "
+         "'east'"},
+        {ON_HOSTS("  - { name: a, region: west, servers: [ 10.0.1.11 ] }\n"
+                  "  - { name: b, region: west, servers: [ 10.0.1.12:3307,\n 10.0.1.11:3306 ] }\n"),
+         "holdfast.yaml:16: duplicate server of a host '10.0.1.11:3306' (first in line 14)"},
+        {ON_HOSTS("  - { name: a, region: west, servers: [ 10.0.1.11 ] }\n"
+                  "  - { name: a, region: west, servers: [ 10.0.1.12:3307 ] }\n"),
+         "holdfast.yaml:15: duplicate host 'a' (first in line 14)"},
+        {ON_HOSTS("  - { name: a, region: weest, servers: [ 10.0.1.11 ] }\n"),
+         "holdfast.yaml:14: unknown region 'weest' (did you mean 'west'?)"},
+        {ON_HOSTS("  - { name: a/b, region: west, servers: [ 10.0.1.11 ] }\n"),
+         "holdfast.yaml:14: 'name': 'a/b' may only have letters, digits, '_', '.', '-'"},
+        {ON_HOSTS("  - { name: a, region: west, servers: [ 'x:0' ] }\n"),
+         "holdfast.yaml:14: 'servers': port '0' is not a number from 1 to 65535"},
+        {ON_HOSTS("  - { name: a, region: west }\n"),
+         "holdfast.yaml:14: an item of 'hosts' lacks the key 'servers'"},
+        {ON_HOSTS("  - { name: a, region: west, servers: [] }\n"),
+         "holdfast.yaml:14: 'servers' must not be empty"},
+        {ON_HOSTS("  - { name: a, region: west, servers: 10.0.1.11 }\n"),
+         "holdfast.yaml:14: 'servers' must be a list, not a single value"},
+        {ON_HOSTS("  - { name: a, region: west, serves: [ 10.0.1.11 ] }\n"),
+         "holdfast.yaml:14: unknown key 'serves' (did you mean 'servers'?)"},
+        {HEAD SHARDS "hosts: none\n",
+         "holdfast.yaml:13: 'hosts' must be a list, not a single value"},
+        {HEAD "deployments: [ { name: d, shards: [ { name: s, servers: [ { region: west,"
+              " hosts: [ a ], ignore: [ b ] } ] } ] } ]\n"
+              "hosts: [ { name: h, region: west, servers: [ b ] } ]\n",
+         "holdfast.yaml:7: 'servers': server 'b:3306' is one that shard 's' ignores"},
+    };
+    refuse_all(files, ARRAY_SIZE(files));
+}
+
+static void hosts_of_a_program_are_checked_too(UNUSED void **state)
+{
+    AUTO(inventory_freep) struct inventory *inventory = parse(HEAD SHARDS);
+    struct inventory_host *host = inventory_add_host(inventory, "db-w1", 0);
+    struct err err = ERR_INIT;
+    assert_int_equal(inventory_add_host_server(inventory, host, "10.0.1.11:3306", &err), ST_OK);
+    assert_int_equal(inventory_add_host_server(inventory, host, "10.0.2.11:3306", &err),
+                     ST_INVALID);
+    assert_int_equal(host->place_count, 1);
+}
+
 static void written_inventory_reads_back_the_same(UNUSED void **state)
 {
     static const char *const texts[] = {
         HEAD SHARDS,
         HEAD "probe: { user: \"o'\\\"\\\\ \\u2028\\u00e9\", password_env: P }\n"
              "policy:\n  freeze_cap: 3\n  freeze_timeout: 250ms\n  move_timeout: 1m\n"
-             "  max_lag: 2s\n  accept: [ disk, '-', '...' ]\n" SHARDS
+             "  max_lag: 2s\n  accept: [ disk, '-', '...' ]\n"
+             "permission: { ttl: 1500ms }\n"
+             "hosts: [ { name: '-', region: east, servers: [ '[0::1]:3307', x ] } ]\n" SHARDS
              "  - name: files\n    shards:\n      - name: '-'\n        servers:\n"
              "          - { region: east, hosts: [ '[::1]:3307', x ] }\n"
              "          - { region: west, hosts: [ y ], ignore: [ v, u ] }\n"
@@ -398,6 +492,8 @@ static void written_inventory_reads_back_the_same(UNUSED void **state)
         inventory_write(second, &twice);
         assert_string_equal(once.data, twice.data);
         assert_int_equal(first->shard_count, second->shard_count);
+        assert_int_equal(first->permission_ttl_ms, second->permission_ttl_ms);
+        assert_int_equal(first->host_count, second->host_count);
         const struct inventory_shard *shard = &first->shards[first->shard_count - 1];
         const struct inventory_shard *again = &second->shards[first->shard_count - 1];
         assert_string_equal(shard->deployment, again->deployment);
@@ -655,6 +751,10 @@ int main(void)
         cmocka_unit_test(oversized_text_is_refused),
         cmocka_unit_test(unknown_key_comes_with_the_known_ones),
         cmocka_unit_test(hooks_are_programs_for_events),
+        cmocka_unit_test(permission_has_a_bounded_ttl),
+        cmocka_unit_test(hosts_name_servers_of_their_region_wherever_they_stand),
+        cmocka_unit_test(hosts_are_checked),
+        cmocka_unit_test(hosts_of_a_program_are_checked_too),
         cmocka_unit_test(written_inventory_reads_back_the_same),
         cmocka_unit_test(tls_that_protects_nothing_is_refused),
         cmocka_unit_test_setup_teardown(certificates_are_looked_at_beside_the_fleet_file,
