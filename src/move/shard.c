@@ -89,8 +89,9 @@ static const struct shard_rule rules[] = {
     {SHARD_SERVING,     must_stop,        SHARD_SERVING,     ACT_FINISH,   "stopped; the shard serves at its old home"},
     {SHARD_SERVING,     always,           SHARD_PREPARING,   ACT_PREPARE,  "the move begins"},
 
-    {SHARD_PREPARING,   inherited,        SHARD_UNDOING,     ACT_UNDO,     "a run ended while it prepared"},
-    {SHARD_PREPARING,   must_stop,        SHARD_UNDOING,     ACT_UNDO,     "stopped before the freeze"},
+    {SHARD_PREPARING,   cannot_record,    SHARD_PREPARING,   ACT_GIVE_UP,  "the store does not take the new state"},
+    {SHARD_PREPARING,   inherited,        SHARD_SERVING,     ACT_FINISH,   "a run ended while it prepared: nothing was frozen"},
+    {SHARD_PREPARING,   must_stop,        SHARD_SERVING,     ACT_FINISH,   "stopped before the freeze: nothing is to be opened"},
     {SHARD_PREPARING,   prepared,         SHARD_FROZEN,      ACT_NONE,     "services hold their writes"},
     {SHARD_PREPARING,   always,           SHARD_PREPARING,   ACT_PREPARE,  "not prepared yet"},
 

@@ -395,7 +395,7 @@ def test_a_shard_that_somebody_moved_by_hand_meanwhile_is_left_alone(lab, follow
     fleet = of_lab(lab)
     old, to = fleet.primary(), fleet.relay().region
     heir = fleet.replicas(old)[0]
-    fleet.move(to, fault="cas.preparing:after=kill", expect=KILLED)
+    fleet.move(to, fault="cas.frozen:after=kill", expect=KILLED)
     fleet.sql(old, "SET GLOBAL read_only=1")
     for statement in ("STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only=0"):
         fleet.sql(heir, statement)

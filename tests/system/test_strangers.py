@@ -3,7 +3,7 @@
 tool, or because they took a run for lost. There must not be two writable servers because of Holdfast,
 and every run must come to an end.
 """
-from moves import DONE, STUCK, assert_sound, hold_command, of_lab
+from moves import DONE, KILLED, STUCK, assert_sound, hold_command, of_lab
 
 FAILED = 1
 HASTY = "{ move_timeout: 2s }"
@@ -52,3 +52,27 @@ def test_a_process_that_stood_still_after_the_freeze_promotes_nobody(lab):
     assert done["shard"]["result"] == "undone" and heir.address in done["shard"]["notes"], done
     assert writable(fleet) == [heir.name]
     assert fleet.route()["primary"] == heir.address and fleet.unfinished() is None
+
+
+def test_a_primary_that_somebody_closed_before_the_freeze_is_not_opened_by_us(lab):
+    """Another tool closes the old primary first, and then opens its candidate: in between a move that
+    only prepared must not open it again."""
+    fleet = of_lab(lab)
+    old, relay = fleet.primary(), fleet.relay()
+    heir = fleet.replicas(old)[0]
+    close = hold_command(fleet, old, "SET GLOBAL read_only=1", "")
+    done = fleet.move(relay.region, fault=f"old.look:before=run:{close}", expect=FAILED)
+    assert "no longer a writable primary" in done["shard"]["error"], done
+    assert writable(fleet) == [] and fleet.unfinished() is None
+    make_primary(fleet, heir)
+    assert writable(fleet) == [heir.name]
+
+
+def test_a_run_that_died_before_the_freeze_leaves_nothing_to_be_opened(lab):
+    fleet = of_lab(lab)
+    old, relay = fleet.primary(), fleet.relay()
+    fleet.move(relay.region, fault="cas.preparing:after=kill", expect=KILLED)
+    fleet.sql(old, "SET GLOBAL read_only=1")
+    done = fleet.resume(expect=FAILED)
+    assert "has no primary" in done["shard"]["error"], done
+    assert writable(fleet) == [] and fleet.unfinished() is None

@@ -141,15 +141,31 @@ static void the_old_primary_is_opened_only_while_undoing(void **state)
     assert_never(opens_old_elsewhere);
 }
 
+/* 'frozen' is durable before a freeze is sent: until then the old primary is whatever somebody else
+ * made of it, and nobody's to open. */
+static bool opens_what_it_did_not_freeze(const struct shard_view *view,
+                                         const struct shard_rule *rule)
+{
+    return view->state == SHARD_PREPARING &&
+           (rule->action == ACT_UNDO || rule->next == SHARD_UNDOING);
+}
+
+static void what_was_never_frozen_is_not_opened(void **state)
+{
+    (void)state;
+    assert_never(opens_what_it_did_not_freeze);
+}
+
 static bool serves_unknown(const struct shard_view *view, const struct shard_rule *rule)
 {
     return view->state != SHARD_SERVING && rule->next == SHARD_SERVING &&
            !(view->state == SHARD_UNDOING &&
              (view->old_primary == OLD_OPEN || view->old_primary == OLD_FOREIGN)) &&
-           !(view->state == SHARD_REDIRECTING && view->is_verified);
+           !(view->state == SHARD_REDIRECTING && view->is_verified) &&
+           !(view->state == SHARD_PREPARING && (view->is_inherited || view->must_stop));
 }
 
-static void serving_is_only_said_of_a_shard_seen_to_serve(void **state)
+static void serving_is_only_said_of_a_shard_seen_to_serve_or_never_frozen(void **state)
 {
     (void)state;
     assert_never(serves_unknown);
@@ -205,7 +221,8 @@ int main(void)
         cmocka_unit_test(only_an_open_new_primary_is_published),
         cmocka_unit_test(what_is_published_is_never_undone),
         cmocka_unit_test(the_old_primary_is_opened_only_while_undoing),
-        cmocka_unit_test(serving_is_only_said_of_a_shard_seen_to_serve),
+        cmocka_unit_test(serving_is_only_said_of_a_shard_seen_to_serve_or_never_frozen),
+        cmocka_unit_test(what_was_never_frozen_is_not_opened),
         cmocka_unit_test(an_abort_starts_nothing_new),
         cmocka_unit_test(a_successor_goes_back_or_finishes_but_never_continues_a_freeze),
         cmocka_unit_test(past_the_deadline_a_wait_is_handed_to_the_operator),
