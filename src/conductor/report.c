@@ -63,6 +63,8 @@ static json_t *shard_json(const struct switchover_report *report, size_t index)
     INVARIANT(object);
     json_object_set_new(object, "wave", json_string(wave_of(report, index)));
     json_object_set_new(object, "timeline", timeline_json(report, shard));
+    if (shard->result == MOVE_STUCK)
+        json_object_set_new(object, "writable", json_boolean(shard->is_writable));
     if (shard->err.status) {
         json_object_set_new(object, "error", json_string(shard->err.text));
         if (shard->err.hint[0])

@@ -87,6 +87,7 @@ static void fill_report(struct shard_report *report, struct move *move)
 {
     report->result = move->result;
     report->err = move->failure;
+    report->is_writable = move->is_writable;
     report->epoch = move->route.epoch;
     snprintf(report->primary, sizeof(report->primary), "%s", move->route.primary);
     bool is_seen_whole = move->frozen_at && move->published_at; /* not by two processes */

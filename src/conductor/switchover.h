@@ -16,8 +16,9 @@
 struct shard_report {
     const struct inventory_shard *shard;
     enum move_result result;
-    struct err err; /* why it did not move; ST_OK when it did */
-    char *notes;    /* lines; owned */
+    struct err err;   /* why it did not move; ST_OK when it did */
+    bool is_writable; /* of a stuck one: clients can write, as far as was seen at the end */
+    char *notes;      /* lines; owned */
     uint64_t epoch;
     char primary[ROUTE_NAME_MAX];
     double outage_ms;   /* longest gap round the move, by the probe; -1: not measured */

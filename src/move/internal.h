@@ -31,6 +31,8 @@ MUST_CHECK enum status move_follow(struct move *move, nsec deadline, struct err 
  * (verify.c). */
 const struct inventory_server *
 move_find_rival(struct move *move, const struct inventory_server *server, nsec deadline);
+/* Does this server answer, and accept writes (verify.c)? NULL does not. */
+bool move_accepts_writes(struct move *move, const struct inventory_server *server, nsec deadline);
 /* One packet to all servers of the old primary's region, by connections of their own (verify.c). */
 void move_tell_region(struct move *move, const char *sql, nsec deadline);
 

@@ -21,7 +21,7 @@
 #include <string.h>
 
 /* An undo does not make clients wait long for a store that is down. */
-enum { RECORD_MS = 2000, RECORD_UNDO_MS = 200, PACE_MS = 50, AFTER_MS = 50 };
+enum { RECORD_MS = 2000, RECORD_UNDO_MS = 200, PACE_MS = 50, AFTER_MS = 50, LOOK_MS = 1000 };
 
 static const char *const phase_names[] = {MOVE_PHASE_TABLE(TABLE_TEXT)};
 
@@ -193,6 +193,31 @@ static void refresh_view(struct move *move)
     view->is_at_target = strcmp(move->route.home, mandate->fleet->regions[mandate->to_region]) == 0;
 }
 
+/* Who is stuck needs to know whether clients can write, and that is what the servers say now: the
+ * new primary may have died after it was published. Clients are sent to it only then. */
+static bool can_clients_write(struct move *move)
+{
+    if (move->view.state != SHARD_REDIRECTING)
+        return false;
+    return move_accepts_writes(move, move->new_server, clock_deadline(LOOK_MS)) &&
+           !move->is_write_lost;
+}
+
+/* What to do, after how bad it is. */
+static void add_urgency(struct move *move, struct err *err)
+{
+    if (move->view.state != SHARD_REDIRECTING || !move->new_server)
+        return;
+    const char *name = move->new_server->name;
+    bool has_command = strstr(err->hint, "holdfast run ") != NULL;
+    AUTO_FREE char *what = err->hint[0]        ? mem_strdup(err->hint)
+                           : move->is_writable ? mem_strdup("mend that")
+                                               : mem_printf("bring %s back", name);
+    err_hint(err, "%s at %s; %s%s%s", move->is_writable ? "writes go on" : "nobody can write", name,
+             what, has_command ? "" : ", then: holdfast run resume ",
+             has_command ? "" : move->mandate->run);
+}
+
 /* Every step may have done its part, too slowly: who gives up says why all the same. */
 static void give_up(struct move *move, const struct shard_rule *rule)
 {
@@ -200,6 +225,8 @@ static void give_up(struct move *move, const struct shard_rule *rule)
     err_set(&err, ST_TIMEOUT, "the time for the move was over: %s", rule->why);
     if (move->failure.status == ST_OK)
         fail(move, &err);
+    move->is_writable = can_clients_write(move);
+    add_urgency(move, &move->failure);
     move->result = MOVE_STUCK;
 }
 

@@ -73,6 +73,7 @@ struct move {
     bool is_deadline_extended;
     bool is_promote_sent;                 /* by this process, and not answered with "not opened" */
     bool was_redirected;                  /* tried before by this process */
+    bool is_write_lost;                   /* a write at the new primary did not return */
     const struct inventory_server *rival; /* whom somebody else made the primary meanwhile */
     struct store_pending *pending;
     int pending_fault;                 /* enum fault_effect that a test wants of it */
@@ -81,6 +82,7 @@ struct move {
     /* What came of it. */
     enum move_result result;
     struct err failure; /* the first thing that went wrong; status ST_OK when nothing did */
+    bool is_writable;   /* of a stuck shard: clients can write, as far as was seen at the end */
     struct buf notes;   /* lines for people: warnings that do not change the result */
     nsec phase_ns[MOVE_PHASES];
     struct move_span *spans; /* attempts at a phase that follow each other are one */

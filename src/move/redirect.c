@@ -175,6 +175,19 @@ static enum status redirect_old(struct move *move, nsec deadline, struct err *er
     return status;
 }
 
+/* Whose part it was that failed. */
+static void say_who_is_missing(struct move *move, enum status status,
+                               const struct inventory_server *missing, struct err *err)
+{
+    session_drop(&move->old_session);
+    if (missing == move->new_server)
+        err_wrap(err, "open %s", missing->name);
+    else
+        err_wrap(err, "make %s follow %s", missing->name, move->new_server->name);
+    if (status != ST_CONFLICT)
+        err_hint(err, "bring %s back", missing->name);
+}
+
 enum status step_redirect(struct move *move, struct err *err)
 {
     if (!move->new_server) {
@@ -184,18 +197,13 @@ enum status step_redirect(struct move *move, struct err *err)
     }
     nsec began = clock_now(), deadline = clock_deadline(REDIRECT_MS);
     enum status status = forget_source(move, deadline, err);
+    bool is_new_ready = status == ST_OK;
     if (!status)
         status = redirect_old(move, deadline, err);
     move->was_redirected = true;
     move_phase_add(move, PHASE_REDIRECT, began);
-    if (status && status != ST_FENCED && !move->old_server)
-        return err_wrap(err, "open %s", move->new_server->name);
-    if (status && status != ST_FENCED) {
-        session_drop(&move->old_session);
-        err_wrap(err, "make %s follow %s", move->old_server->name, move->new_server->name);
-        err_hint(err, "writes go on at %s; bring %s back, then: holdfast run resume %s",
-                 move->new_server->name, move->old_server->name, move->mandate->run);
-    }
+    if (status && status != ST_FENCED)
+        say_who_is_missing(move, status, is_new_ready ? move->old_server : move->new_server, err);
     move->view.is_redirected = status == ST_OK;
     return status;
 }

@@ -176,11 +176,11 @@ static enum status judge_all(struct move *move, const struct check *checks, stru
     return worst;
 }
 
-const struct inventory_server *move_find_rival(struct move *move,
-                                               const struct inventory_server *server, nsec deadline)
+/* Which servers of the shard accept writes; by their place in it, the caller frees. */
+static bool *ask_who_accepts_writes(struct move *move, nsec deadline)
 {
     size_t count = move->shard->server_count;
-    const struct inventory_server *rival = NULL;
+    bool *is_writable = mem_zalloc(count + 1);
     AUTO_FREE struct sql_call *calls = mem_zalloc(count * sizeof(*calls));
     for (size_t i = 0; i < count; i++)
         calls[i] = (struct sql_call){.conn = connect_to(move, &move->shard->servers[i]),
@@ -189,13 +189,28 @@ const struct inventory_server *move_find_rival(struct move *move,
     sql_run(calls, count, deadline);
     fault_point(CALL_RIVALS, FAULT_AFTER);
     for (size_t i = 0; i < count; i++) {
-        bool is_writable = !calls[i].status && !sql_true(sql_value(&calls[i].result, 0, 0, 0));
-        if (is_writable && &move->shard->servers[i] != server)
-            rival = &move->shard->servers[i];
+        is_writable[i] = !calls[i].status && !sql_true(sql_value(&calls[i].result, 0, 0, 0));
         sql_call_release(&calls[i]);
         sql_conn_free(calls[i].conn);
     }
+    return is_writable;
+}
+
+const struct inventory_server *move_find_rival(struct move *move,
+                                               const struct inventory_server *server, nsec deadline)
+{
+    const struct inventory_server *rival = NULL;
+    AUTO_FREE bool *is_writable = ask_who_accepts_writes(move, deadline);
+    for (size_t i = 0; i < move->shard->server_count; i++)
+        if (is_writable[i] && &move->shard->servers[i] != server)
+            rival = &move->shard->servers[i];
     return rival;
+}
+
+bool move_accepts_writes(struct move *move, const struct inventory_server *server, nsec deadline)
+{
+    AUTO_FREE bool *is_writable = ask_who_accepts_writes(move, deadline);
+    return server && is_writable[server - move->shard->servers];
 }
 
 void move_tell_region(struct move *move, const char *sql, nsec deadline)
@@ -250,6 +265,7 @@ enum status step_verify(struct move *move, struct err *err)
     enum status status = session_take(move->mandate, &move->new_session, deadline, err);
     if (!status)
         status = write_row(move, deadline, &position, err);
+    move->is_write_lost = status == ST_UNKNOWN;
     if (status == ST_UNKNOWN)
         err_hint(err,
                  "a write at %s did not return: are the replicas alive that acknowledge there?",

@@ -120,7 +120,7 @@ static struct tally count_up(const struct page *page)
     for (size_t i = 0; i < page->count; i++) {
         const struct page_shard *shard = &page->shards[i];
         tally.by_result[shard->result]++;
-        tally.stuck_closed += shard->result == MOVE_STUCK && shard->critical < 0;
+        tally.stuck_closed += shard->result == MOVE_STUCK && !shard->is_writable;
         tally.unmeasured += is_unmeasured(page, shard);
         tally.over += page->rto >= 0 && shard->outage > page->rto;
         tally.losers += shard->lost > 0;
@@ -173,7 +173,7 @@ static void add_rto(const struct page *page, const struct tally *tally, struct b
         buf_add(out, ", at <bdi>");
         page_text(out, tally->worst->name);
         buf_add(out, "</bdi>.");
-    } else if (tally->unmeasured == 0) {
+    } else if (tally->unmeasured == 0 && tally->stuck_closed == 0) {
         buf_add(out, "No shard was closed for writes.");
     }
     buf_add(out, "</p></div>");

@@ -101,6 +101,7 @@ static void read_shard(const json_t *json, struct page_shard *shard)
     shard->outage = ms_at(json, "write_outage_ms");
     shard->before = ms_at(json, "baseline_gap_ms");
     shard->critical = ms_at(json, "critical_ms");
+    shard->is_writable = json_is_true(json_object_get(json, "writable"));
     shard->lost = json_integer_value(json_object_get(json, "lost_transactions"));
     for (unsigned i = 0; i < MOVE_PHASES; i++)
         shard->phases[i] = ms_at(phases, move_phase_name((enum move_phase)i));

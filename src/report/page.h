@@ -26,6 +26,7 @@ struct page_shard {
     double outage, before, critical;
     double phases[MOVE_PHASES];
     json_int_t lost;
+    bool is_writable; /* of a stuck one: seen at the end; else not known to be */
     struct page_span *spans;
     size_t span_count, span_capacity;
     double frozen; /* where the first freeze begins */
