@@ -4,7 +4,7 @@
 #define HOLDFAST_FLEET_INTERNAL_H
 
 #include "fleet/observation.h"
-#include "fleet/yaml.h"
+#include "wire/yaml.h"
 
 /* From the servers' states: roles, sources, the primary, the relays. Pure. */
 void shard_observation__derive(struct shard_observation *shard);
@@ -33,7 +33,18 @@ void inventory__release_hosts(struct inventory *inventory);
 void inventory__write_permission(const struct inventory *inventory, struct buf *buf);
 void inventory__write_hosts(const struct inventory *inventory, struct buf *buf);
 
+/* ---- inventory_api.c ---- */
+yaml_read_fn inventory__read_conductors; /* struct inventory */
+yaml_read_fn inventory__read_api;        /* struct inventory_api */
+MUST_CHECK enum status inventory__check_api(const struct yaml_file *file,
+                                            const struct inventory *inventory, struct err *err);
+void inventory__find_api_files(struct inventory *inventory, const char *path);
+void inventory__release_api(struct inventory *inventory);
+void inventory__write_api(const struct inventory *inventory, struct buf *buf);
+
 /* ---- inventory_load.c ---- */
+/* '*file' as it is from here: relative to the fleet file at 'path'. NULL stays. */
+void inventory__find_file(const char *path, char **file);
 yaml_read_fn inventory__read_tls, inventory__read_server_tls; /* struct inventory_tls */
 void inventory__release_tls(struct inventory_tls *tls);
 

@@ -84,6 +84,7 @@ void inventory_free(struct inventory *inventory)
         release_hook(&inventory->hooks[i]);
     free(inventory->hooks);
     inventory__release_hosts(inventory);
+    inventory__release_api(inventory);
     inventory__release_tls(&inventory->tls);
     release_texts(inventory->policy.accept, inventory->policy.accept_count);
     release_texts(inventory->warnings, inventory->warning_count);
@@ -483,6 +484,7 @@ void inventory_write(const struct inventory *inventory, struct buf *buf)
     write_account(buf, "probe", &inventory->probe);
     write_policy(buf, &inventory->policy);
     inventory__write_permission(inventory, buf);
+    inventory__write_api(inventory, buf);
     buf_add(buf, inventory->hook_count ? "hooks:\n" : "");
     for (size_t i = 0; i < inventory->hook_count; i++)
         write_hook(buf, &inventory->hooks[i]);

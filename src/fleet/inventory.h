@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "fleet/hook.h"
+#include "net/server.h"
 #include "sql/conn.h"
 
 #include <stdint.h>
@@ -22,6 +23,7 @@ enum {
     INVENTORY_NAME_MAX = 64,          /* of a region, deployment, shard or check */
     INVENTORY_REGIONS = 2,
     INVENTORY_PORT_DEFAULT = 3306,
+    INVENTORY_API_PORT = 7420,  /* of a conductor */
     INVENTORY_TTL_MS_MIN = 500, /* of a permission to serve */
     INVENTORY_TTL_MS_MAX = 60000,
     INVENTORY_TTL_MS_DEFAULT = 3000,
@@ -91,6 +93,31 @@ struct inventory_host {
     size_t place_count, place_capacity;
 };
 
+/* A process that watches the fleet and answers: 'holdfast conductor --name NAME'. */
+struct inventory_conductor {
+    char *name;    /* unique in the fleet */
+    size_t region; /* index in regions[] */
+    char *listen;  /* "host:port": where it is spoken to */
+    char *host;    /* the same in parts; no brackets */
+    uint16_t port;
+    int line; /* of the fleet file */
+};
+
+struct inventory_token {
+    char *name; /* of whom it is */
+    enum http_role role;
+    char *file; /* as written in the file */
+    char *path; /* as found by inventory_load(), which does not read it */
+};
+
+/* How conductors and agents are spoken to. */
+struct inventory_api {
+    struct inventory_tls tls; /* is_on: all three files are named; not read by inventory_load() */
+    bool is_plain;            /* clear text is meant, also off this machine */
+    struct inventory_token *tokens;
+    size_t token_count, token_capacity;
+};
+
 struct inventory {
     int64_t promise_rto_ms, promise_rpo_ms;
     char *regions[INVENTORY_REGIONS];
@@ -103,6 +130,9 @@ struct inventory {
     int64_t permission_ttl_ms;    /* how long a server may serve on one sign of life; see permit/ */
     struct inventory_host *hosts; /* in file order; there may be none */
     size_t host_count, host_capacity;
+    struct inventory_conductor *conductors; /* in file order; there may be none */
+    size_t conductor_count, conductor_capacity;
+    struct inventory_api api;
     struct inventory_hook *hooks; /* in file order */
     size_t hook_count, hook_capacity;
     struct inventory_shard *shards; /* in file order: a deployment's shards are neighbours */
@@ -149,6 +179,8 @@ const struct inventory_shard *inventory_find_shard(const struct inventory *inven
                                                    const char *name); /* or NULL */
 const struct inventory_host *inventory_find_host(const struct inventory *inventory,
                                                  const char *name); /* or NULL */
+const struct inventory_conductor *inventory_find_conductor(const struct inventory *inventory,
+                                                           const char *name); /* or NULL */
 /* The server that stands at place 'index' of the host. */
 const struct inventory_server *inventory_host_server(const struct inventory *inventory,
                                                      const struct inventory_host *host,

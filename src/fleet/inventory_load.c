@@ -179,7 +179,7 @@ static enum status wrap(enum status status, const char *path, const struct inven
     return status;
 }
 
-static void find_file(const char *path, char **file)
+void inventory__find_file(const char *path, char **file)
 {
     char *found = *file ? path_beside(path, *file) : NULL;
     free(*file);
@@ -202,9 +202,9 @@ static enum status load_tls(const char *path, struct inventory *inventory, struc
     int64_t end_s = 0;
     if (!tls->is_on)
         return ST_OK;
-    find_file(path, &tls->ca);
-    find_file(path, &tls->cert);
-    find_file(path, &tls->key);
+    inventory__find_file(path, &tls->ca);
+    inventory__find_file(path, &tls->cert);
+    inventory__find_file(path, &tls->key);
     enum status status = tls->ca ? certificate_read_end(tls->ca, &end_s, err) : ST_OK;
     if (!status && tls->cert)
         status = certificate_read_end(tls->cert, &tls->cert_end_s, err);
@@ -245,7 +245,9 @@ enum status inventory_load(const char *path, struct inventory **ret_inventory, s
         status = load_password(path, inventory, &inventory->probe, err);
     if (!status)
         status = load_tls(path, inventory, err);
-    if (!status)
+    if (!status) {
+        inventory__find_api_files(inventory, path);
         *ret_inventory = take_pointer(inventory);
+    }
     return status;
 }

@@ -9,8 +9,8 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "fleet/internal.h"
-#include "fleet/yaml.h"
 #include "store/store.h"
+#include "wire/yaml.h"
 
 #include <search.h>
 #include <string.h>
@@ -561,7 +561,7 @@ static enum status read_deployments(struct yaml_file *file, yaml_node_t *node, v
 
 /* ---- the file ---- */
 
-/* Hosts name servers of the deployments, which may come later: read_hosts_last(). */
+/* Hosts name servers of the deployments, conductors regions, which may come later: read_last(). */
 static enum status skip(UNUSED struct yaml_file *file, UNUSED yaml_node_t *node,
                         UNUSED void *target, UNUSED struct err *err)
 {
@@ -580,17 +580,25 @@ static const struct yaml_field root_fields[] = {
     {"policy",      false, offsetof(struct inventory, policy),      read_policy},
     {"hooks",       false, 0,                                       read_hooks},
     {"permission",  false, 0,                                       inventory__read_permission},
+    {"api",         false, offsetof(struct inventory, api),         inventory__read_api},
+    {"conductors",  false, 0,                                       skip},
     {"deployments", true,  0,                                       read_deployments},
     {"hosts",       false, 0,                                       skip},
     {0}};
 /* clang-format on */
 
-static enum status read_hosts_last(struct yaml_file *file, struct inventory *inventory,
-                                   struct err *err)
+static enum status read_last(struct yaml_file *file, struct inventory *inventory, struct err *err)
 {
-    yaml_node_t *node = yaml_find(file, yaml_root(file), "hosts");
-    file->key = "hosts";
-    return node ? inventory__read_hosts(file, node, inventory, err) : ST_OK;
+    static const struct yaml_field fields[] = {{"hosts", false, 0, inventory__read_hosts},
+                                               {"conductors", false, 0, inventory__read_conductors},
+                                               {0}};
+    enum status status = ST_OK;
+    for (const struct yaml_field *field = fields; field->name && !status; field++) {
+        yaml_node_t *node = yaml_find(file, yaml_root(file), field->name);
+        file->key = field->name;
+        status = node ? field->read(file, node, inventory, err) : ST_OK;
+    }
+    return status ? status : inventory__check_api(file, inventory, err);
 }
 
 enum status inventory_parse(const char *text, size_t length, const char *path,
@@ -606,7 +614,7 @@ enum status inventory_parse(const char *text, size_t length, const char *path,
     if (!status)
         status = yaml_read_fields(&file, yaml_root(&file), root_fields, inventory, err);
     if (!status)
-        status = read_hosts_last(&file, inventory, err);
+        status = read_last(&file, inventory, err);
     tdestroy(reading.taken, free_taken);
     if (!status)
         *ret_inventory = take_pointer(inventory);

@@ -14,57 +14,12 @@
 
 #include <cmocka.h>
 
-/* Lines 1 to 5 of most files below. */
-#define HEAD                                                                                       \
-    "promise: { rto: 30s, rpo: 5s }\n"                                                             \
-    "regions: [ west, east ]\n"                                                                    \
-    "store: file:///var/lib/holdfast\n"                                                            \
-    "credentials: { user: holdfast, password_file: holdfast.password }\n"                          \
-    "replication: { user: repl, password_file: repl.password }\n"
-/* Lines 6 to 12. */
-#define SHARDS                                                                                     \
-    "deployments:\n"                                                                               \
-    "  - name: orders\n"                                                                           \
-    "    shards:\n"                                                                                \
-    "      - name: orders-0\n"                                                                     \
-    "        servers:\n"                                                                           \
-    "          - { region: west, hosts: [ 10.0.1.11:3306, 10.0.1.12:3307 ] }\n"                    \
-    "          - { region: east, hosts: [ 10.0.2.11, db-2.example.com:3308 ] }\n"
+#include "inventory_test.h"
+
 /* The same but for the list of hosts, in line 6. */
 #define ONE_SHARD(servers)                                                                         \
     HEAD "deployments: [ { name: d, shards: [ { name: s, servers: " servers " } ] } ]\n"
 #define HOSTS(hosts) ONE_SHARD("[ { region: west, hosts: " hosts " } ]")
-
-static struct inventory *parse(const char *text)
-{
-    struct inventory *inventory = NULL;
-    struct err err = ERR_INIT;
-    if (inventory_parse(text, strlen(text), "holdfast.yaml", &inventory, &err))
-        fail_msg("%s", err.text);
-    return inventory;
-}
-
-static void assert_refused(const char *text, const char *message)
-{
-    struct inventory *inventory = NULL;
-    struct err err = ERR_INIT;
-    enum status status = inventory_parse(text, strlen(text), "holdfast.yaml", &inventory, &err);
-    if (status == ST_OK)
-        fail_msg("accepted:\n%s", text);
-    assert_string_equal(err.text, message);
-    assert_int_equal(status, ST_INVALID);
-    assert_null(inventory);
-}
-
-struct bad_file {
-    const char *text, *message;
-};
-
-static void refuse_all(const struct bad_file *files, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        assert_refused(files[i].text, files[i].message);
-}
 
 static void good_file_is_read_in_order(UNUSED void **state)
 {
@@ -478,6 +433,10 @@ static void written_inventory_reads_back_the_same(UNUSED void **state)
              "policy:\n  freeze_cap: 3\n  freeze_timeout: 250ms\n  move_timeout: 1m\n"
              "  max_lag: 2s\n  accept: [ disk, '-', '...' ]\n"
              "permission: { ttl: 1500ms }\n"
+             "conductors: [ { name: a, region: east, listen: '[0::1]:1' },\n"
+             "  { name: b, region: west, listen: h } ]\n"
+             "api: { tls: { ca: a, cert: 'b c', key: c }, tokens: [ { name: '-', role: agent, "
+             "file: t } ] }\n"
              "hosts: [ { name: '-', region: east, servers: [ '[0::1]:3307', x ] } ]\n" SHARDS
              "  - name: files\n    shards:\n      - name: '-'\n        servers:\n"
              "          - { region: east, hosts: [ '[::1]:3307', x ] }\n"
@@ -494,6 +453,8 @@ static void written_inventory_reads_back_the_same(UNUSED void **state)
         assert_int_equal(first->shard_count, second->shard_count);
         assert_int_equal(first->permission_ttl_ms, second->permission_ttl_ms);
         assert_int_equal(first->host_count, second->host_count);
+        assert_int_equal(first->conductor_count, second->conductor_count);
+        assert_int_equal(first->api.token_count, second->api.token_count);
         const struct inventory_shard *shard = &first->shards[first->shard_count - 1];
         const struct inventory_shard *again = &second->shards[first->shard_count - 1];
         assert_string_equal(shard->deployment, again->deployment);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Reading YAML by tables: a mapping is described by an array of 'struct yaml_field', and everything
- * it does not describe is refused with file:line. Internal to fleet; built on libyaml documents,
+ * it does not describe is refused with file:line. Built on libyaml documents,
  * because libcyaml reports neither the line of a value nor a duplicate key.
  *
  * Only the plain part of YAML is accepted: one document, no anchors, aliases or tags, at most
  * YAML_DEPTH_MAX levels. All scalars are text; the field's reader decides what they mean.
  */
-#ifndef HOLDFAST_FLEET_YAML_H
-#define HOLDFAST_FLEET_YAML_H
+#ifndef HOLDFAST_WIRE_YAML_H
+#define HOLDFAST_WIRE_YAML_H
 
 #include "base/err.h"
 

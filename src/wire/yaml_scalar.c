@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What a YAML scalar can mean in a fleet file, and what a mistyped word was meant to be; see
  * yaml.h. All scalars are text here: 'no' is a name, 010 is ten. */
-#include "fleet/yaml.h"
+#include "wire/yaml.h"
 
 #include "base/clock.h"
 #include "base/mem.h"

@@ -4,7 +4,7 @@
  * The text is parsed twice: the events are checked first, because libyaml's document no longer
  * tells whether a node came from an alias, and because deep nesting must be refused before it is
  * built. */
-#include "fleet/yaml.h"
+#include "wire/yaml.h"
 
 #include "base/invariant.h"
 #include "base/scope.h"
