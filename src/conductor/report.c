@@ -69,6 +69,8 @@ static json_t *shard_json(const struct switchover_report *report, size_t index)
         json_object_set_new(object, "error", json_string(shard->err.text));
         if (shard->err.hint[0])
             json_object_set_new(object, "hint", json_string(shard->err.hint));
+        if (shard->cause)
+            json_object_set_new(object, "began_with", json_string(shard->cause));
     }
     if (shard->notes && shard->notes[0])
         json_object_set_new(object, "notes", json_string(shard->notes));

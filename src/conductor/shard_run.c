@@ -88,6 +88,8 @@ static void fill_report(struct shard_report *report, struct move *move)
     report->result = move->result;
     report->err = move->failure;
     report->is_writable = move->is_writable;
+    free(report->cause);
+    report->cause = move->cause.status ? mem_strdup(move->cause.text) : NULL;
     report->epoch = move->route.epoch;
     snprintf(report->primary, sizeof(report->primary), "%s", move->route.primary);
     bool is_seen_whole = move->frozen_at && move->published_at; /* not by two processes */
@@ -218,6 +220,9 @@ static bool attempt(struct run *run, const struct shard_observation *seen,
     if (status) {
         report->result = result_unmoved(run, is_read);
         report->err = err;
+        if (report->result == MOVE_STUCK)
+            err_hint(&report->err, "when the store is back: holdfast run resume %s",
+                     run->record.id);
         snprintf(report->primary, sizeof(report->primary), "%s",
                  seen->primary ? seen->primary->server->name : "");
         return false;

@@ -401,6 +401,7 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
 void switchover_report_release(struct switchover_report *report)
 {
     for (size_t i = 0; i < report->count; i++) {
+        free(report->shards[i].cause);
         free(report->shards[i].notes);
         free(report->shards[i].spans);
     }

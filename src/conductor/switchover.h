@@ -16,7 +16,8 @@
 struct shard_report {
     const struct inventory_shard *shard;
     enum move_result result;
-    struct err err;   /* why it did not move; ST_OK when it did */
+    struct err err;   /* why it did not move, or what it waits for; ST_OK: it moved */
+    char *cause;      /* of a stuck one: what it began with; NULL: the same; owned */
     bool is_writable; /* of a stuck one: clients can write, as far as was seen at the end */
     char *notes;      /* lines; owned */
     uint64_t epoch;

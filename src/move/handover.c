@@ -32,7 +32,7 @@ static enum status freeze_old(struct move *move, struct err *err)
                                       clock_deadline(timeout_ms + ANSWER_MS), &result, err);
     if (status) { /* when the session broke, the undo evicts it, whatever it still does */
         err_wrap(err, "freeze");
-        if (status == ST_TIMEOUT || status == ST_UNKNOWN)
+        if (status == ST_TIMEOUT) /* the server says so; one that is gone tells nothing of others */
             err_hint(err,
                      "commits did not finish within %d ms: are the ackers of %s alive? is a "
                      "long statement running there?",

@@ -90,6 +90,7 @@ static void fail(struct move *move, const struct err *err)
     journal_add(move->mandate->journal, move->shard->name, "failure", "%s", err->text);
     if (move->failure.status == ST_OK)
         move->failure = *err;
+    move->last_failure = *err;
 }
 
 /* What went wrong before matters no more: this process has no say. */
@@ -203,30 +204,42 @@ static bool can_clients_write(struct move *move)
            !move->is_write_lost;
 }
 
-/* What to do, after how bad it is. */
-static void add_urgency(struct move *move, struct err *err)
+/* Whose return the state waits for. */
+static const char *whom_it_waits_for(const struct move *move)
 {
-    if (move->view.state != SHARD_REDIRECTING || !move->new_server)
-        return;
-    const char *name = move->new_server->name;
+    bool is_undoing = move->view.state == SHARD_UNDOING;
+    return is_undoing ? move->route.old_primary : move->route.new_primary;
+}
+
+static void add_what_to_do(const struct move *move, struct err *err)
+{
+    const char *who = whom_it_waits_for(move);
     bool has_command = strstr(err->hint, "holdfast run ") != NULL;
-    AUTO_FREE char *what = err->hint[0]        ? mem_strdup(err->hint)
-                           : move->is_writable ? mem_strdup("mend that")
-                                               : mem_printf("bring %s back", name);
-    err_hint(err, "%s at %s; %s%s%s", move->is_writable ? "writes go on" : "nobody can write", name,
-             what, has_command ? "" : ", then: holdfast run resume ",
+    AUTO_FREE char *what = err->hint[0]                   ? mem_strdup(err->hint)
+                           : move->view.has_record_failed ? mem_strdup("bring the store back")
+                           : move->is_writable            ? mem_strdup("mend that")
+                                                          : mem_printf("bring %s back", who);
+    AUTO_FREE char *where =
+        move->view.state == SHARD_REDIRECTING
+            ? mem_printf("%s at %s; ", move->is_writable ? "writes go on" : "nobody can write", who)
+            : mem_strdup("");
+    err_hint(err, "%s%s%s%s", where, what, has_command ? "" : ", then: holdfast run resume ",
              has_command ? "" : move->mandate->run);
 }
 
-/* Every step may have done its part, too slowly: who gives up says why all the same. */
+/* What it waits for is what went wrong last; the first failure only says how it came to that. Every
+ * step may have done its part, too slowly: then the rule alone says why. */
 static void give_up(struct move *move, const struct shard_rule *rule)
 {
-    struct err err = ERR_INIT;
-    err_set(&err, ST_TIMEOUT, "the time for the move was over: %s", rule->why);
-    if (move->failure.status == ST_OK)
-        fail(move, &err);
+    if (move->last_failure.status == ST_OK)
+        err_set(&move->last_failure, ST_TIMEOUT, "the time for the move was over");
+    move->cause = move->failure;
+    move->failure = move->last_failure;
+    if (strcmp(move->cause.text, move->failure.text) == 0)
+        move->cause = (struct err)ERR_INIT;
+    err_wrap(&move->failure, "%s", rule->why);
     move->is_writable = can_clients_write(move);
-    add_urgency(move, &move->failure);
+    add_what_to_do(move, &move->failure);
     move->result = MOVE_STUCK;
 }
 

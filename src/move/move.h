@@ -81,9 +81,11 @@ struct move {
 
     /* What came of it. */
     enum move_result result;
-    struct err failure; /* the first thing that went wrong; status ST_OK when nothing did */
-    bool is_writable;   /* of a stuck shard: clients can write, as far as was seen at the end */
-    struct buf notes;   /* lines for people: warnings that do not change the result */
+    struct err failure; /* what went wrong first, of a stuck shard last; ST_OK: nothing did */
+    struct err last_failure;
+    struct err cause; /* of a stuck shard: what it began with, when that was something else */
+    bool is_writable; /* of a stuck shard: clients can write, as far as was seen at the end */
+    struct buf notes; /* lines for people: warnings that do not change the result */
     nsec phase_ns[MOVE_PHASES];
     struct move_span *spans; /* attempts at a phase that follow each other are one */
     size_t span_count, span_capacity;

@@ -25,6 +25,7 @@ static int compare_stories(const struct page_shard *a, const struct page_shard *
     int order = severities[a->result] - severities[b->result];
     order = order ? order : strcmp(a->said, b->said);
     order = order ? order : strcmp(a->error, b->error);
+    order = order ? order : strcmp(a->cause, b->cause);
     order = order ? order : strcmp(a->hint, b->hint);
     order = order ? order : strcmp(a->notes, b->notes);
     return order ? order : (a->lost > b->lost) - (a->lost < b->lost);
@@ -77,6 +78,7 @@ static void add_story(const struct page_shard *const *shards, size_t count, stru
         buf_printf(out, " and %zu more", count - NAMES_MAX);
     buf_add(out, "</h3><dl>");
     add_line(out, "why", "why", first->error);
+    add_line(out, "note", "began with", first->cause);
     add_line(out, "next", "next", first->hint);
     add_line(out, "note", "note", first->notes);
     if (first->lost > 0)

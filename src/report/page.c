@@ -96,6 +96,7 @@ static void read_shard(const json_t *json, struct page_shard *shard)
     shard->result = find_result(shard->said);
     shard->primary = text_at(json, "primary");
     shard->error = text_at(json, "error");
+    shard->cause = text_at(json, "began_with");
     shard->hint = text_at(json, "hint");
     shard->notes = text_at(json, "notes");
     shard->outage = ms_at(json, "write_outage_ms");

@@ -20,7 +20,7 @@ struct page_span {
 
 /* Times are in ms; -1: not known. Texts are never NULL, and not escaped. */
 struct page_shard {
-    const char *name, *primary, *error, *hint, *notes;
+    const char *name, *primary, *error, *cause, *hint, *notes;
     const char *said;        /* the result in the report's words */
     enum move_result result; /* MOVE_PENDING: a word that this version does not know */
     double outage, before, critical;

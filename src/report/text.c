@@ -33,6 +33,8 @@ static void format_shard(const json_t *shard, int width, struct buf *out)
                (long long)json_integer_value(json_object_get(shard, "lost_transactions")));
     if (text_at(shard, "error")[0])
         buf_printf(out, "      why: %s\n", text_at(shard, "error"));
+    if (text_at(shard, "began_with")[0])
+        buf_printf(out, "      began with: %s\n", text_at(shard, "began_with"));
     if (text_at(shard, "hint")[0])
         buf_printf(out, "      next: %s\n", text_at(shard, "hint"));
     for (const char *at = text_at(shard, "notes"); *at;) {

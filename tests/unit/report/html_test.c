@@ -122,7 +122,8 @@ static void hostile_text_stays_text(void **state UNUSED)
                                "\xe2\x80\xae\xe2\x81\xa6\xc2\x85";
     static const char *const in_head[] = {"run", "kind", "result",  "from",
                                           "to",  "by",   "ordered", "began"};
-    static const char *const in_shard[] = {"name", "result", "primary", "error", "hint", "notes"};
+    static const char *const in_shard[] = {"name",       "result", "primary", "error",
+                                           "began_with", "hint",   "notes"};
     json_t *report = head("done"), *victim = shard("x", 50);
     json_object_set_new(report, "resumed", json_true());
     for (size_t i = 0; i < ARRAY_SIZE(in_head); i++)
