@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * 'holdfast readiness': the findings in groups, and the verdict. */
-#include "fleet/readiness.h"
+#include "api/readiness.h"
 
 #include "base/scope.h"
 #include "cli/fleet.h"
@@ -13,12 +13,9 @@
 
 enum { CHECK_MS = 8000 };
 
-static void print_json(const struct readiness *readiness)
+static void print_json(const struct readiness *readiness, size_t shards)
 {
-    json_t *json =
-        json_pack("{s:b, s:I, s:I, s:o}", "go", readiness->no_go_count == 0, "no_go",
-                  (json_int_t)readiness->no_go_count, "shards",
-                  (json_int_t)readiness->observation.count, "findings", findings_json(readiness));
+    json_t *json = readiness_encode(readiness, shards);
     json_dumpf(json, stdout, JSON_INDENT(2));
     puts("");
     json_decref(json);
@@ -61,7 +58,7 @@ enum status fleet_readiness(const struct cli_args *args, struct err *err)
     readiness_check(&request, clock_deadline(CHECK_MS), &readiness);
     bool is_go = readiness.no_go_count == 0;
     if (cli_flag(args, "--json")) {
-        print_json(&readiness);
+        print_json(&readiness, scene.shard_count);
     } else {
         findings_print(&readiness, SEVERITY_INFO, stdout);
         if (is_go)

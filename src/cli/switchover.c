@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * 'plan switchover' and 'switchover': check, show the plan, ask for the go, and go. */
+#include "api/readiness.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
@@ -170,7 +171,7 @@ static void print_plan_json(const struct plan *plan)
     json_t *json = json_pack("{s:s, s:s, s:b, s:o, s:o, s:o}", "kind", "switchover", "to",
                              plan->scene.fleet->regions[plan->to], "go",
                              plan->readiness.no_go_count == 0, "shards", shards, "findings",
-                             findings_json(&plan->readiness), "estimate", estimate_json(plan));
+                             findings_encode(&plan->readiness), "estimate", estimate_json(plan));
     json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     puts("");
     json_decref(json);

@@ -122,3 +122,51 @@ enum status route_load(struct store *store, const char *shard, nsec deadline, st
     ret->revision = (uint64_t)entry.mod_rev;
     return ST_OK;
 }
+
+/* ---- all of them ---- */
+
+#define ROUTE_PREFIX "shards/"
+
+enum status route_list_load(struct store *store, nsec deadline, struct route_list *ret,
+                            struct err *err)
+{
+    struct store_list *list = mem_zalloc(sizeof(*list));
+    enum status status = store_list(store, ROUTE_PREFIX, deadline, list, err);
+    if (status) {
+        free(list);
+        return status;
+    }
+    ret->list = list;
+    return ST_OK;
+}
+
+void route_list_release(struct route_list *list)
+{
+    if (list->list)
+        store_list_release(list->list);
+    free(list->list);
+    list->list = NULL;
+}
+
+static int by_key(const void *key, const void *entry)
+{
+    return strcmp(key, ((const struct store_entry *)entry)->key);
+}
+
+enum status route_list_get(const struct route_list *list, const char *shard, struct route *ret,
+                           struct err *err)
+{
+    AUTO_FREE char *key = route_key(shard);
+    const struct store_entry *entry =
+        list->list && list->list->count > 0
+            ? bsearch(key, list->list->entries, list->list->count, sizeof(*entry), by_key)
+            : NULL;
+    if (!entry)
+        return err_set(err, ST_NOT_FOUND, "no route of shard '%s'", shard);
+    struct route route = {0};
+    if (route_decode(entry->value, &route, err))
+        return err_wrap(err, "route of shard '%s'", shard);
+    route.revision = (uint64_t)entry->mod_rev;
+    *ret = route;
+    return ST_OK;
+}

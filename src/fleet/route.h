@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct store;
+struct store_list;
 
 /* 'writable': the primary accepts writes in this state. */
 #define SHARD_STATE_TABLE(X)                                                                       \
@@ -54,6 +55,17 @@ struct route {
 /* Read a shard's route. ST_NOT_FOUND when Holdfast never moved it. */
 MUST_CHECK enum status route_load(struct store *store, const char *shard, nsec deadline,
                                   struct route *ret, struct err *err);
+/* All routes at one moment, to be looked up by shard. */
+struct route_list {
+    struct store_list *list; /* owned */
+};
+MUST_CHECK enum status route_list_load(struct store *store, nsec deadline, struct route_list *ret,
+                                       struct err *err);
+void route_list_release(struct route_list *list);
+/* ST_NOT_FOUND: Holdfast never moved it. */
+MUST_CHECK enum status route_list_get(const struct route_list *list, const char *shard,
+                                      struct route *ret, struct err *err);
+
 /* JSON text of the record; the caller frees. */
 char *route_encode(const struct route *route);
 MUST_CHECK enum status route_decode(const char *text, struct route *ret, struct err *err);

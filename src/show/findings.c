@@ -7,22 +7,6 @@
 
 #include <string.h>
 
-static json_t *finding_json(const struct finding *finding)
-{
-    return json_pack("{s:s, s:s, s:b, s:s?, s:s?, s:s, s:s}", "check", finding->check, "severity",
-                     severity_name(finding->severity), "accepted", (int)finding->is_accepted,
-                     "shard", finding->shard, "server", finding->server, "problem",
-                     finding->problem, "advice", finding->advice);
-}
-
-json_t *findings_json(const struct readiness *readiness)
-{
-    json_t *findings = json_array();
-    for (size_t i = 0; i < readiness->count; i++)
-        json_array_append_new(findings, finding_json(&readiness->findings[i]));
-    return findings;
-}
-
 static void print_heading(const struct finding *finding, FILE *out)
 {
     static const char *const names[] = {"info", "warning", "NO-GO"};
