@@ -165,7 +165,8 @@ static enum status result_of(const struct switchover_report *report, struct err 
             : report->state == RUN_ABORTED ? "was aborted; no shard is in between"
                                            : "failed; no shard is in between");
     if (report->state == RUN_STUCK)
-        err_hint(err, "mend what 'why' says above, then: holdfast run resume %s", report->run);
+        err_hint(err, "mend what 'why' says above, then: holdfast run %s %s",
+                 report->is_called_off ? "abort" : "resume", report->run);
     else if (report->state == RUN_FAILED)
         err_hint(err, "mend what 'why' says above; holdfast status shows where each shard is");
     else
@@ -215,7 +216,8 @@ static enum status carry_back(const struct fleet_scene *scene,
 {
     struct run *run = NULL;
     is_interrupted = 0;
-    enum status status = run_take(scene->store, scene->fleet, stopped->return_run, &run, err);
+    enum status status =
+        run_take(scene->store, scene->fleet, stopped->return_run, false, &run, err);
     if (status)
         return status;
     run->mandate.is_resumed = false; /* nobody has begun it */

@@ -103,10 +103,15 @@ static enum status take_over(const struct cli_args *args, bool abort_only, struc
     struct run *run = NULL;
     run_take_signals();
     if (!status)
-        status = run_take(scene.store, scene.fleet, id, &run, err);
+        status = run_take(scene.store, scene.fleet, id, abort_only, &run, err);
     if (status)
         return status;
-    run->mandate.is_abort_only = abort_only;
+    if (run->mandate.is_abort_only && !abort_only)
+        fprintf(
+            stderr,
+            "holdfast: run %s was called off: it is only brought to one side; to move its shards, "
+            "begin a new run\n",
+            run->record.id);
     status = choose_record_shards(&scene, run, err);
     if (status) {
         run_free(run);
@@ -236,19 +241,19 @@ static enum status print_report(const struct fleet_scene *scene, const char *id,
 static enum status run_follow(const struct fleet_scene *scene, const char *id, bool as_json,
                               struct err *err)
 {
-    enum run_state state = RUN_RUNNING;
+    AUTO(run_record_release) struct run_record record = {0};
     run_take_signals();
-    enum status status = follow_run(scene->store, id, run_was_interrupted, &state, err);
+    enum status status = follow_run(scene->store, id, run_was_interrupted, &record, err);
     if (status)
         return status;
     struct err none = ERR_INIT;
     status_ignore(print_report(scene, id, as_json, &none), "there may be no report");
-    status = run_exit_status(state);
+    status = run_exit_status(record.state);
     if (status)
-        err_set(err, status, "run %s: %s", id, run_state_name(state));
-    return state == RUN_STUCK
-               ? err_hint(err, "mend what 'why' says, then: holdfast run resume %s", id)
-               : status;
+        err_set(err, status, "run %s: %s", id, run_state_name(record.state));
+    AUTO_FREE char *next = run_record_next(&record);
+    return record.state == RUN_STUCK ? err_hint(err, "mend what 'why' says, then: %s", next)
+                                     : status;
 }
 
 static enum status run_show(const struct cli_args *args, struct err *err)
@@ -279,13 +284,11 @@ static enum status run_show(const struct cli_args *args, struct err *err)
         struct err nobody = ERR_INIT;
         bool is_held = run_lock_holder(scene.store, holder, &nobody) == ST_OK &&
                        strcmp(holder, record.id) == 0;
+        AUTO_FREE char *next = run_record_next(&record);
         if (record.state == RUN_RUNNING && !is_held)
-            printf("its process is gone; next: holdfast run resume %s, or: holdfast run abort %s\n",
-                   record.id, record.id);
+            printf("its process is gone; next: %s\n", next);
         if (record.state == RUN_STUCK && !is_held)
-            printf("it waits for an operator; next: mend what 'why' says below, then: holdfast run "
-                   "resume %s\n",
-                   record.id);
+            printf("it waits for an operator; next: mend what 'why' says below, then: %s\n", next);
         show_shards(&scene, &record);
         struct err none = ERR_INIT;
         status_ignore(print_report(&scene, id, false, &none), "there may be no report yet");

@@ -58,8 +58,12 @@ static enum status explain_busy(struct store *store, struct err *err)
         err_set(err, ST_BUSY, "run %s is in progress", id);
         err_hint(err, "holdfast run show %s, or: holdfast run abort %s", id, id);
     } else if (run_current(store, id, &ignored) == ST_OK) {
+        AUTO(run_record_release) struct run_record record = {.state = RUN_RUNNING};
+        if (run_record_load(store, id, &record, &ignored))
+            snprintf(record.id, sizeof(record.id), "%s", id);
+        AUTO_FREE char *next = run_record_next(&record);
         err_set(err, ST_BUSY, "run %s was not finished", id);
-        err_hint(err, "holdfast run resume %s, or: holdfast run abort %s", id, id);
+        err_hint(err, "%s", next);
     } else {
         err_set(err, ST_BUSY, "another run ended just now");
         err_hint(err, "try again");
@@ -223,8 +227,21 @@ static enum status check_unfinished(struct store *store, const char *id, struct 
     return err_hint(err, "holdfast run list");
 }
 
+/* An order to abort that reached the process before us, or came when it was gone already. */
+static enum status hear_abort(struct run *run, struct err *err)
+{
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    AUTO_FREE char *key = keeper_abort_key(run->record.id);
+    enum status status = store_get(run->mandate.store, key, clock_deadline(STORE_MS), &entry, err);
+    if (status == ST_OK) {
+        run->record.is_called_off = true;
+        run_record_add_line(&run->record, entry.value);
+    }
+    return status == ST_NOT_FOUND ? ST_OK : status;
+}
+
 enum status run_take(struct store *store, const struct inventory *fleet, const char *id,
-                     struct run **ret, struct err *err)
+                     bool is_called_off, struct run **ret, struct err *err)
 {
     enum status status = check_unfinished(store, id, err);
     if (status)
@@ -234,7 +251,15 @@ enum status run_take(struct store *store, const struct inventory *fleet, const c
     run->mandate.is_resumed = true;
     run->record.state = RUN_RUNNING;
     if (!status)
-        run_record_add_order(&run->record, "took the run over");
+        status = hear_abort(run, err);
+    if (!status)
+        run_record_add_order(&run->record, "took the run over%s",
+                             is_called_off               ? " to abort it"
+                             : run->record.is_called_off ? ", which was called off"
+                                                         : "");
+    run->record.is_called_off = run->record.is_called_off || is_called_off;
+    run->mandate.is_abort_only = run->record.is_called_off;
+    atomic_store(&run->mandate.is_called_off, run->record.is_called_off);
     struct store_compare is_left = {STORE_EXISTS, RUN_CURRENT_KEY, 0};
     if (!status)
         status = take_lock(run, CALL_RUN_TAKE, &is_left, err);
@@ -250,6 +275,7 @@ enum status run_end(struct run *run, enum run_state state, const struct run_reco
                     struct err *err)
 {
     run->record.state = state;
+    run->record.is_called_off = atomic_load(&run->mandate.is_called_off);
     AUTO_FREE char *next_key = next ? run_record_key(next->id) : NULL;
     AUTO_FREE char *next_value = next ? run_record_encode(next) : NULL;
     AUTO_FREE char *key = run_record_key(run->record.id);
@@ -303,6 +329,12 @@ void run_abort_for(struct run *run, const char *order)
 }
 
 void run_abort(struct run *run)
+{
+    atomic_store(&run->mandate.is_called_off, true);
+    run_stop(run);
+}
+
+void run_stop(struct run *run)
 {
     atomic_store(&run->mandate.is_aborted, true);
 }

@@ -35,9 +35,10 @@ struct run {
  * says which run is in progress or unfinished, and what to type. */
 MUST_CHECK enum status run_begin(struct store *store, const struct inventory *fleet,
                                  struct run_record *take, struct run **ret, struct err *err);
-/* Continue an unfinished run whose process is gone. */
+/* Continue an unfinished run whose process is gone. With 'is_called_off', or when an operator
+ * called it off before, it only undoes or finishes what is in flight. */
 MUST_CHECK enum status run_take(struct store *store, const struct inventory *fleet, const char *id,
-                                struct run **ret, struct err *err);
+                                bool is_called_off, struct run **ret, struct err *err);
 /* Only the run lock, for what is no run (roles are brought back): nothing is recorded, and nothing
  * is left when the process dies. run_free() gives it back. */
 MUST_CHECK enum status run_hold(struct store *store, const struct inventory *fleet,
@@ -56,7 +57,9 @@ MUST_CHECK enum status run_lock_holder(struct store *store, char ret_id[static R
 MUST_CHECK enum status run_current(struct store *store, char ret_id[static RUN_ID_MAX],
                                    struct err *err);
 
-/* Stop launching, undo or finish what is in flight. Safe in a signal handler. */
+/* Stop launching, undo or finish what is in flight: of itself. */
+void run_stop(struct run *run);
+/* The same as an operator's word, which outlives the process. Safe in a signal handler. */
 void run_abort(struct run *run);
 /* The same for somebody else, by his audit line (copied). Not in a signal handler. */
 void run_abort_for(struct run *run, const char *order);

@@ -50,22 +50,26 @@ void run_record_add_shard(struct run_record *record, const char *name)
     VEC_PUSH(record->shards, record->shard_count, record->shard_capacity, mem_strdup(name));
 }
 
+void run_record_add_line(struct run_record *record, const char *line)
+{
+    char *all = record->audit ? mem_printf("%s\n%s", record->audit, line) : mem_strdup(line);
+    free(record->audit);
+    record->audit = all;
+}
+
 void run_record_add_order(struct run_record *record, const char *format, ...)
 {
     char now[WALL_TEXT_MAX];
     clock_wall_format(clock_wall_us(), now);
     AUTO_FREE char *who = caller_who();
     AUTO_FREE char *origin = caller_origin();
-    struct buf text = {0};
-    if (record->audit)
-        buf_printf(&text, "%s\n", record->audit);
+    AUTO(buf_release) struct buf text = {0};
     buf_printf(&text, "%s %s (%s) ", now, who, origin);
     va_list args;
     va_start(args, format);
     buf_vprintf(&text, format, args);
     va_end(args);
-    free(record->audit);
-    record->audit = buf_take(&text);
+    run_record_add_line(record, buf_text(&text));
 }
 
 void run_record_add_first_order(struct run_record *record)
@@ -92,6 +96,15 @@ void run_record_release(struct run_record *record)
     *record = (struct run_record){0};
 }
 
+char *run_record_next(const struct run_record *record)
+{
+    if (record->is_called_off)
+        return mem_printf("holdfast run abort %s", record->id);
+    if (record->state == RUN_STUCK)
+        return mem_printf("holdfast run resume %s", record->id);
+    return mem_printf("holdfast run resume %s, or: holdfast run abort %s", record->id, record->id);
+}
+
 char *run_record_key(const char *id)
 {
     return mem_printf("runs/%s", id);
@@ -102,14 +115,14 @@ char *run_record_encode(const struct run_record *record)
     json_t *shards = json_array();
     for (size_t i = 0; i < record->shard_count; i++)
         json_array_append_new(shards, json_string(record->shards[i]));
-    json_t *object =
-        json_pack("{s:s, s:s, s:s, s:I, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I, s:f, s:b, s:o}",
-                  "id", record->id, "state", run_state_name(record->state), "target",
-                  record->target, "started_us", (json_int_t)record->started_us, "by",
-                  record->by ? record->by : "", "origin", record->origin, "audit", record->audit,
-                  "reason", record->reason, "waves", record->waves, "settle_ms",
-                  (json_int_t)record->settle_ms, "failures_max", (json_int_t)record->failures_max,
-                  "estimate_ms", record->estimate_ms, "returns", record->returns, "shards", shards);
+    json_t *object = json_pack(
+        "{s:s, s:s, s:s, s:I, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I, s:f, s:b, s:b, s:o}", "id",
+        record->id, "state", run_state_name(record->state), "target", record->target, "started_us",
+        (json_int_t)record->started_us, "by", record->by ? record->by : "", "origin",
+        record->origin, "audit", record->audit, "reason", record->reason, "waves", record->waves,
+        "settle_ms", (json_int_t)record->settle_ms, "failures_max",
+        (json_int_t)record->failures_max, "estimate_ms", record->estimate_ms, "returns",
+        record->returns, "called_off", record->is_called_off, "shards", shards);
     INVARIANT(object);
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
@@ -137,13 +150,14 @@ static bool decode_object(json_t *object, struct run_record *record)
     const char *id, *state, *target, *by;
     json_int_t started = 0, settle_ms = 0, failures_max = -1;
     double estimate_ms = -1;
-    int returns = 0;
+    int returns = 0, called_off = 0;
     json_t *shards = NULL, *name = NULL;
     size_t index = 0;
-    if (json_unpack(object, "{s:s, s:s, s:s, s:I, s:s, s:o, s?:I, s?:I, s?:F, s?:b}", "id", &id,
-                    "state", &state, "target", &target, "started_us", &started, "by", &by, "shards",
-                    &shards, "settle_ms", &settle_ms, "failures_max", &failures_max, "estimate_ms",
-                    &estimate_ms, "returns", &returns) != 0 ||
+    if (json_unpack(object, "{s:s, s:s, s:s, s:I, s:s, s:o, s?:I, s?:I, s?:F, s?:b, s?:b}", "id",
+                    &id, "state", &state, "target", &target, "started_us", &started, "by", &by,
+                    "shards", &shards, "settle_ms", &settle_ms, "failures_max", &failures_max,
+                    "estimate_ms", &estimate_ms, "returns", &returns, "called_off",
+                    &called_off) != 0 ||
         !decode_state(state, &record->state) || strlen(id) >= RUN_ID_MAX ||
         strlen(target) >= RUN_TARGET_MAX)
         return false;
@@ -159,6 +173,7 @@ static bool decode_object(json_t *object, struct run_record *record)
     record->failures_max = failures_max;
     record->estimate_ms = estimate_ms;
     record->returns = returns;
+    record->is_called_off = called_off;
     json_array_foreach(shards, index, name) if (json_is_string(name))
         run_record_add_shard(record, json_string_value(name));
     return true;

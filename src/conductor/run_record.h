@@ -43,6 +43,7 @@ struct run_record {
     int64_t failures_max; /* more shards that do not move stop the run; -1: however many */
     double estimate_ms;   /* how long it was expected to take; -1: not known */
     bool returns;         /* when it is stopped, what moved goes back */
+    bool is_called_off;   /* an operator aborted it: whoever takes it moves nothing on */
 };
 
 /* A new id, sortable by time; who orders it filled in. */
@@ -51,6 +52,8 @@ void run_record_add_shard(struct run_record *record, const char *name);
 /* An order of this process's caller, for the audit: "ordered ...", "took the run over". */
 void run_record_add_order(struct run_record *record, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* A line that is ready. */
+void run_record_add_line(struct run_record *record, const char *line);
 /* The order that begins the run: what, over which shards, why. */
 void run_record_add_first_order(struct run_record *record);
 void run_record_release(struct run_record *record);
@@ -61,6 +64,8 @@ MUST_CHECK enum status run_record_list(struct store *store, struct run_record **
                                        size_t *ret_count, struct err *err);
 void run_record_list_free(struct run_record *records, size_t count);
 
+/* What to type to bring an unfinished one to its end; the caller frees. */
+char *run_record_next(const struct run_record *record);
 char *run_record_key(const char *id); /* the caller frees */
 char *run_record_encode(const struct run_record *record);
 

@@ -221,8 +221,8 @@ static bool attempt(struct run *run, const struct shard_observation *seen,
         report->result = result_unmoved(run, is_read);
         report->err = err;
         if (report->result == MOVE_STUCK)
-            err_hint(&report->err, "when the store is back: holdfast run resume %s",
-                     run->record.id);
+            err_hint(&report->err, "when the store is back: holdfast run %s %s",
+                     mandate_next(&run->mandate), run->record.id);
         snprintf(report->primary, sizeof(report->primary), "%s",
                  seen->primary ? seen->primary->server->name : "");
         return false;

@@ -94,7 +94,7 @@ static void stop_run(struct work *work, const struct err *why)
         return;
     work->report->stopped = *why;
     journal_add(work->run->mandate.journal, NULL, "stop", "%s", why->text);
-    run_abort(work->run);
+    run_stop(work->run);
 }
 
 /* Under the lock. */
@@ -342,11 +342,8 @@ static enum status record_end(struct run *run, struct switchover_report *report,
 static char *keep_orders(struct run *run)
 {
     const char *abort = atomic_load(&run->aborted_by);
-    if (abort) {
-        char *all = mem_printf("%s\n%s", run->record.audit, abort);
-        free(run->record.audit);
-        run->record.audit = all;
-    }
+    if (abort)
+        run_record_add_line(&run->record, abort);
     return mem_strdup(run->record.audit);
 }
 
@@ -389,6 +386,7 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     ret->state = judge(run, ret, &is_fenced);
     ret->took_ms = clock_ms(clock_now() - ret->began);
     ret->audit = keep_orders(run);
+    ret->is_called_off = atomic_load(&run->mandate.is_called_off);
     if (!is_fenced)
         announcer_end_run(run->announcer, progress, context, &ret->hooks);
     announcer_free(run->announcer);

@@ -56,6 +56,7 @@ struct switchover_report {
     struct err stopped; /* why no further shard was begun; ST_OK: nothing, or an operator */
     double took_ms;
     bool is_resumed;
+    bool is_called_off; /* by an operator */
     bool is_measured; /* by the probe; else outages are the critical section as the runner saw it */
 };
 

@@ -127,7 +127,8 @@ static void check_closed(struct checkup *checkup)
                        "nobody else can be it",
                        primary);
     if (is_moving)
-        checkup_advise(checkup, "holdfast run resume %s; do not open a server by hand", route->run);
+        checkup_advise(checkup, "holdfast run %s %s; do not open a server by hand",
+                       checkup->is_called_off ? "abort" : "resume", route->run);
 }
 
 static void check_writable(struct checkup *checkup)

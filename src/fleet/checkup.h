@@ -17,7 +17,7 @@
 #define CHECK_TABLE(X) \
     X(STORE_UNAVAILABLE, "store-unavailable", NO_GO, "the coordination store cannot be used", "check 'store' in the fleet file, and the rights and space of that folder") \
     X(RUN_IN_PROGRESS, "run-in-progress", NO_GO, "another run is moving shards", "wait for it, or abort it") \
-    X(UNFINISHED_RUN, "unfinished-run", NO_GO, "a run was left behind by a process that is gone", "resume it, or abort it") \
+    X(UNFINISHED_RUN, "unfinished-run", NO_GO, "a run is not finished: its process is gone, or it waits for you", "resume it, or abort it") \
     X(UNREACHABLE, "unreachable", NO_GO, "a server does not answer", "start it, or look at the network; take it out of the fleet file if it is gone for good") \
     X(LOGIN_REFUSED, "login-refused", NO_GO, "a server refuses Holdfast's account", "check the password file, and create the account: holdfast fleet grants") \
     X(TLS_FAILED, "tls-failed", NO_GO, "no TLS connection to a server: its certificate, or ours, is not accepted", "give it a certificate for the host in the fleet file, signed by the 'ca' of 'tls', then: FLUSH LOCAL SSL; when no server's is accepted, look at 'tls' in the fleet file first") \
@@ -137,6 +137,7 @@ struct checkup {
     size_t new_region;
     int64_t now_s;             /* seconds since 1970 */
     const struct route *route; /* NULL: Holdfast never moved it, or there is no store */
+    bool is_called_off;        /* the run that is not finished: it is not to be resumed */
 };
 
 /* A finding about 'server' (NULL: the shard). The advice is the table's, unless... */

@@ -11,6 +11,7 @@
 #include "fleet/checkup.h"
 #include "store/store.h"
 
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +163,24 @@ static char *read_key(struct store *store, const char *key)
     return take_pointer(entry.value);
 }
 
+/* Of the record (conductor/run_record.h) only how it goes on. */
+static void add_unfinished(struct checkup *checkup, struct store *store, const char *id)
+{
+    AUTO_FREE char *key = mem_printf("runs/%s", id);
+    AUTO_FREE char *text = read_key(store, key);
+    json_t *record = text ? json_loads(text, 0, NULL) : NULL;
+    const char *state = json_string_value(json_object_get(record, "state"));
+    bool is_stuck = state && strcmp(state, "stuck") == 0;
+    checkup->is_called_off = json_is_true(json_object_get(record, "called_off"));
+    checkup_add(checkup, CHECK_UNFINISHED_RUN, NULL,
+                is_stuck ? "run %s waits for an operator" : "the process of run %s is gone", id);
+    if (checkup->is_called_off)
+        checkup_advise(checkup, "holdfast run abort %s", id);
+    else
+        checkup_advise(checkup, "holdfast run resume %s, or: holdfast run abort %s", id, id);
+    json_decref(record);
+}
+
 /* The keys are those of conductor/run.h: the lock is there while a process acts. */
 static void check_runs(struct checkup *checkup, const struct readiness_request *request)
 {
@@ -178,8 +197,7 @@ static void check_runs(struct checkup *checkup, const struct readiness_request *
         checkup_add(checkup, CHECK_RUN_IN_PROGRESS, NULL, "run %s is moving shards", id);
         checkup_advise(checkup, "holdfast run show %s, or: holdfast run abort %s", id, id);
     } else {
-        checkup_add(checkup, CHECK_UNFINISHED_RUN, NULL, "run %s was not finished", id);
-        checkup_advise(checkup, "holdfast run resume %s, or: holdfast run abort %s", id, id);
+        add_unfinished(checkup, request->store, id);
     }
 }
 
@@ -203,7 +221,8 @@ static bool load_route(struct checkup *checkup, const struct readiness_request *
                     shard_state_name(ret->state));
         AUTO_FREE char *current = read_key(request->store, "run-current");
         if (current && strcmp(current, ret->run) == 0)
-            checkup_advise(checkup, "holdfast run resume %s", ret->run);
+            checkup_advise(checkup, "holdfast run %s %s",
+                           checkup->is_called_off ? "abort" : "resume", ret->run);
         else
             checkup_advise(
                 checkup,

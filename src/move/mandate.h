@@ -31,7 +31,8 @@ struct mandate {
     size_t to_region;
     bool is_resumed;           /* took over from another process: may evict its sessions */
     bool is_abort_only;        /* undo or finish what is in flight, start nothing */
-    atomic_bool is_aborted;    /* an operator wants it to stop */
+    atomic_bool is_aborted;    /* it is to stop: what is in flight is undone or finished */
+    atomic_bool is_called_off; /* by an operator, not by a gate or for failures */
     struct journal *journal;   /* never NULL once moves run */
     struct probe *probe;       /* NULL: outages are not measured */
     struct freeze_gate *gate;  /* the cap on simultaneous freezes */
@@ -42,6 +43,12 @@ struct mandate {
                      const struct route *route);
     void *listener;
 };
+
+/* Who called the run off is not told to go on with it: "holdfast run ...". */
+static inline const char *mandate_next(const struct mandate *mandate)
+{
+    return atomic_load(&mandate->is_called_off) ? "abort" : "resume";
+}
 
 static inline bool mandate_must_stop(const struct mandate *mandate)
 {

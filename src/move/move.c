@@ -223,8 +223,11 @@ static void add_what_to_do(const struct move *move, struct err *err)
         move->view.state == SHARD_REDIRECTING
             ? mem_printf("%s at %s; ", move->is_writable ? "writes go on" : "nobody can write", who)
             : mem_strdup("");
-    err_hint(err, "%s%s%s%s", where, what, has_command ? "" : ", then: holdfast run resume ",
-             has_command ? "" : move->mandate->run);
+    AUTO_FREE char *then = has_command
+                               ? mem_strdup("")
+                               : mem_printf(", then: holdfast run %s %s",
+                                            mandate_next(move->mandate), move->mandate->run);
+    err_hint(err, "%s%s%s", where, what, then);
 }
 
 /* What it waits for is what went wrong last; the first failure only says how it came to that. Every

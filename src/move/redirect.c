@@ -193,7 +193,8 @@ enum status step_redirect(struct move *move, struct err *err)
     if (!move->new_server) {
         err_set(err, ST_INVALID, "the new primary %s is not in the fleet file",
                 move->route.new_primary);
-        return err_hint(err, "put it back, then: holdfast run resume %s", move->mandate->run);
+        return err_hint(err, "put it back, then: holdfast run %s %s", mandate_next(move->mandate),
+                        move->mandate->run);
     }
     nsec began = clock_now(), deadline = clock_deadline(REDIRECT_MS);
     enum status status = forget_source(move, deadline, err);

@@ -144,39 +144,40 @@ static bool is_gone(struct follow *follow)
     return clock_now() - follow->gone_since > GONE_MS * NSEC_PER_MS;
 }
 
-static enum status read_state(struct follow *follow, enum run_state *ret, struct err *err)
+/* The record as it is now; the shards stay as they were. */
+static enum status read_record(struct follow *follow, struct err *err)
 {
-    AUTO(run_record_release) struct run_record record = {0};
+    struct run_record record = {0};
     enum status status = run_record_load(follow->store, follow->record.id, &record, err);
-    if (!status)
-        *ret = record.state;
-    return status;
+    if (status)
+        return status;
+    follow->record.state = record.state;
+    follow->record.is_called_off = record.is_called_off;
+    run_record_release(&record);
+    return ST_OK;
 }
 
 /* ---- until it ends ---- */
 
 static enum status watch(struct follow *follow, struct store_watch *routes,
-                         struct store_watch *ends, bool (*must_stop)(void),
-                         enum run_state *ret_state, struct err *err)
+                         struct store_watch *ends, bool (*must_stop)(void), struct err *err)
 {
     for (;;) {
-        enum run_state state = RUN_RUNNING;
-        enum status status = read_state(follow, &state, err); /* first: then all is there */
+        enum status status = read_record(follow, err); /* first: then all is there */
         if (!status)
             status = drain(follow, routes, "shards/", hear_route, err);
         if (!status)
             status = drain(follow, ends, follow->ends_prefix, hear_end, err);
         if (status && !status_can_retry(status))
             return status;
-        progress_draw(&follow->progress, "", state != RUN_RUNNING);
-        if (state != RUN_RUNNING) {
-            *ret_state = state;
+        bool has_ended = follow->record.state != RUN_RUNNING;
+        progress_draw(&follow->progress, "", has_ended);
+        if (has_ended)
             return ST_OK;
-        }
         if (is_gone(follow)) {
+            AUTO_FREE char *next = run_record_next(&follow->record);
             err_set(err, ST_STUCK, "the process of run %s is gone", follow->record.id);
-            return err_hint(err, "holdfast run resume %s, or: holdfast run abort %s",
-                            follow->record.id, follow->record.id);
+            return err_hint(err, "%s", next);
         }
         if (must_stop())
             return err_set(err, ST_ABORTED, "no longer followed; run %s goes on",
@@ -186,7 +187,7 @@ static enum status watch(struct follow *follow, struct store_watch *routes,
 }
 
 enum status follow_run(struct store *store, const char *id, bool (*must_stop)(void),
-                       enum run_state *ret_state, struct err *err)
+                       struct run_record *ret, struct err *err)
 {
     AUTO(follow_release) struct follow follow = {.store = store};
     struct store_watch *routes = NULL, *ends = NULL;
@@ -197,7 +198,11 @@ enum status follow_run(struct store *store, const char *id, bool (*must_stop)(vo
     if (!status)
         status = look(&follow, follow.ends_prefix, hear_end, &ends, err);
     if (!status)
-        status = watch(&follow, routes, ends, must_stop, ret_state, err);
+        status = watch(&follow, routes, ends, must_stop, err);
+    if (!status) {
+        *ret = follow.record;
+        follow.record = (struct run_record){0};
+    }
     store_watch_close(routes);
     store_watch_close(ends);
     return status;

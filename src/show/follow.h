@@ -7,9 +7,9 @@
 
 struct store;
 
-/* Show the run while it goes on. ST_OK: it ended, *ret_state is how; ST_STUCK: its process is gone,
- * the hint says what to type; ST_ABORTED: 'must_stop' said so, the run itself goes on. */
+/* Show the run while it goes on. ST_OK: it ended, *ret is its record then; ST_STUCK: its process is
+ * gone, the hint says what to type; ST_ABORTED: 'must_stop' said so, the run itself goes on. */
 MUST_CHECK enum status follow_run(struct store *store, const char *id, bool (*must_stop)(void),
-                                  enum run_state *ret_state, struct err *err);
+                                  struct run_record *ret, struct err *err);
 
 #endif

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is said of a shard that is stuck: who can write, what it waits for, and what to do."""
 import re
+import signal
 
 import pytest
 
-from conftest import HOLDFAST
-from moves import DONE, STUCK, hold_command, of_lab
+from conftest import HOLDFAST, wait_until
+from moves import ABORTED, DONE, STUCK, hold_command, of_lab
 
 FAILED = 1
 PATIENCE = "{ move_timeout: 2s }"
@@ -84,3 +85,32 @@ def test_a_freeze_that_the_server_bounds_speaks_of_ackers(lab):
     done = fleet.move("east", fault=f"cas.frozen:after=run:{disaster(lab, 'freeze', *ackers)} && {write}")
     lab.cli("lab", "thaw", *ackers)
     assert done["shard"]["result"] == "undone" and "are the ackers of" in done["shard"]["hint"], done
+
+
+def test_a_run_that_was_called_off_is_not_moved_on_by_resume(lab):
+    fleet, _ = get_stuck(lab, f"cas.frozen:after=run:{disaster(lab, 'kill', 's0-west-1')}")
+    run = fleet.unfinished()
+    said = fleet.cli("run", "abort", expect=STUCK)
+    assert f"holdfast run abort {run}" in said.stderr and f"holdfast run abort {run}" in said.stdout
+    for look in (("run", "show"), ("run", "show", "--follow"), ("switchover", "--to", "east", "--yes")):
+        done = fleet.cli(*look)
+        assert f"run abort {run}" in done.stdout + done.stderr, done
+        assert "run resume" not in done.stdout + done.stderr, done
+    lab.cli("lab", "restart", "s0-west-1")
+    done = fleet.resume(expect=ABORTED)
+    assert "was called off" in done["stderr"] and done["shard"]["result"] == "aborted", done
+    assert fleet.route()["home"] == "west" and fleet.unfinished() is None
+    orders = fleet.cli("run", "show", run, expect=DONE).stdout
+    assert "took the run over to abort it" in orders and "over, which was called off" in orders
+
+
+def test_an_order_to_abort_that_a_process_died_with_is_kept(lab):
+    fleet = of_lab(lab, policy=PATIENCE)
+    process = fleet.start("switchover", "--to", "east", "--yes", fault="cas.frozen:after=stop")
+    wait_until(lambda: fleet.unfinished() and (fleet.route() or {}).get("state") == "frozen", 10, "frozen")
+    fleet.cli("run", "abort", expect=DONE)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=10)
+    wait_until(lambda: "its process is gone" in fleet.cli("run", "show").stdout, 15, "its lease is over")
+    assert fleet.resume(expect=ABORTED)["shard"]["result"] == "aborted"
+    assert "asked the run to abort" in fleet.cli("report", fleet.cli("run", "list").stdout.split()[0], "--json").stdout
