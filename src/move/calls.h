@@ -36,6 +36,8 @@
     X(CALL_CONFIRM,          "new.confirm",      SQL,   false) \
     X(CALL_NEW_LOG,          "new.log",          SQL,   false) \
     X(CALL_CLOSE_NEW,        "new.close",        SQL,   false) \
+    X(CALL_LOOK_OPEN,        "new.open-look",    SQL,   false) \
+    X(CALL_OPEN_NEW,         "new.open",         SQL,   false) \
     X(CALL_FORGET,           "new.forget",       SQL,   false) \
     X(CALL_LIST_HELD,        "old.list-held",    SQL,   false) \
     X(CALL_END_HELD,         "old.end-held",     SQL,   false) \

@@ -122,6 +122,8 @@ enum status step_promote(struct move *move, struct err *err)
         return err_set(err, ST_TIMEOUT, "promote: %s did not reach the final position %s in time",
                        move->new_server->name, move->position);
     move->view.new_primary = NEW_OPEN;
+    move->opened_by = sql_conn_id(move->new_session.conn);
+    move->opened_at = clock_now();
     return ST_OK;
 }
 

@@ -73,6 +73,8 @@ struct move {
     bool is_deadline_extended;
     bool is_promote_sent;                 /* by this process, and not answered with "not opened" */
     bool was_redirected;                  /* tried before by this process */
+    unsigned long opened_by;              /* connection that promote answered "opened"; 0: none */
+    nsec opened_at;                       /* and when */
     bool is_write_lost;                   /* a write at the new primary did not return */
     const struct inventory_server *rival; /* whom somebody else made the primary meanwhile */
     struct store_pending *pending;

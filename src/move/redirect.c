@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { REDIRECT_MS = 3000, RIVAL_MS = 1000 };
+enum { REDIRECT_MS = 3000, RIVAL_MS = 1000, SURE_MS = 2000 };
 
 static enum status run_simple(struct session *session, enum call call, const struct buf *sql,
                               nsec deadline, struct err *err)
@@ -20,21 +20,60 @@ static enum status run_simple(struct session *session, enum call call, const str
     return session_exec(session, call, buf_text(sql), deadline, NULL, err);
 }
 
-/* Opened as well: a new primary that crashed in between came back read-only. */
+/* Promote answered on this very session that it opened the server, a moment ago: a server that
+ * restarted ends its sessions. What somebody did there by hand since is theirs to say. */
+static bool is_surely_open(const struct move *move)
+{
+    const struct session *session = &move->new_session;
+    return session->is_held && sql_conn_is_open(session->conn) &&
+           sql_conn_id(session->conn) == move->opened_by &&
+           clock_now() - move->opened_at < SURE_MS * NSEC_PER_MS;
+}
+
+static enum status look_at_new(struct move *move, nsec deadline, struct sql_server_state *ret,
+                               struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    move->flavour->observe(&sql);
+    enum status status =
+        session_exec(&move->new_session, CALL_LOOK_OPEN, buf_text(&sql), deadline, &result, err);
+    return status ? status : move->flavour->read_observation(&result, ret, err);
+}
+
+/* A new primary that crashed after it was opened came back read-only. One that is read-only because
+ * somebody moved the shard on by hand stays so. */
+static enum status make_sure_it_is_open(struct move *move, nsec deadline, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    AUTO(sql_server_state_release) struct sql_server_state state = {0};
+    enum status status = look_at_new(move, deadline, &state, err);
+    if (status)
+        return status;
+    const struct inventory_server *rival =
+        move_find_rival(move, move->new_server, clock_deadline(RIVAL_MS));
+    if (rival)
+        return err_set(err, ST_CONFLICT, "%s accepts writes: %s is not opened beside it",
+                       rival->name, move->new_server->name);
+    if (!state.is_read_only)
+        return ST_OK;
+    move->flavour->open(&sql);
+    status =
+        session_exec(&move->new_session, CALL_OPEN_NEW, buf_text(&sql), deadline, &result, err);
+    if (!status && sql_number(session_last_value(&result), 1) != 0)
+        status = err_set(err, ST_SQL, "%s is still read-only", move->new_server->name);
+    return status;
+}
+
 static enum status forget_source(struct move *move, nsec deadline, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     enum status status = session_take(move->mandate, &move->new_session, deadline, err);
-    /* What was published a while ago may have been moved on by hand since. */
-    bool is_late = move->view.is_inherited || move->was_redirected;
-    const struct inventory_server *rival =
-        status || !is_late ? NULL
-                           : move_find_rival(move, move->new_server, clock_deadline(RIVAL_MS));
-    if (rival)
-        return err_set(err, ST_CONFLICT, "%s accepts writes: %s is not opened beside it",
-                       rival->name, move->new_server->name);
-    move->flavour->open(&sql);
+    if (!status && !is_surely_open(move))
+        status = make_sure_it_is_open(move, deadline, err);
+    move->flavour->start_source(&sql);
     buf_add(&sql, "; ");
     move->flavour->forget_source(&sql, move->route.is_strict);
     if (!status)

@@ -149,6 +149,9 @@ struct sql_flavour {
     /* The last row: 1 when the server opened; 0: it refused because it was late; -1: because it
      * has no acker. */
     void (*promote)(struct buf *sql, const struct sql_promotion *promotion);
+    /* For a primary: its commits wait for an acknowledgement. It accepts writes as before, or not.
+     */
+    void (*start_source)(struct buf *sql);
     /* Open (again) as a primary: semi-sync on first. Valid only without a freeze in the session. */
     void (*open)(struct buf *sql);
     /* Make sure that a server that must not write cannot, and waits for no acker. */

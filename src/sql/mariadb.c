@@ -178,6 +178,7 @@ const struct sql_flavour sql_mariadb = {
     .try_freeze_lock = mariadb_try_freeze_lock,
     .freeze = mariadb_freeze,
     .promote = mariadb_promote,
+    .start_source = mariadb_start_source,
     .open = mariadb_open,
     .close = mariadb_close,
     .list_events = mariadb_list_events,

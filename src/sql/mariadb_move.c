@@ -115,11 +115,16 @@ void mariadb_promote(struct buf *sql, const struct sql_promotion *promotion)
                  " SET opened = 1; END IF; END IF; SELECT opened; END");
 }
 
-void mariadb_open(struct buf *sql)
+void mariadb_start_source(struct buf *sql)
 {
     buf_add(sql, "SET GLOBAL rpl_semi_sync_slave_enabled=0;"
-                 "SET GLOBAL rpl_semi_sync_master_enabled=1;"
-                 "SET GLOBAL read_only=0; SELECT @@global.read_only");
+                 "SET GLOBAL rpl_semi_sync_master_enabled=1");
+}
+
+void mariadb_open(struct buf *sql)
+{
+    mariadb_start_source(sql);
+    buf_add(sql, "; SET GLOBAL read_only=0; SELECT @@global.read_only");
 }
 
 void mariadb_close(struct buf *sql, bool is_strict)

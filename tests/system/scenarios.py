@@ -30,6 +30,7 @@ class Passage(NamedTuple):
 
 
 BEFORE_PROMOTE = "new.promote:before"
+PUBLISHED = "cas.redirecting:after"
 
 # Calls that a move without trouble does not make.
 UNUSUAL = {
@@ -40,6 +41,8 @@ UNUSUAL = {
     "new.confirm": Passage(BEFORE_PROMOTE),
     "new.log": Passage(BEFORE_PROMOTE, "flushed relay"),
     "new.close": Passage(BEFORE_PROMOTE),
+    "new.open-look": Passage(PUBLISHED),
+    "new.open": Passage(PUBLISHED, "restarted relay"),
     "old.open": Passage(BEFORE_PROMOTE),
     "old.undo-look": Passage(BEFORE_PROMOTE),
     "all.rivals": Passage(BEFORE_PROMOTE),
@@ -117,6 +120,9 @@ def pass_point(fleet, point, action, first=None, **options):
         assert died["code"] == KILLED, f"{first} was not reached: {died}"
         if is_flushed:
             fleet.sql(relay, "FLUSH TABLES")
+        if way.trouble == "restarted relay":
+            fleet.cli("lab", "kill", relay.name, expect=DONE)
+            fleet.cli("lab", "restart", relay.name, "--bare", expect=DONE)
         take_locks()
         return fleet.resume(fault=f"{point}={action}", **options)
 

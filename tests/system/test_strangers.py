@@ -76,3 +76,13 @@ def test_a_run_that_died_before_the_freeze_leaves_nothing_to_be_opened(lab):
     done = fleet.resume(expect=FAILED)
     assert "has no primary" in done["shard"]["error"], done
     assert writable(fleet) == [] and fleet.unfinished() is None
+
+
+def test_a_new_primary_that_somebody_closed_before_it_was_published_stays_closed(lab):
+    """The store hung at the publish, and meanwhile somebody moved the shard back to its old region."""
+    fleet = of_lab(lab, policy=HASTY)
+    new, heir = fleet.relay(), fleet.replicas(fleet.primary())[0]
+    by_hand = f"sleep 2 && {commands(fleet, new, ['SET GLOBAL read_only=1'])} && {commands(fleet, heir, OPEN)}"
+    done = fleet.move(new.region, fault=f"cas.redirecting:before=run:{by_hand}")
+    assert done["code"] in (FAILED, STUCK) and heir.address in done["shard"]["error"], done
+    assert writable(fleet) == [heir.name]
