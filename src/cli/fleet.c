@@ -96,7 +96,7 @@ static void open_store(struct fleet_scene *scene)
     enum status status = find_store(scene->fleet->store_url, &scene->store_err);
     if (status)
         return;
-    status_ignore(store_open(scene->fleet->store_url, clock_deadline(STORE_MS), &scene->store,
+    status_ignore(store_open(scene->fleet->store_url, NULL, clock_deadline(STORE_MS), &scene->store,
                              &scene->store_err),
                   "the servers can be looked at all the same; the command says it");
 }

@@ -168,12 +168,12 @@ static X509 *new_certificate(const char *name, int days, X509 *issuer, EVP_PKEY 
 {
     AUTO(x509_freep) X509 *cert = X509_new();
     X509_NAME *subject = cert ? X509_get_subject_name(cert) : NULL;
-    bool is_set = subject && X509_set_version(cert, 2) && set_serial(cert) &&
-                  set_validity(cert, days) &&
-                  X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
-                                             (const unsigned char *)name, -1, -1, 0) &&
-                  X509_set_issuer_name(cert, issuer ? X509_get_subject_name(issuer) : subject) &&
-                  X509_set_pubkey(cert, key);
+    bool is_set =
+        subject && X509_set_version(cert, 2) && set_serial(cert) && set_validity(cert, days) &&
+        X509_NAME_add_entry_by_txt(subject, name ? "CN" : "O", MBSTRING_UTF8,
+                                   (const unsigned char *)(name ? name : "holdfast"), -1, -1, 0) &&
+        X509_set_issuer_name(cert, issuer ? X509_get_subject_name(issuer) : subject) &&
+        X509_set_pubkey(cert, key);
     return is_set ? take_pointer(cert) : NULL;
 }
 
@@ -252,6 +252,6 @@ enum status certificate_issue(const struct certificate_authority *authority,
          !add_extension(cert, authority->cert, NID_subject_alt_name, address)) ||
         !X509_sign(cert, authority->key, EVP_sha256()) || !write_certificate(cert, ret_pem) ||
         !write_key(key, ret_key))
-        return failed(err, "make the certificate", request->name);
+        return failed(err, "make the certificate", request->name ? request->name : "of no name");
     return ST_OK;
 }

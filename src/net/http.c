@@ -9,6 +9,7 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "net/http_tls.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -26,7 +27,7 @@ struct transfer {
     char *body;
     size_t length, given, answer_max;
     struct buf answer;
-    bool is_active;
+    bool is_active, is_secret, is_tls;
     char reason[CURL_ERROR_SIZE];
 };
 
@@ -62,13 +63,21 @@ static void transfer_stop(struct transfer *transfer)
     transfer->is_active = false;
 }
 
+static void forget_body(struct transfer *transfer)
+{
+    if (transfer->is_secret && transfer->body)
+        explicit_bzero(transfer->body, transfer->length);
+    free(take_pointer(transfer->body));
+    transfer->length = transfer->given = 0;
+}
+
 static void transfer_release(struct transfer *transfer)
 {
     transfer_stop(transfer);
     curl_easy_cleanup(transfer->easy);
     curl_multi_cleanup(transfer->multi);
     curl_slist_free_all(transfer->headers);
-    free(transfer->body);
+    forget_body(transfer);
     buf_release(&transfer->answer);
 }
 
@@ -104,10 +113,11 @@ static void set_headers(struct transfer *transfer, const char *const *headers)
 static void transfer_start(struct transfer *transfer, const struct http_post *post)
 {
     transfer_stop(transfer);
-    free(transfer->body);
+    forget_body(transfer);
     transfer->body = mem_strdup(post->body);
     transfer->length = strlen(post->body);
-    transfer->given = 0;
+    transfer->is_secret = post->is_secret;
+    transfer->is_tls = post->tls;
     transfer->answer_max = post->answer_max;
     transfer->reason[0] = '\0';
     buf_clear(&transfer->answer);
@@ -115,7 +125,7 @@ static void transfer_start(struct transfer *transfer, const struct http_post *po
     CURL *easy = transfer->easy;
     curl_easy_reset(easy);
     curl_easy_setopt(easy, CURLOPT_URL, post->url);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    http_tls__set(easy, post->tls);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -142,10 +152,29 @@ static bool is_finished(struct transfer *transfer, CURLcode *ret_code)
     return true;
 }
 
-static enum status judge(const struct transfer *transfer, CURLcode code, struct err *err)
+/* Under TLS 1.3 this is also how it looks when our certificate is refused and the words that say so
+ * were lost on the way. */
+static bool was_closed_at_once(const struct transfer *transfer, CURLcode code)
+{
+    long connects = 0;
+    curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
+    return transfer->is_tls && connects > 0 && !transfer->answer.length &&
+           (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
+}
+
+static enum status judge(struct transfer *transfer, CURLcode code, struct err *err)
 {
     const char *why = transfer->reason[0] ? transfer->reason : curl_easy_strerror(code);
     enum status status = ST_IO;
+    bool is_unsent = false;
+    if (http_tls__judge(code, why, &is_unsent, err)) {
+        transfer->given = is_unsent ? 0 : transfer->given;
+        return ST_UNTRUSTED;
+    }
+    if (was_closed_at_once(transfer, code)) {
+        err_set(err, ST_IO, "it closed the connection after the TLS handshake (%s)", why);
+        return err_hint(err, "it may not accept our certificate, or want one");
+    }
     if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
         status = ST_UNREACHABLE;
     else if (code == CURLE_OPERATION_TIMEDOUT)
@@ -200,9 +229,11 @@ enum status http_send(struct http_line *line, const struct http_post *post,
     struct transfer *transfer = &line->transfer;
     transfer_start(transfer, post);
     enum status status = drive(transfer, post, err);
-    *ret_answer = (struct http_answer){.sent = transfer->given > 0};
+    *ret_answer = (struct http_answer){.sent = transfer->given > 0,
+                                       .certificate_end_s = http_tls__end(transfer->easy)};
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &ret_answer->code);
     transfer_stop(transfer); /* an unfinished one closes its connection */
+    forget_body(transfer);
     ret_answer->body = transfer->answer;
     transfer->answer = (struct buf){0};
     return status;

@@ -5,7 +5,7 @@
  * decides whether it may be sent again: nothing here ever sends a body twice by itself.
  *
  * A line and a stream belong to one thread at a time. Redirects are not followed, proxies of the
- * environment are not used.
+ * environment are not used. Files of certificates are read for each new connection.
  */
 #ifndef HOLDFAST_NET_HTTP_H
 #define HOLDFAST_NET_HTTP_H
@@ -20,9 +20,18 @@
 struct http_line;   /* asks one request at a time, and keeps the connections for the next */
 struct http_stream; /* one answer that goes on and on */
 
+/* Who the other side must be, and who we are; files in PEM. */
+struct http_tls {
+    const char *ca;         /* authorities that may sign for it; NULL: it may be anybody */
+    const char *cert, *key; /* our own; both or neither */
+    bool verify;            /* its certificate must be for the host of the URL */
+};
+
 struct http_post {
     const char *url, *body;
     const char *const *headers; /* "Name: value", the last is NULL; or NULL */
+    const struct http_tls *tls; /* for https; NULL: the URL is one of http */
+    bool is_secret;             /* the body holds a password: our copy of it is wiped */
     nsec deadline;              /* of the whole; a stream has none but connect_ms */
     int connect_ms;             /* until there is a connection */
     size_t answer_max;          /* bytes; of a stream: that nobody has taken yet */
@@ -33,14 +42,16 @@ struct http_answer {
     bool sent; /* a part of the body has left: the other side may act on it */
     long code;
     struct buf body;
+    int64_t certificate_end_s; /* of the other side, since 1970; 0: this request met none */
 };
 void http_answer_release(struct http_answer *answer);
 
 struct http_line *http_line_new(void);
 void http_line_free(struct http_line *line); /* NULL is fine */
 
-/* ST_OK: there is an answer, of whatever code. ST_UNREACHABLE: no connection. ST_TIMEOUT. ST_IO:
- * it broke, or the answer is no HTTP or too long. *ret_answer is set in each case. */
+/* ST_OK: there is an answer, of whatever code. ST_UNREACHABLE: no connection. ST_UNTRUSTED: no TLS,
+ * or not with this certificate, ours or theirs; nothing was sent. ST_TIMEOUT. ST_IO: it broke, or
+ * the answer is no HTTP or too long. *ret_answer is set in each case. */
 MUST_CHECK enum status http_send(struct http_line *line, const struct http_post *post,
                                  struct http_answer *ret_answer, struct err *err);
 

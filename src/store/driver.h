@@ -33,6 +33,8 @@ struct store_request {
 struct store_driver {
     void (*close)(struct store *store);
     enum status (*maintain)(struct store *store, nsec deadline, struct err *err);
+    enum status (*check)(struct store *store, nsec deadline, struct store_health *ret,
+                         struct err *err); /* NULL: there is nothing to be found */
     enum status (*get)(struct store *store, const char *key, nsec deadline,
                        struct store_entry *ret_entry, struct err *err);
     enum status (*list)(struct store *store, const char *prefix, nsec deadline,
@@ -97,7 +99,7 @@ enum status store__local_open(const char *directory, nsec deadline, struct store
                               struct err *err);
 /* 'members': what follows "etcd://". */
 enum status store__etcd_check(const char *members, struct err *err);
-enum status store__etcd_open(const char *members, nsec deadline, struct store **ret_store,
-                             struct err *err);
+enum status store__etcd_open(const char *members, const struct store_access *access, nsec deadline,
+                             struct store **ret_store, struct err *err);
 
 #endif

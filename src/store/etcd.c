@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-enum { ENDPOINTS_MAX = 16, PREFIX_MAX = 64, HOST_MAX = 255, PAGE = 512 };
+enum { PREFIX_MAX = 64, HOST_MAX = 255, PAGE = 512 };
 
 static struct etcd_store *etcd_of(struct store *store)
 {
@@ -79,7 +79,7 @@ static enum status range(const struct reading *reading, const struct buf *body,
 {
     struct etcd_call call = {"/v3/kv/range", buf_text(body), reading->deadline, false};
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
-    if (etcd__call(reading->etcd, reading->line, &call, &answer, NULL, err))
+    if (etcd_ask(reading->etcd->client, reading->line, &call, &answer, NULL, err))
         return err->status;
     if (!are_ours(reading->etcd, &answer))
         return err_set(err, ST_IO, "etcd answered with keys that nobody asked for");
@@ -190,9 +190,7 @@ static void release(struct etcd_store *etcd)
         http_line_free(line->http);
         free(line);
     }
-    for (size_t i = 0; i < etcd->endpoint_count; i++)
-        free(etcd->endpoints[i]);
-    free(etcd->endpoints);
+    etcd_client_free(etcd->client);
     free(etcd->prefix);
     free(etcd->guard_prefix);
     pthread_cond_destroy(&etcd->work_changed);
@@ -212,6 +210,7 @@ static void close_store(struct store *store)
 static const struct store_driver driver = {
     .close = close_store,
     .maintain = maintain,
+    .check = etcd__check,
     .get = get,
     .list = list,
     .submit = etcd__submit,
@@ -221,10 +220,15 @@ static const struct store_driver driver = {
     .watch_close = etcd__watch_close,
 };
 
-static struct etcd_store *new_store(void)
+static struct etcd_store *new_store(const struct store_access *access)
 {
     struct etcd_store *etcd = mem_zalloc(sizeof(*etcd));
+    struct etcd_access theirs = {0};
+    if (access)
+        theirs = (struct etcd_access){access->tls, access->user, access->password,
+                                      access->password_file};
     etcd->base.driver = &driver;
+    etcd->client = etcd_client_new(&theirs);
     etcd->last = &etcd->first;
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -262,12 +266,11 @@ static enum status read_members(struct etcd_store *etcd, const char *members, st
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     const char *at = members, *slash = strchr(members, '/');
     const char *prefix = slash ? slash + 1 : "holdfast";
-    size_t capacity = 0, length = strcspn(at, ",/");
+    size_t length = strcspn(at, ",/");
     for (;; at += length + 1, length = strcspn(at, ",/")) {
-        if (!is_member(at, length) || etcd->endpoint_count == ENDPOINTS_MAX)
+        if (!is_member(at, length) || etcd_client_count(etcd->client) == ETCD_MEMBERS_MAX)
             return refuse("not a list of HOST:PORT", err);
-        VEC_PUSH(etcd->endpoints, etcd->endpoint_count, capacity,
-                 mem_printf("http://%.*s", (int)length, at));
+        etcd_client_add(etcd->client, at, length);
         if (at[length] != ',')
             break;
     }
@@ -292,16 +295,16 @@ static enum status look(struct etcd_store *etcd, nsec deadline, struct err *err)
 
 enum status store__etcd_check(const char *members, struct err *err)
 {
-    struct etcd_store *etcd = new_store();
+    struct etcd_store *etcd = new_store(NULL);
     enum status status = read_members(etcd, members, err);
     release(etcd);
     return status;
 }
 
-enum status store__etcd_open(const char *members, nsec deadline, struct store **ret_store,
-                             struct err *err)
+enum status store__etcd_open(const char *members, const struct store_access *access, nsec deadline,
+                             struct store **ret_store, struct err *err)
 {
-    struct etcd_store *etcd = new_store();
+    struct etcd_store *etcd = new_store(access);
     enum status status = read_members(etcd, members, err);
     status = status ? status : look(etcd, deadline, err);
     if (status) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside the etcd driver: a store's state, calls with failover, and guards (etcd_guard.c says what
- * they are for).
+ * Inside the etcd driver: a store's state, and guards (etcd_guard.c says what they are for).
  */
 #ifndef HOLDFAST_STORE_ETCD_H
 #define HOLDFAST_STORE_ETCD_H
 
+#include "etcd/client.h"
 #include "net/http.h"
 #include "store/driver.h"
 #include "wire/etcd.h"
@@ -13,7 +13,6 @@
 enum {
     ETCD_WRITERS = 16,           /* transactions on their way at once */
     ETCD_GUARD_TTL_S = 3600,     /* what a crash leaves behind is gone after this */
-    ETCD_ANSWER_MAX = 64 << 20,  /* bytes */
     ETCD_GUARD_KEY_MAX = 256 + 8 /* prefix, "!guard/", 16 digits */
 };
 
@@ -39,11 +38,9 @@ struct etcd_writer {
 
 struct etcd_store {
     struct store base;
-    char **endpoints; /* "http://HOST:PORT" */
-    size_t endpoint_count;
-    atomic_size_t current; /* the one that is asked first */
-    char *prefix;          /* "holdfast/": before every key */
-    char *guard_prefix;    /* "holdfast!guard/": cannot be below any prefix */
+    struct etcd_client *client;
+    char *prefix;       /* "holdfast/": before every key */
+    char *guard_prefix; /* "holdfast!guard/": cannot be below any prefix */
 
     pthread_mutex_t lock; /* for all below */
     pthread_cond_t work_changed, writers_idle;
@@ -57,28 +54,11 @@ struct etcd_store {
     size_t doubtful_count, doubtful_capacity;
     int64_t lease; /* of the guards; 0: none yet */
     bool stopping;
-    atomic_bool stop; /* what is on its way ends now */
 
     atomic_int abandoned_count;
     atomic_bool lock_busy; /* never: here for the pending */
 };
 
-struct etcd_call {
-    const char *path; /* "/v3/kv/range" */
-    const char *body;
-    nsec deadline;
-    bool once; /* doing it twice would be wrong */
-};
-
-/* etcd_call.c. Asks endpoints until one answers. ST_OK: *ret_answer. With 'once', ST_UNKNOWN: it
- * may have happened or may still. '*ret_doubt' (may be NULL): some attempt may have happened. */
-MUST_CHECK enum status etcd__call(struct etcd_store *etcd, struct http_line *line,
-                                  const struct etcd_call *call, struct etcd_answer *ret_answer,
-                                  bool *ret_doubt, struct err *err);
-/* Turn an error that etcd gave in an answer into a status; for streams. */
-enum status etcd__judge(const struct etcd_answer *answer, struct err *err);
-extern const char *const etcd__headers[];
-void etcd__next_endpoint(struct etcd_store *etcd, size_t failed);
 char *etcd__key(const struct etcd_store *etcd, const char *key); /* the caller frees */
 
 /* etcd_guard.c */
@@ -95,6 +75,10 @@ MUST_CHECK enum status etcd__settle(struct etcd_store *etcd, struct http_line *l
 void etcd__guards_close(struct etcd_store *etcd);
 MUST_CHECK enum status etcd__guards_refresh(struct etcd_store *etcd, struct http_line *line,
                                             nsec deadline, struct err *err);
+
+/* etcd_check.c */
+enum status etcd__check(struct store *store, nsec deadline, struct store_health *ret,
+                        struct err *err);
 
 /* etcd_write.c */
 void etcd__submit(struct store *store, struct store_pending *pending);

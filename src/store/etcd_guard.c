@@ -48,7 +48,7 @@ static enum status grant(struct etcd_store *etcd, struct http_line *line, nsec d
         mem_printf("{\"ID\":\"%lld\",\"TTL\":\"%d\"}", (long long)lease, ETCD_GUARD_TTL_S);
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     struct etcd_call call = {"/v3/lease/grant", body, deadline, false};
-    enum status status = etcd__call(etcd, line, &call, &answer, NULL, err);
+    enum status status = etcd_ask(etcd->client, line, &call, &answer, NULL, err);
     if (status && status != ST_EXISTS) /* it does when an answer was lost */
         return status;
     *ret_lease = lease;
@@ -98,7 +98,7 @@ static enum status create(struct etcd_store *etcd, struct http_line *line, nsec 
     buf_printf(&body, ",\"lease\":\"%lld\"}", (long long)lease);
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     struct etcd_call call = {"/v3/kv/put", buf_text(&body), deadline, true};
-    enum status status = etcd__call(etcd, line, &call, &answer, NULL, err);
+    enum status status = etcd_ask(etcd->client, line, &call, &answer, NULL, err);
     if (status == ST_NOT_FOUND)
         forget_lease(etcd, lease);
     return status;
@@ -119,7 +119,7 @@ enum status etcd__guard_take(struct etcd_writer *writer, nsec deadline,
         do
             status = create(etcd, writer->line, deadline, guard, err);
         while ((status == ST_UNKNOWN || status == ST_NOT_FOUND) && clock_now() < deadline &&
-               !atomic_load(&etcd->stop));
+               !etcd_client_is_stopped(etcd->client));
         if (status == ST_UNKNOWN || status == ST_NOT_FOUND) /* of a guard that nobody will use */
             status = err->status = ST_TIMEOUT;
     }
@@ -157,7 +157,7 @@ enum etcd_verdict etcd__guard_end(struct etcd_writer *writer, const struct etcd_
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     struct etcd_call call = {"/v3/kv/txn", buf_text(&body), deadline, false};
     struct err err = ERR_INIT;
-    if (etcd__call(writer->etcd, writer->line, &call, &answer, NULL, &err))
+    if (etcd_ask(writer->etcd->client, writer->line, &call, &answer, NULL, &err))
         return ETCD_OPEN;
     const struct etcd_kv *kv = etcd_answer_find(&answer, guard->key);
     if (!answer.succeeded || !kv)
@@ -235,7 +235,7 @@ static enum status delete_guards(struct etcd_store *etcd, struct http_line *line
     buf_add(&body, "]}");
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     struct etcd_call call = {"/v3/kv/txn", buf_text(&body), deadline, false};
-    return etcd__call(etcd, line, &call, &answer, NULL, err);
+    return etcd_ask(etcd->client, line, &call, &answer, NULL, err);
 }
 
 /* A lease whose revoking is in doubt is revoked for sure. */
@@ -247,7 +247,7 @@ static enum status end_lease(struct etcd_store *etcd, struct http_line *line, in
     AUTO_FREE char *body = mem_printf("{\"ID\":\"%lld\"}", (long long)lease);
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     struct etcd_call call = {"/v3/lease/revoke", body, deadline, false};
-    enum status status = etcd__call(etcd, line, &call, &answer, NULL, err);
+    enum status status = etcd_ask(etcd->client, line, &call, &answer, NULL, err);
     return status == ST_NOT_FOUND ? ST_OK : status;
 }
 
@@ -283,7 +283,7 @@ void etcd__guards_close(struct etcd_store *etcd)
 {
     struct http_line *line = http_line_new();
     struct err err = ERR_INIT;
-    atomic_store(&etcd->stop, false);
+    etcd_client_stop(etcd->client, false);
     status_ignore(end_lease(etcd, line, etcd->lease, clock_deadline(CLOSE_MS), &err),
                   "then it ends by itself");
     http_line_free(line);
@@ -301,7 +301,7 @@ enum status etcd__guards_refresh(struct etcd_store *etcd, struct http_line *line
     AUTO_FREE char *body = mem_printf("{\"ID\":\"%lld\"}", (long long)lease);
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     struct etcd_call call = {"/v3/lease/keepalive", body, deadline, false};
-    enum status status = etcd__call(etcd, line, &call, &answer, NULL, err);
+    enum status status = etcd_ask(etcd->client, line, &call, &answer, NULL, err);
     if (!status && !answer.ttl_s)
         forget_lease(etcd, lease);
     return status;

@@ -3,19 +3,19 @@
  * Watches of etcd: one stream each, run on the caller's thread. A stream that ends, or that was
  * silent for IDLE_MS (its member may be frozen, or cut off from the others), is begun again at the
  * next revision with another member, which misses nothing. Only a compaction loses something, and
- * etcd says so.
+ * etcd says so. A log-in goes over the same stream, before the watch.
  */
 #include "store/etcd.h"
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "etcd/errors.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 
 enum {
-    CONNECT_MS = 1000,
     IDLE_MS = 2000,
     RETRY_MIN_MS = 20,
     RETRY_MAX_MS = 1000,
@@ -27,11 +27,16 @@ struct etcd_watch {
     struct etcd_store *etcd;
     struct http_stream *stream;
     char *prefix;
-    int64_t after;             /* everything up to this revision has come */
-    size_t endpoint, searched; /* bytes of an unfinished line without a newline */
-    nsec restart_at;           /* when the stream is begun again */
+    int64_t after;           /* everything up to this revision has come */
+    size_t member, searched; /* bytes of an unfinished line without a newline */
+    nsec restart_at;         /* when the stream is begun again */
     int retry_ms;
-    bool is_running;
+    bool is_running, is_login;    /* the stream carries a log-in */
+    uint64_t login;               /* with which the watch goes */
+    uint64_t refused;             /* a log-in that etcd no longer knows; 0: none */
+    bool has_renewed;             /* the log-in, since it last went well */
+    unsigned refusals;            /* in a row; a bit for each member */
+    struct err refusal;           /* to be told, when ST_OK is not its status */
     struct store_changes changes; /* came, and not given out */
     size_t capacity, complete;    /* the first so many are whole revisions */
     struct err end;               /* ST_COMPACTED: for good */
@@ -48,10 +53,28 @@ static void set_restart(struct etcd_watch *watch, int ms)
     http_stream_wake_at(watch->stream, watch->restart_at);
 }
 
-static void start(struct etcd_watch *watch)
+static void send(struct etcd_watch *watch, const char *path, const char *body)
 {
-    struct etcd_store *etcd = watch->etcd;
-    AUTO_FREE char *from = etcd__key(etcd, watch->prefix), *end = mem_printf("%s\x7f", from);
+    AUTO(etcd_errand_release) struct etcd_errand errand;
+    etcd_errand_init(watch->etcd->client, path, &errand);
+    struct http_post post = {.url = errand.url,
+                             .body = body,
+                             .headers = errand.headers,
+                             .tls = errand.tls,
+                             .is_secret = watch->is_login,
+                             .connect_ms = ETCD_CONNECT_MS,
+                             .answer_max = ETCD_ANSWER_MAX};
+    http_stream_start(watch->stream, &post);
+    watch->member = errand.member;
+    watch->login = errand.login;
+    watch->is_running = true;
+    watch->searched = 0;
+    set_restart(watch, IDLE_MS);
+}
+
+static void start_watch(struct etcd_watch *watch)
+{
+    AUTO_FREE char *from = etcd__key(watch->etcd, watch->prefix), *end = mem_printf("%s\x7f", from);
     AUTO(buf_release) struct buf body = {0};
     buf_printf(&body, "{\"create_request\":{\"start_revision\":\"%lld\",\"fragment\":true,",
                (long long)watch->after + 1);
@@ -59,17 +82,20 @@ static void start(struct etcd_watch *watch)
     buf_add(&body, ",");
     etcd_add_bytes(&body, "range_end", end);
     buf_add(&body, "}}");
-    watch->endpoint = atomic_load(&etcd->current);
-    AUTO_FREE char *url = mem_printf("%s/v3/watch", etcd->endpoints[watch->endpoint]);
-    struct http_post post = {.url = url,
-                             .body = buf_text(&body),
-                             .headers = etcd__headers,
-                             .connect_ms = CONNECT_MS,
-                             .answer_max = ETCD_ANSWER_MAX};
-    http_stream_start(watch->stream, &post);
-    watch->is_running = true;
-    watch->searched = 0;
-    set_restart(watch, IDLE_MS);
+    send(watch, "/v3/watch", buf_text(&body));
+}
+
+static void start(struct etcd_watch *watch)
+{
+    watch->is_login = etcd_login_is_due(watch->etcd->client, watch->refused);
+    if (!watch->is_login) {
+        start_watch(watch);
+        return;
+    }
+    char *body = etcd_login_body(watch->etcd->client);
+    send(watch, ETCD_LOGIN_PATH, body);
+    explicit_bzero(body, strlen(body));
+    free(body);
 }
 
 /* What came of an unfinished revision comes again. */
@@ -77,7 +103,7 @@ static void stop(struct etcd_watch *watch)
 {
     while (watch->changes.count > watch->complete)
         store_entry_release(&watch->changes.items[--watch->changes.count].entry);
-    etcd__next_endpoint(watch->etcd, watch->endpoint);
+    etcd_client_leave(watch->etcd->client, watch->member);
     watch->is_running = false;
     set_restart(watch, watch->retry_ms);
     watch->retry_ms = watch->retry_ms * 2 < RETRY_MAX_MS ? watch->retry_ms * 2 : RETRY_MAX_MS;
@@ -114,19 +140,62 @@ static bool take_events(struct etcd_watch *watch, struct etcd_answer *answer)
     return true;
 }
 
+/* Not by this member, or not with this log-in; told when all say so. */
+static void refuse(struct etcd_watch *watch, const struct err *err)
+{
+    watch->refusals |= 1U << watch->member;
+    if (watch->refusals == (1U << etcd_client_count(watch->etcd->client)) - 1)
+        watch->refusal = *err;
+}
+
+static void take_error(struct etcd_watch *watch, const struct etcd_answer *answer)
+{
+    struct err err = ERR_INIT;
+    enum status status = etcd_error_set(answer, &err);
+    /* Some members say "permission denied" of a token that they do not know. */
+    if (status == ST_DENIED && !watch->has_renewed) {
+        watch->has_renewed = true;
+        watch->refused = watch->login;
+    } else if (status == ST_DENIED || status == ST_UNTRUSTED || status == ST_INVALID) {
+        refuse(watch, &err);
+    }
+}
+
 static bool take_line(struct etcd_watch *watch, const char *line, size_t length)
 {
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     struct err err = ERR_INIT;
     if (etcd_answer_parse(line, length, &answer, &err))
         return false;
-    if (answer.compact_revision || (answer.error && etcd__judge(&answer, &err) == ST_COMPACTED)) {
+    if (answer.compact_revision ||
+        (answer.error && etcd_error_find(&answer)->status == ST_COMPACTED)) {
         err_set(&watch->end, ST_COMPACTED, "changes after revision %lld are no longer kept",
                 (long long)watch->after);
         err_hint(&watch->end, "list the keys again and watch from that revision");
         return false;
     }
+    if (answer.error) {
+        take_error(watch, &answer);
+    } else {
+        watch->refusals = 0;
+        watch->has_renewed = false;
+    }
     return !answer.error && !answer.is_canceled && take_events(watch, &answer);
+}
+
+/* The stream of a log-in has ended: what it brought. */
+static void take_login(struct etcd_watch *watch)
+{
+    const struct buf *body = http_stream_body(watch->stream);
+    AUTO(etcd_answer_release) struct etcd_answer answer = {0};
+    struct err err = ERR_INIT;
+    bool again = false;
+    if (etcd_answer_parse(buf_text(body), body->length, &answer, &err))
+        return;
+    if (!etcd_login_take(watch->etcd->client, &answer, &again, &err))
+        watch->restart_at = clock_now();
+    else if (!again && err.status == ST_DENIED)
+        refuse(watch, &err);
 }
 
 static bool take_lines(struct etcd_watch *watch)
@@ -153,13 +222,30 @@ static bool take_lines(struct etcd_watch *watch)
     return is_good;
 }
 
-/* Whatever can be done now. */
-static void run(struct etcd_watch *watch)
+static void run_stream(struct etcd_watch *watch)
 {
     struct err err = ERR_INIT;
     enum status status = http_stream_run(watch->stream, &err);
-    if (watch->is_running && (!take_lines(watch) || status))
-        stop(watch);
+    if (!watch->is_running)
+        return;
+    bool is_good = watch->is_login || take_lines(watch);
+    if (is_good && !status)
+        return;
+    const struct buf *rest = http_stream_body(watch->stream); /* an error may end without a line */
+    if (is_good && !watch->is_login && rest->length)
+        take_line(watch, rest->data, rest->length);
+    bool was_login = watch->is_login;
+    if (status == ST_UNTRUSTED)
+        refuse(watch, &err);
+    stop(watch);
+    if (was_login)
+        take_login(watch);
+}
+
+/* Whatever can be done now. */
+static void run(struct etcd_watch *watch)
+{
+    run_stream(watch);
     if (clock_now() < watch->restart_at || watch->end.status)
         return;
     if (watch->is_running)
@@ -214,6 +300,12 @@ enum status etcd__watch_next(struct store_watch *base, nsec deadline,
         if (watch->end.status) {
             *err = watch->end;
             return err->status;
+        }
+        if (watch->refusal.status) {
+            *err = watch->refusal;
+            watch->refusal = (struct err)ERR_INIT;
+            watch->refusals = 0;
+            return err_wrap(err, "watch '%s'", watch->prefix);
         }
         if (clock_now() >= deadline)
             return err_set(err, ST_TIMEOUT, "nothing changed below '%s'", watch->prefix);

@@ -311,7 +311,7 @@ static enum step try_txn(struct etcd_writer *writer)
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     build_txn(etcd, &pending->request.txn, guard, &body);
     struct etcd_call call = {"/v3/kv/txn", buf_text(&body), pending->deadline, true};
-    enum status status = etcd__call(etcd, writer->line, &call, &answer, NULL, &pending->err);
+    enum status status = etcd_ask(etcd->client, writer->line, &call, &answer, NULL, &pending->err);
     if (!status)
         return judge_txn(writer, guard, &answer);
     if (status == ST_UNKNOWN)
@@ -351,7 +351,7 @@ static void do_lease(struct etcd_writer *writer)
     struct etcd_call call = {lease_paths[request->kind], body, pending->deadline, false};
     bool doubt = false;
     enum status status =
-        etcd__call(writer->etcd, writer->line, &call, &answer, &doubt, &pending->err);
+        etcd_ask(writer->etcd->client, writer->line, &call, &answer, &doubt, &pending->err);
     bool has_ended = status == ST_NOT_FOUND ||
                      (!status && request->kind == STORE_REQ_KEEPALIVE && !answer.ttl_s);
     if (has_ended && request->kind == STORE_REQ_REVOKE && doubt)
@@ -374,7 +374,7 @@ static void carry(struct etcd_writer *writer)
     struct etcd_store *etcd = writer->etcd;
     struct store_pending *pending = writer->pending;
     if (pending->request.kind == STORE_REQ_TXN)
-        while (try_txn(writer) == STEP_AGAIN && !atomic_load(&etcd->stop))
+        while (try_txn(writer) == STEP_AGAIN && !etcd_client_is_stopped(etcd->client))
             continue;
     else
         do_lease(writer);
@@ -470,7 +470,7 @@ void etcd__writers_stop(struct etcd_store *etcd)
     pthread_cond_broadcast(&etcd->work_changed);
     wait_for_writers(etcd);
     pthread_mutex_unlock(&etcd->lock);
-    atomic_store(&etcd->stop, true);
+    etcd_client_stop(etcd->client, true);
     for (size_t i = 0; i < etcd->writer_count; i++) {
         pthread_join(etcd->writers[i].thread, NULL);
         http_line_free(etcd->writers[i].line);

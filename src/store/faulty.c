@@ -123,6 +123,12 @@ static enum status maintain(struct store *store, nsec deadline, struct err *err)
     return inner->driver->maintain(inner, deadline, err);
 }
 
+static enum status check(struct store *store, nsec deadline, struct store_health *ret,
+                         struct err *err)
+{
+    return store_check(faulty_of(store)->inner, deadline, ret, err);
+}
+
 /* The result carries the inner driver's table: the watch calls go straight to it. */
 static enum status watch_open(struct store *store, const char *prefix, int64_t after_rev,
                               struct store_watch **ret_watch, struct err *err)
@@ -140,6 +146,7 @@ static void close_store(struct store *store)
 static const struct store_driver driver = {
     .close = close_store,
     .maintain = maintain,
+    .check = check,
     .get = get,
     .list = list,
     .submit = submit,

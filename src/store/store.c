@@ -38,14 +38,15 @@ enum status store_url_check(const char *url, struct err *err)
     return err_hint(err, "use file:///DIRECTORY with an absolute path, or etcd://HOST:PORT,...");
 }
 
-enum status store_open(const char *url, nsec deadline, struct store **ret_store, struct err *err)
+enum status store_open(const char *url, const struct store_access *access, nsec deadline,
+                       struct store **ret_store, struct err *err)
 {
     ERR_OR_LOCAL(err);
     if (store_url_check(url, err))
         return err->status;
     const char *directory = after(file_scheme, url), *members = after(etcd_scheme, url);
     enum status status = directory ? store__local_open(directory, deadline, ret_store, err)
-                                   : store__etcd_open(members, deadline, ret_store, err);
+                                   : store__etcd_open(members, access, deadline, ret_store, err);
     return status ? err_wrap(err, "store '%s'", url) : ST_OK;
 }
 
@@ -59,6 +60,14 @@ enum status store_maintain(struct store *store, nsec deadline, struct err *err)
 {
     ERR_OR_LOCAL(err);
     return store->driver->maintain(store, deadline, err);
+}
+
+enum status store_check(struct store *store, nsec deadline, struct store_health *ret,
+                        struct err *err)
+{
+    ERR_OR_LOCAL(err);
+    *ret = (struct store_health){0};
+    return store->driver->check ? store->driver->check(store, deadline, ret, err) : ST_OK;
 }
 
 void store_entry_release(struct store_entry *entry)

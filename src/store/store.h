@@ -20,6 +20,8 @@
 #include <stdint.h>
 
 struct err;
+struct http_tls; /* net/http.h */
+struct secret;
 struct store;         /* one opened store */
 struct store_pending; /* a transaction that was started */
 struct store_watch;
@@ -33,13 +35,21 @@ enum {
     STORE_LEASE_MS_MAX = 3600 * 1000
 };
 
+/* How to be let in, by an etcd; the embedded store asks nobody. Copied, but for the files. */
+struct store_access {
+    const struct http_tls *tls;    /* NULL: clear text */
+    const char *user;              /* NULL: nobody logs in */
+    const struct secret *password; /* of the user */
+    const char *password_file;     /* read again when the password is refused; NULL: it stays */
+};
+
 /* Open the store at 'url'. file:///DIR: DIR is created (0700) when its parent exists.
  * etcd://HOST:PORT,HOST:PORT,...[/PREFIX]: its members, of which a majority must answer; keys are
- * kept below PREFIX/ ("holdfast/").
+ * kept below PREFIX/ ("holdfast/"). 'access': NULL is as nobody, in clear text.
  * Close it when no other thread uses it; transactions still queued end as ST_ABORTED. NULL is fine.
  */
-MUST_CHECK enum status store_open(const char *url, nsec deadline, struct store **ret_store,
-                                  struct err *err);
+MUST_CHECK enum status store_open(const char *url, const struct store_access *access, nsec deadline,
+                                  struct store **ret_store, struct err *err);
 void store_close(struct store *store);
 /* Is 'url' one that could be opened? Asks nobody. */
 MUST_CHECK enum status store_url_check(const char *url, struct err *err);
@@ -47,6 +57,25 @@ MUST_CHECK enum status store_url_check(const char *url, struct err *err);
 /* House-keeping (checkpoint, trimming of history), kept out of transactions: call it at calm
  * moments, such as the start of a run. Harmless at any time. */
 MUST_CHECK enum status store_maintain(struct store *store, nsec deadline, struct err *err);
+
+/* ---- is the way in sound? for 'fleet check' and readiness ---- */
+struct store_member {
+    char *name;                /* "10.0.0.1:2379" */
+    enum status status;        /* ST_OK: it answers, and lets us in */
+    char *problem, *advice;    /* NULL: none */
+    int64_t certificate_end_s; /* since 1970; 0: there is none, or it was not seen */
+};
+struct store_health {
+    struct store_member *members; /* of an etcd; of the embedded store none */
+    size_t count;
+    bool lets_all_in; /* credentials are there, but nobody is asked for any */
+};
+void store_health_release(struct store_health *health);
+
+/* ST_DENIED: a permission that is needed is missing; 'err' names it. *ret_health is set whatever is
+ * returned. Changes nothing. */
+MUST_CHECK enum status store_check(struct store *store, nsec deadline,
+                                   struct store_health *ret_health, struct err *err);
 
 /* ---- reading ---- */
 struct store_entry {
@@ -148,7 +177,8 @@ void store_changes_release(struct store_changes *changes);
 MUST_CHECK enum status store_watch_open(struct store *store, const char *prefix, int64_t after_rev,
                                         struct store_watch **ret_watch, struct err *err);
 /* The next changes, at least one. ST_TIMEOUT: none until 'deadline' (0 just looks). ST_COMPACTED:
- * the history is no longer kept: list again, and open a new watch from that revision. */
+ * the history is no longer kept: list again, and open a new watch from that revision. ST_DENIED,
+ * ST_UNTRUSTED: refused by every member of an etcd; it goes on trying, and the next call waits. */
 MUST_CHECK enum status store_watch_next(struct store_watch *watch, nsec deadline,
                                         struct store_changes *ret_changes, struct err *err);
 /* Readable when store_watch_next(watch, 0, ...) is worth calling (it may still find nothing). */

@@ -186,6 +186,47 @@ static bool read_error(struct etcd_answer *answer, const json_t *root)
     return true;
 }
 
+/* "rpc error: code = PermissionDenied desc = etcdserver: permission denied"; older members leave
+ * out what is before the text. */
+static void read_cancel_reason(struct etcd_answer *answer, const json_t *body)
+{
+    static const char before[] = "rpc error: code = ", between[] = " desc = ";
+    static const struct {
+        const char *name;
+        int code;
+    } codes[] = {{"InvalidArgument", 3},
+                 {"PermissionDenied", 7},
+                 {"Unauthenticated", 16},
+                 {"OutOfRange", 11},
+                 {"Unavailable", 14}};
+    const char *reason = json_string_value(json_object_get(body, "cancel_reason"));
+    const char *text = reason ? strstr(reason, between) : NULL;
+    if (!reason || !*reason)
+        return;
+    answer->error = 2; /* unknown */
+    if (text && strncmp(reason, before, sizeof(before) - 1) == 0)
+        for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
+            if (strncmp(reason + sizeof(before) - 1, codes[i].name, strlen(codes[i].name)) == 0)
+                answer->error = codes[i].code;
+    snprintf(answer->message, sizeof(answer->message), "%s",
+             text ? text + sizeof(between) - 1 : reason);
+    if (!text && strcmp(reason, "etcdserver: permission denied") == 0)
+        answer->error = 7;
+}
+
+static bool read_token(struct etcd_answer *answer, const json_t *body)
+{
+    const json_t *token = json_object_get(body, "token");
+    const char *text = json_string_value(token);
+    if (!token)
+        return true;
+    for (const char *at = text; at && *at; at++)
+        if (*at < '!' || *at > '~') /* it becomes part of a header */
+            return false;
+    answer->token = mem_strdup(text);
+    return text && *text;
+}
+
 static bool read_body(struct etcd_answer *answer, const json_t *body)
 {
     const json_t *header = json_object_get(body, "header");
@@ -193,7 +234,10 @@ static bool read_body(struct etcd_answer *answer, const json_t *body)
     answer->has_more = is_set(body, "more");
     answer->is_canceled = is_set(body, "canceled");
     answer->is_fragment = is_set(body, "fragment");
-    return json_is_object(header) && read_number(header, "revision", &answer->revision) &&
+    if (answer->is_canceled)
+        read_cancel_reason(answer, body);
+    return json_is_object(header) && read_token(answer, body) &&
+           read_number(header, "revision", &answer->revision) &&
            read_number(body, "TTL", &answer->ttl_s) &&
            read_number(body, "compact_revision", &answer->compact_revision) &&
            read_kvs(answer, body);
@@ -224,6 +268,9 @@ void etcd_answer_release(struct etcd_answer *answer)
         free(answer->kvs[i].value);
     }
     free(answer->kvs);
+    if (answer->token)
+        explicit_bzero(answer->token, strlen(answer->token));
+    free(answer->token);
     *answer = (struct etcd_answer){0};
 }
 

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ETCD_MESSAGE_MAX = 256 };
+enum { ETCD_MESSAGE_MAX = 256, ETCD_PLAIN = 17 /* in place of a code of gRPC: it was no JSON */ };
 
 struct etcd_kv {
     char *key, *value; /* owned; value is "" when only keys were asked for */
@@ -28,8 +28,9 @@ struct etcd_answer {
     bool succeeded, has_more, is_canceled, is_fragment;
     struct etcd_kv *kvs; /* of a range, of all ranges of a transaction, or of the events */
     size_t count;
-    int error; /* gRPC's code, 0: none */
+    int error; /* gRPC's code, 0: none; also why a watch was cancelled */
     char message[ETCD_MESSAGE_MAX];
+    char *token; /* of a log-in; owned, and wiped with the rest; NULL: none */
 };
 
 MUST_CHECK enum status etcd_answer_parse(const char *text, size_t length,

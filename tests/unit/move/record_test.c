@@ -63,7 +63,7 @@ static int set_up(void **state)
     assert_non_null(mkdtemp(scene->folder));
     AUTO_FREE char *url = mem_printf("file://%s/store", scene->folder);
     struct store *store = NULL;
-    assert_int_equal(store_open(url, clock_deadline(STORE_MS), &store, NULL), ST_OK);
+    assert_int_equal(store_open(url, NULL, clock_deadline(STORE_MS), &store, NULL), ST_OK);
     scene->store = store_wrap_faults(store, inject, scene);
     make_fleet(scene);
     scene->mandate.fleet = scene->fleet;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What every driver must do, written against store.h alone, and asked of each: the embedded store,
- * an etcd of one member, and one of three. */
+ * an etcd of one member, one of three, and one under TLS that demands certificates and log-ins. */
 #include "etcd_test.h"
 
 #include <poll.h>
@@ -190,7 +190,7 @@ static void outcome_outlives_the_store(void **state)
     enum status status = store_txn_wait(pending, soon(), &result, &err);
     assert_true(status == ST_OK || status == ST_ABORTED);
     store_pending_free(pending);
-    EXPECT_OK(store_open(fixture->url, soon(), &fixture->store, &trouble));
+    EXPECT_OK(store_open(fixture->url, fixture->access, soon(), &fixture->store, &trouble));
     expect_entry(fixture->store, "a", status ? NULL : "1");
 }
 
@@ -205,7 +205,7 @@ static void success_leaves_the_error_alone(void **state)
     struct store_txn txn = {NULL, 0, &op, 1};
     struct store_txn_result result = {0};
     int64_t lease = 0;
-    assert_int_equal(store_open(fixture->url, soon(), &other, &err), ST_OK);
+    assert_int_equal(store_open(fixture->url, fixture->access, soon(), &other, &err), ST_OK);
     store_close(other);
     assert_int_equal(store_txn(fixture->store, &txn, soon(), &result, &err), ST_OK);
     assert_int_equal(store_get(fixture->store, "a", soon(), &entry, &err), ST_OK);
@@ -373,20 +373,35 @@ static void threads_of_one_store_lose_no_addition(void **state)
 
 static struct members members;
 
-/* '*state' is how many members the test wants; they serve until another number is wanted. */
+struct wanted {
+    size_t count;
+    bool is_secure;
+};
+
+static void start_members(const struct wanted *wanted)
+{
+    members_stop(&members);
+    if (wanted->is_secure)
+        members_start_secure(&members, wanted->count);
+    else
+        members_start(&members, wanted->count);
+    if (wanted->is_secure)
+        secure_demand_login(&members.secure);
+}
+
+/* '*state' is which members the test wants; they serve until others are wanted. */
 static int set_up_etcd(void **state)
 {
     static int number;
-    size_t count = *(const size_t *)*state;
-    if (count != members.count) {
-        members_stop(&members);
-        members_start(&members, count);
-    }
+    const struct wanted *wanted = *state;
+    if (wanted->count != members.count || wanted->is_secure != members.is_secure)
+        start_members(wanted);
     struct fixture *fixture = mem_zalloc(sizeof(*fixture));
     char prefix[16];
     snprintf(prefix, sizeof(prefix), "t%d", number++);
     members_url(&members, 0, prefix, fixture->url);
-    EXPECT_OK(store_open(fixture->url, soon(), &fixture->store, &trouble));
+    fixture->access = members_access(&members);
+    EXPECT_OK(store_open(fixture->url, fixture->access, soon(), &fixture->store, &trouble));
     *state = fixture;
     return 0;
 }
@@ -430,18 +445,19 @@ static void etcd_is_not_installed(void **state UNUSED)
     X(long_history_comes_in_whole_revisions)                                                       \
     X(threads_of_one_store_lose_no_addition)
 
-static size_t one = 1, three = 3;
+static struct wanted one = {1, false}, three = {3, false}, secure = {3, true};
 
 /* clang-format off */
 #define ON_LOCAL(name) STORE_TEST(name),
 #define ON_ONE(name) {"etcd: " #name, name, set_up_etcd, tear_down_etcd, &one},
 #define ON_THREE(name) {"etcd of three: " #name, name, set_up_etcd, tear_down_etcd, &three},
+#define ON_SECURE(name) {"etcd under TLS with log-ins: " #name, name, set_up_etcd, tear_down_etcd, &secure},
 /* clang-format on */
 
 int main(void)
 {
-    const struct CMUnitTest all[] = {CONFORMANCE(ON_LOCAL) CONFORMANCE(ON_ONE)
-                                         CONFORMANCE(ON_THREE)};
+    const struct CMUnitTest all[] = {CONFORMANCE(ON_LOCAL) CONFORMANCE(ON_ONE) CONFORMANCE(ON_THREE)
+                                         CONFORMANCE(ON_SECURE)};
     const struct CMUnitTest local[] = {CONFORMANCE(ON_LOCAL)
                                            cmocka_unit_test(etcd_is_not_installed)};
     return etcd_is_installed() ? cmocka_run_group_tests(all, NULL, stop_members)

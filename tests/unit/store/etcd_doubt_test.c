@@ -24,8 +24,8 @@ static int set_up_doubt(void **state)
     snprintf(url, sizeof(url), "etcd://127.0.0.1:%d,127.0.0.1:%d/%s", doubt->proxy->port,
              members.client[0], prefix);
     members_url(&members, 0, prefix, direct);
-    EXPECT_OK(store_open(url, soon(), &doubt->store, &trouble));
-    EXPECT_OK(store_open(direct, soon(), &doubt->witness, &trouble));
+    EXPECT_OK(store_open(url, NULL, soon(), &doubt->store, &trouble));
+    EXPECT_OK(store_open(direct, NULL, soon(), &doubt->witness, &trouble));
     put(doubt->store, "warm", "1"); /* there is a guard now */
     *state = doubt;
     return 0;
@@ -232,7 +232,7 @@ static void answers_that_no_etcd_gives_are_errors(void **state UNUSED)
         snprintf(url, sizeof(url), "etcd://127.0.0.1:%d", script.port);
         struct store *store = NULL;
         struct err err = ERR_INIT;
-        enum status status = store_open(url, clock_deadline(100), &store, &err);
+        enum status status = store_open(url, NULL, clock_deadline(100), &store, &err);
         if (status != ST_IO && status != ST_TIMEOUT)
             fail_msg("answer %zu: %s: %s", i, status_name(status), err.text);
         assert_null(store);
@@ -267,7 +267,8 @@ static void errors_of_etcd_have_their_classes(void **state UNUSED)
         snprintf(url, sizeof(url), "etcd://127.0.0.1:%d", script.port);
         struct store *store = NULL;
         struct err err = ERR_INIT;
-        expect_status(store_open(url, clock_deadline(1000), &store, &err), cases[i].wanted, &err);
+        expect_status(store_open(url, NULL, clock_deadline(1000), &store, &err), cases[i].wanted,
+                      &err);
         shutdown(script.listener, SHUT_RDWR);
         pthread_join(script.thread, NULL);
         close(script.listener);
@@ -285,7 +286,7 @@ static void addresses_that_are_none_are_refused(void **state UNUSED)
     for (size_t i = 0; i < ARRAY_SIZE(urls); i++) {
         struct store *store = NULL;
         struct err err = ERR_INIT;
-        if (store_open(urls[i], soon(), &store, &err) != ST_INVALID)
+        if (store_open(urls[i], NULL, soon(), &store, &err) != ST_INVALID)
             fail_msg("%s: %s", urls[i], err.text);
     }
 }

@@ -21,7 +21,7 @@ static int set_up_three(void **state)
     char prefix[16];
     snprintf(prefix, sizeof(prefix), "f%d", prefix_number++);
     members_url(&members, 0, prefix, fixture->url);
-    EXPECT_OK(store_open(fixture->url, soon(), &fixture->store, &trouble));
+    EXPECT_OK(store_open(fixture->url, NULL, soon(), &fixture->store, &trouble));
     *state = fixture;
     return 0;
 }
@@ -136,7 +136,7 @@ static void store_with_frozen_members_closes_soon(void **state)
     store_pending_free(pending);
     for (size_t i = 0; i < members.count; i++)
         kill(members.pids[i], SIGCONT);
-    EXPECT_OK(store_open(fixture->url, soon(), &fixture->store, &trouble));
+    EXPECT_OK(store_open(fixture->url, NULL, soon(), &fixture->store, &trouble));
 }
 
 /* ---- watches ---- */

@@ -12,7 +12,7 @@ static void expect_refusal(const char *url, enum status wanted, const char *text
 {
     struct store *store = NULL;
     struct err err = ERR_INIT;
-    expect_status(store_open(url, clock_deadline(2000), &store, &err), wanted, &err);
+    expect_status(store_open(url, NULL, clock_deadline(2000), &store, &err), wanted, &err);
     if (!strstr(err.text, text) || !strstr(err.hint, hint))
         fail_msg("'%s' (hint '%s') does not say '%s' ('%s')", err.text, err.hint, text, hint);
     assert_null(store);
@@ -57,7 +57,7 @@ static void directory_is_made_private_when_its_parent_exists(void **state)
     AUTO_FREE char *directory = mem_printf("%s/new", fixture->directory);
     AUTO_FREE char *url = mem_printf("file://%s", directory);
     struct store *store = NULL;
-    EXPECT_OK(store_open(url, soon(), &store, &trouble));
+    EXPECT_OK(store_open(url, NULL, soon(), &store, &trouble));
     struct stat status;
     assert_int_equal(stat(directory, &status), 0);
     assert_int_equal(status.st_mode & 07777, 0700);
@@ -85,7 +85,7 @@ static void unwritable_directory_is_refused(void **state)
     expect_refusal("file:///proc/holdfast", ST_NOT_FOUND, "create directory", "writable");
     struct store *store = NULL;
     struct err err = ERR_INIT;
-    enum status status = store_open(fixture->url, clock_deadline(2000), &store, &err);
+    enum status status = store_open(fixture->url, NULL, clock_deadline(2000), &store, &err);
     if (geteuid() == 65534)
         assert_true(!seteuid(0) && !setegid(0));
     expect_status(status, ST_DENIED, &err);
@@ -128,7 +128,7 @@ static void damage_found_while_reading_is_an_error_not_an_absence(void **state)
     struct stat status;
     assert_int_equal(stat(path, &status), 0);
     overwrite(fixture->directory, 3 * 4096, (size_t)status.st_size - 3 * 4096);
-    EXPECT_OK(store_open(fixture->url, soon(), &fixture->store, &trouble));
+    EXPECT_OK(store_open(fixture->url, NULL, soon(), &fixture->store, &trouble));
     AUTO(store_list_release) struct store_list list = {0};
     struct err err = ERR_INIT;
     expect_status(store_list(fixture->store, "", soon(), &list, &err), ST_IO, &err);
@@ -143,7 +143,7 @@ static void interrupted_creation_is_taken_up_again(void **state)
     assert_int_equal(mkdir(directory, 0700), 0);
     edit(directory, "PRAGMA journal_mode = WAL"); /* died before the tables were committed */
     struct store *store = NULL;
-    EXPECT_OK(store_open(url, soon(), &store, &trouble));
+    EXPECT_OK(store_open(url, NULL, soon(), &store, &trouble));
     put(store, "a", "1");
     store_close(store);
 }

@@ -73,7 +73,7 @@ static void failed_flush_is_unknown_and_the_read_back_is_conclusive(void **state
     expect_entry(fixture->store, "a", "before");
     /* What was answered stays true through the recovery of a new process. */
     store_close(fixture->store);
-    EXPECT_OK(store_open(fixture->url, soon(), &fixture->store, &trouble));
+    EXPECT_OK(store_open(fixture->url, NULL, soon(), &fixture->store, &trouble));
     expect_entry(fixture->store, "a", "before");
     put(fixture->store, "a", "after");
 }
@@ -252,7 +252,7 @@ static void killed_writer_loses_nothing_it_acknowledged(void **state)
         child_end(&child, 0);
         assert_true(last >= next);
         AUTO(store_list_release) struct store_list list = {0};
-        EXPECT_OK(store_open(fixture->url, soon(), &fixture->store, &trouble));
+        EXPECT_OK(store_open(fixture->url, NULL, soon(), &fixture->store, &trouble));
         EXPECT_OK(store_list(fixture->store, "n/", soon(), &list, &trouble));
         for (int64_t number = next; number <= last; number++) {
             char key[32];

@@ -29,6 +29,7 @@ enum { TEST_WAIT_MS = 20000 };
 
 struct fixture {
     char directory[64], url[160];
+    const struct store_access *access; /* NULL: nobody asks for any */
     struct store *store;
 };
 
@@ -61,7 +62,7 @@ static inline int set_up(void **state)
         return -1;
     snprintf(fixture->url, sizeof(fixture->url), "file://%s", fixture->directory);
     struct err err = ERR_INIT;
-    if (store_open(fixture->url, soon(), &fixture->store, &err))
+    if (store_open(fixture->url, NULL, soon(), &fixture->store, &err))
         fail_msg("%s", err.text);
     *state = fixture;
     return 0;
@@ -170,7 +171,7 @@ static inline struct store *child_open(const char *url)
 {
     struct store *store = NULL;
     struct err err = ERR_INIT;
-    if (store_open(url, soon(), &store, &err)) {
+    if (store_open(url, NULL, soon(), &store, &err)) {
         fprintf(stderr, "child: %s\n", err.text);
         _exit(2);
     }

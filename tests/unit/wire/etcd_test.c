@@ -133,10 +133,53 @@ static void what_is_no_answer_is_refused(void **state)
     }
 }
 
+static void log_in_gives_a_token_that_fits_into_a_header(void **state)
+{
+    (void)state;
+    AUTO(etcd_answer_release) struct etcd_answer good = {0}, bad = {0};
+    assert_int_equal(parse("{\"header\":{},\"token\":\"abc.14\"}", &good), ST_OK);
+    assert_string_equal(good.token, "abc.14");
+    static const char *const answers[] = {"{\"header\":{},\"token\":\"a\\r\\nX: y\"}",
+                                          "{\"header\":{},\"token\":\"\"}",
+                                          "{\"header\":{},\"token\":5}"};
+    for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
+        assert_int_equal(parse(answers[i], &bad), ST_IO);
+}
+
+static void cancelled_watch_says_why(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *reason, *message;
+        int error;
+    } cases[] = {
+        {"rpc error: code = PermissionDenied desc = etcdserver: permission denied",
+         "etcdserver: permission denied", 7},
+        {"rpc error: code = Unauthenticated desc = etcdserver: invalid auth token",
+         "etcdserver: invalid auth token", 16},
+        {"rpc error: code = InvalidArgument desc = etcdserver: user name is empty",
+         "etcdserver: user name is empty", 3},
+        {"etcdserver: permission denied", "etcdserver: permission denied", 7},
+        {"something new", "something new", 2},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO(etcd_answer_release) struct etcd_answer answer = {0};
+        char text[256];
+        snprintf(text, sizeof(text),
+                 "{\"result\":{\"header\":{},\"canceled\":true,\"cancel_reason\":\"%s\"}}",
+                 cases[i].reason);
+        assert_int_equal(parse(text, &answer), ST_OK);
+        assert_int_equal(answer.error, cases[i].error);
+        assert_string_equal(answer.message, cases[i].message);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_come_back_from_base64),
+        cmocka_unit_test(log_in_gives_a_token_that_fits_into_a_header),
+        cmocka_unit_test(cancelled_watch_says_why),
         cmocka_unit_test(long_texts_come_back_from_base64),
         cmocka_unit_test(transaction_answers_give_what_their_ranges_found),
         cmocka_unit_test(lines_of_a_watch_give_events_and_their_end),

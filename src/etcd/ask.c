@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One request to etcd, whichever member answers it.
+ *
+ * An attempt at one member gets a quarter of the deadline, and 0.5 to 2 s, so that a frozen member
+ * costs that and not the whole. What it has not answered until then is in doubt, like a connection
+ * that broke: a read is repeated at the next member, a transaction is not (store/etcd_guard.c).
+ */
+#include "base/scope.h"
+#include "etcd/internal.h"
+
+#include <string.h>
+#include <time.h>
+
+enum {
+    ATTEMPTS = 4, /* of a deadline */
+    ATTEMPT_MIN_MS = 500,
+    ATTEMPT_MAX_MS = 2000,
+    ROUND_PAUSE_MS = 20,
+    LOGINS_MAX = 2 /* of one request */
+};
+
+/* For "waited 5.0 s for etcd to ..." */
+static const struct {
+    const char *path, *what;
+} purposes[] = {
+    {"/v3/kv/range", "read"},
+    {"/v3/kv/txn", "commit a transaction"},
+    {"/v3/kv/put", "prepare a transaction"},
+    {"/v3/lease/grant", "grant a lease"},
+    {"/v3/lease/keepalive", "keep a lease alive"},
+    {"/v3/lease/revoke", "end a lease"},
+    {ETCD_LOGIN_PATH, "let us log in"},
+};
+
+static const char *purpose_of(const char *path)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(purposes); i++)
+        if (strcmp(purposes[i].path, path) == 0)
+            return purposes[i].what;
+    return "answer";
+}
+
+/* Where one try ends. */
+static nsec part_of(nsec deadline)
+{
+    nsec now = clock_now(), part = (deadline - now) / ATTEMPTS;
+    part = part > ATTEMPT_MIN_MS * NSEC_PER_MS ? part : ATTEMPT_MIN_MS * NSEC_PER_MS;
+    part = part < ATTEMPT_MAX_MS * NSEC_PER_MS ? part : ATTEMPT_MAX_MS * NSEC_PER_MS;
+    return deadline - now < part ? deadline : now + part;
+}
+
+static void pause_round(nsec deadline)
+{
+    int ms = clock_ms_left(deadline);
+    ms = ms < ROUND_PAUSE_MS ? ms : ROUND_PAUSE_MS;
+    struct timespec span = {0, ms * NSEC_PER_MS};
+    nanosleep(&span, NULL);
+}
+
+/* What became of a request so far. */
+struct asking {
+    struct etcd_attempt attempt;
+    size_t tries, logins;
+    unsigned refused; /* a bit for each member that will not do it, however long one waits */
+    bool doubt, is_over;
+    struct err last;    /* 'err' stays as it is when another member answers */
+    struct err refusal; /* of a member, which says more than that another one is away */
+};
+
+static bool all_refuse(const struct asking *asking)
+{
+    return asking->refused == (1U << asking->attempt.client->count) - 1;
+}
+
+static void note_refusal(struct asking *asking)
+{
+    asking->refused |= 1U << asking->attempt.member;
+    asking->refusal = asking->last;
+    asking->is_over = asking->is_over || all_refuse(asking);
+}
+
+/* The log-in that this request went with was refused. */
+static void renew(struct asking *asking)
+{
+    struct etcd_attempt *attempt = &asking->attempt;
+    if (!attempt->client->user) {
+        asking->is_over = true;
+        return;
+    }
+    if (asking->logins++ == LOGINS_MAX) { /* this member refuses fresh ones too */
+        note_refusal(asking);
+        etcd_client_leave(attempt->client, attempt->member);
+        return;
+    }
+    asking->is_over = etcd__login(attempt->client, attempt->line, attempt->call->deadline,
+                                  attempt->login, &asking->last) != ST_OK;
+}
+
+static void go_on(struct asking *asking)
+{
+    struct etcd_attempt *attempt = &asking->attempt;
+    if (attempt->reach == ETCD_RENEW) {
+        renew(asking);
+        return;
+    }
+    asking->doubt = asking->doubt || attempt->reach == ETCD_DOUBT;
+    asking->is_over = attempt->reach == ETCD_FINAL || (asking->doubt && attempt->call->once);
+    if (attempt->reach == ETCD_REFUSED || asking->last.status == ST_UNTRUSTED)
+        note_refusal(asking);
+    if (asking->doubt && attempt->call->once)
+        asking->last.status = ST_UNKNOWN;
+    if (attempt->reach != ETCD_FINAL)
+        etcd_client_leave(attempt->client, attempt->member);
+    if (!asking->is_over && asking->tries % attempt->client->count == 0)
+        pause_round(attempt->call->deadline);
+}
+
+static void stop_if_closed(struct asking *asking)
+{
+    if (!etcd_client_is_stopped(asking->attempt.client))
+        return;
+    if (!asking->is_over)
+        err_set(&asking->last, ST_ABORTED, "the store was closed");
+    asking->is_over = true;
+}
+
+/* The deadline ended it: say what was waited for, and how long. */
+static enum status give_up(struct asking *asking, nsec began, struct err *err)
+{
+    const struct etcd_call *call = asking->attempt.call;
+    const char *purpose = purpose_of(call->path);
+    if (!asking->tries) {
+        err_set(err, ST_TIMEOUT, "no time was left for etcd to %s", purpose);
+        return err->status;
+    }
+    if (asking->refused && asking->last.status != ST_UNTRUSTED)
+        err_set(&asking->last, asking->last.status, "%s; %s", asking->last.text,
+                asking->refusal.text);
+    *err = asking->last;
+    if (asking->refused && asking->refusal.hint[0])
+        err_hint(err, "%s", asking->refusal.hint);
+    else
+        err_hint(err, "check that a majority of the members runs and can be reached from here");
+    return err_wrap(err, "waited %.1f s for etcd to %s", clock_ms(call->deadline - began) / 1000,
+                    purpose);
+}
+
+static bool is_login_due(const struct asking *asking)
+{
+    const struct etcd_attempt *attempt = &asking->attempt;
+    return strcmp(attempt->call->path, ETCD_LOGIN_PATH) != 0 &&
+           etcd_login_is_due(attempt->client, 0);
+}
+
+enum status etcd_ask(struct etcd_client *client, struct http_line *line,
+                     const struct etcd_call *call, struct etcd_answer *ret_answer, bool *ret_doubt,
+                     struct err *err)
+{
+    struct asking asking = {.attempt = {.client = client, .line = line, .call = call},
+                            .last = ERR_INIT};
+    nsec began = clock_now();
+    enum status status = ST_OK;
+    if (is_login_due(&asking))
+        status = etcd__login(client, line, call->deadline, 0, err);
+    if (ret_doubt)
+        *ret_doubt = false;
+    while (!status && !asking.is_over && clock_now() < call->deadline) {
+        AUTO(etcd_answer_release) struct etcd_answer answer = {0};
+        asking.attempt.member = atomic_load(&client->current);
+        asking.attempt.deadline = part_of(call->deadline);
+        asking.tries++;
+        if (!etcd__attempt(&asking.attempt, &answer, &asking.last)) {
+            *ret_answer = answer;
+            answer = (struct etcd_answer){0};
+            return ST_OK;
+        }
+        go_on(&asking);
+        stop_if_closed(&asking);
+    }
+    if (ret_doubt)
+        *ret_doubt = asking.doubt;
+    if (status)
+        return status;
+    if (!asking.is_over)
+        return give_up(&asking, began, err);
+    *err = asking.last;
+    return err->status;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Inside etcd/ only: the client's state, one attempt, and the log-in. */
+#ifndef HOLDFAST_ETCD_INTERNAL_H
+#define HOLDFAST_ETCD_INTERNAL_H
+
+#include "etcd/client.h"
+#include "etcd/errors.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct etcd_client {
+    char **members; /* "HOST:PORT" */
+    size_t count, capacity;
+    atomic_size_t current; /* the one that is asked first */
+    atomic_bool stop;
+
+    bool has_tls;
+    struct http_tls tls; /* owns its texts */
+    char *user, *password_file;
+
+    pthread_mutex_t lock; /* for all below */
+    pthread_cond_t login_changed;
+    struct secret password, token;
+    uint64_t login; /* counts them; 0: none yet */
+    bool is_logging_in;
+    bool is_open; /* etcd's authentication is off */
+};
+
+/* One try of one request at one member. */
+struct etcd_attempt {
+    struct etcd_client *client;
+    struct http_line *line;
+    const struct etcd_call *call;
+    size_t member;
+    nsec deadline;
+
+    enum etcd_reach reach; /* what came of it, when it failed */
+    uint64_t login;        /* with which it went */
+    int64_t certificate_end_s;
+};
+MUST_CHECK enum status etcd__attempt(struct etcd_attempt *attempt, struct etcd_answer *ret_answer,
+                                     struct err *err);
+
+void etcd__errand_init(struct etcd_client *client, size_t member, const char *path,
+                       struct etcd_errand *ret);
+
+/* Log in, unless somebody did since 'refused'. Waits for whoever is doing it. */
+MUST_CHECK enum status etcd__login(struct etcd_client *client, struct http_line *line,
+                                   nsec deadline, uint64_t refused, struct err *err);
+
+#endif
