@@ -35,8 +35,7 @@ enum status run_scene_open(struct fleet_scene *scene, const struct cli_args *arg
         return err->status;
     }
     if (!status && !scene->store)
-        status =
-            store_open(scene->fleet->store_url, NULL, clock_deadline(STORE_MS), &scene->store, err);
+        status = inventory_open_store(scene->fleet, clock_deadline(STORE_MS), &scene->store, err);
     return status ? status : fault_setup(err);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * 'holdfast fleet check' and 'fleet grants', and the table of all commands that look at a fleet
- * without changing it. The others are in status.c, readiness.c and discover.c. */
+ * 'holdfast fleet grants', and the table of all commands that look at a fleet without changing it.
+ * The others are in check.c, status.c, readiness.c and discover.c. */
 #include "cli/fleet.h"
 
 #include "base/buf.h"
@@ -9,9 +9,6 @@
 #include "base/scope.h"
 #include "cli/internal.h"
 #include "fleet/grants.h"
-#include "fleet/observation.h"
-#include "fleet/readiness.h"
-#include "os/file.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -19,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STORE_MS = 2000, LOOK_MS = 1000, GRANT_HOST_MAX = 255 };
+enum { STORE_MS = 2000, GRANT_HOST_MAX = 255 };
 
 /* --- What these commands share ---------------------------------------------------------------- */
 
@@ -96,8 +93,8 @@ static void open_store(struct fleet_scene *scene)
     enum status status = find_store(scene->fleet->store_url, &scene->store_err);
     if (status)
         return;
-    status_ignore(store_open(scene->fleet->store_url, NULL, clock_deadline(STORE_MS), &scene->store,
-                             &scene->store_err),
+    status_ignore(inventory_open_store(scene->fleet, clock_deadline(STORE_MS), &scene->store,
+                                       &scene->store_err),
                   "the servers can be looked at all the same; the command says it");
 }
 
@@ -118,142 +115,6 @@ void fleet_scene_release(struct fleet_scene *scene)
     store_close(scene->store);
     free(scene->shards);
     inventory_free(scene->fleet);
-}
-
-/* --- fleet check ------------------------------------------------------------------------------ */
-
-/* The line of the fleet file that has this word after 'accept'; 0 when it is not found. */
-static int find_line(const char *text, const char *word)
-{
-    const char *at = strstr(text, "accept");
-    at = at ? strstr(at, word) : NULL;
-    int line = at ? 1 : 0;
-    for (; at && at > text; at--)
-        line += at[-1] == '\n';
-    return line;
-}
-
-/* A word that no check has would silently accept nothing. */
-static enum status check_accepted(const struct fleet_scene *scene, struct err *err)
-{
-    const struct inventory_policy *policy = &scene->fleet->policy;
-    for (size_t i = 0; i < policy->accept_count; i++) {
-        const char *id = policy->accept[i];
-        if (readiness_has_check(id))
-            continue;
-        AUTO(buf_release) struct buf text = {0};
-        struct err ignored = ERR_INIT;
-        status_ignore(file_read(scene->path, INVENTORY_FILE_MAX, &text, &ignored),
-                      "without it there is no line number");
-        const char *nearest = cli_nearest(id, readiness_check_ids());
-        err_set(err, ST_INVALID, "%s:%d: policy.accept: there is no readiness check '%s'%s%s%s",
-                scene->path, find_line(buf_text(&text), id), id, nearest ? "; did you mean '" : "",
-                nearest ? nearest : "", nearest ? "'?" : "");
-        return err_hint(err, "docs/readiness.md lists the checks");
-    }
-    return ST_OK;
-}
-
-struct tally {
-    size_t servers, bad, ignored; /* ignored ones are neither of the others */
-};
-
-static const char *plural(size_t count)
-{
-    return count == 1 ? "" : "s";
-}
-
-/* Most errors of a server begin with its name, which has a column of its own here. */
-static const char *error_text(const struct server_observation *at)
-{
-    size_t length = strlen(at->server->name);
-    bool is_named = strncmp(at->err.text, at->server->name, length) == 0 &&
-                    strncmp(at->err.text + length, ": ", 2) == 0;
-    return at->err.text + (is_named ? length + 2 : 0);
-}
-
-static json_t *server_json(const struct shard_observation *shard,
-                           const struct server_observation *at)
-{
-    return json_pack("{s:s, s:s, s:b, s:s, s:s?, s:s?, s:f}", "shard", shard->shard->name, "server",
-                     at->server->name, "ignored", at->role == ROLE_IGNORED, "status",
-                     at->status ? status_name(at->status) : "OK", "error",
-                     at->status ? at->err.text : NULL, "version",
-                     at->status ? NULL : at->state.version, "answer_ms", at->answer_ms);
-}
-
-static struct tally show_servers(const struct fleet_observation *seen, json_t *servers)
-{
-    struct tally tally = {0};
-    for (size_t i = 0; i < seen->count; i++) {
-        const struct shard_observation *shard = &seen->shards[i];
-        for (size_t j = 0; j < inventory_shard_size(shard->shard); j++) {
-            const struct server_observation *at = &shard->servers[j];
-            bool is_ignored = at->role == ROLE_IGNORED;
-            tally.ignored += is_ignored;
-            tally.servers += !is_ignored;
-            tally.bad += !is_ignored && at->status != ST_OK;
-            if (servers)
-                json_array_append_new(servers, server_json(shard, at));
-            else if (at->status)
-                printf("%-12s %-22s %s%s\n", shard->shard->name, at->server->name,
-                       is_ignored ? "(ignored) " : "", error_text(at));
-        }
-    }
-    return tally;
-}
-
-static void print_warnings(const struct inventory *fleet, json_t *warnings)
-{
-    size_t count = 0;
-    const char *const *list = inventory_warnings(fleet, &count);
-    for (size_t i = 0; i < count; i++) {
-        if (warnings)
-            json_array_append_new(warnings, json_string(list[i]));
-        else
-            printf("warning: %s\n", list[i]);
-    }
-}
-
-static enum status run_check(const struct cli_args *args, struct err *err)
-{
-    AUTO(fleet_scene_release) struct fleet_scene scene = {0};
-    AUTO(fleet_observation_release) struct fleet_observation seen = {0};
-    enum status status = fleet_scene_open(&scene, args, false, err);
-    status = status ? status : check_accepted(&scene, err);
-    if (status)
-        return status;
-    json_t *json = NULL, *servers = NULL, *warnings = NULL;
-    if (cli_flag(args, "--json")) {
-        json = json_pack("{s:s, s:o, s:o}", "file", scene.path, "warnings", warnings = json_array(),
-                         "servers", servers = json_array());
-    }
-    print_warnings(scene.fleet, warnings);
-    fleet_observe(scene.fleet, scene.shards, scene.shard_count, clock_deadline(LOOK_MS), &seen);
-    struct tally tally = show_servers(&seen, servers);
-    bool is_good = tally.bad == 0 && scene.store_err.status == ST_OK;
-    if (json) {
-        json_object_set_new(json, "ok", json_boolean(is_good));
-        json_dumpf(json, stdout, JSON_INDENT(2));
-        puts("");
-        json_decref(json);
-    } else if (is_good) {
-        AUTO_FREE char *ignored =
-            tally.ignored ? mem_printf(", %zu ignored", tally.ignored) : mem_strdup("");
-        printf("%s: %zu shard%s, %zu server%s%s: all answer\n", scene.path, scene.shard_count,
-               plural(scene.shard_count), tally.servers, plural(tally.servers), ignored);
-    }
-    if (scene.store_err.status) {
-        *err = scene.store_err;
-        return err->hint[0] ? err->status
-                            : err_hint(err, "check 'store' in the fleet file, and the rights and "
-                                            "space of that folder");
-    }
-    if (is_good)
-        return ST_OK;
-    err_set(err, ST_UNREACHABLE, "%s: %zu of %zu servers do not answer as they should", scene.path,
-            tally.bad, tally.servers);
-    return err_hint(err, "accounts: holdfast fleet grants; everything else: holdfast readiness");
 }
 
 /* --- fleet grants ----------------------------------------------------------------------------- */
@@ -433,9 +294,9 @@ const struct cli_command fleet_commands[] = {
      .run = fleet_readiness},
     {.path = "fleet check",
      .operands = "",
-     .summary = "Check the fleet file, and that every server lets Holdfast in",
+     .summary = "Check the fleet file, and that every server and the store let Holdfast in",
      .options = check_options,
-     .run = run_check},
+     .run = fleet_check},
     {.path = "fleet converge",
      .operands = "",
      .summary = "Give each server the settings of its role again, such as after a restart",

@@ -23,6 +23,7 @@ MUST_CHECK enum status fleet_scene_open(struct fleet_scene *scene, const struct 
                                         bool has_shard_option, struct err *err);
 void fleet_scene_release(struct fleet_scene *scene);
 
+enum status fleet_check(const struct cli_args *args, struct err *err);     /* check.c */
 enum status fleet_converge(const struct cli_args *args, struct err *err);  /* converge.c */
 enum status fleet_discover(const struct cli_args *args, struct err *err);  /* discover.c */
 enum status fleet_status(const struct cli_args *args, struct err *err);    /* status.c */

@@ -110,8 +110,8 @@ static enum status session_open(const struct cli_args *args, struct session *ses
     enum status status = inventory_load(path, &session->fleet, err);
     status = status ? status : choose_account(args, session, err);
     if (!status)
-        status = store_open(session->fleet->store_url, NULL, clock_deadline(STORE_MS),
-                            &session->store, err);
+        status =
+            inventory_open_store(session->fleet, clock_deadline(STORE_MS), &session->store, err);
     if (status)
         return status;
     const char *database = cli_text(args, "--database");

@@ -52,6 +52,7 @@ enum status fleet_readiness(const struct cli_args *args, struct err *err)
         .shard_count = scene.shard_count,
         .store = scene.store,
         .store_problem = scene.store_err.status ? scene.store_err.text : NULL,
+        .store_advice = scene.store_err.hint[0] ? scene.store_err.hint : NULL,
         .paused = paused,
         .to_region = to_region,
     };

@@ -212,12 +212,23 @@ void check_certificates(struct checkup *checkup)
     }
 }
 
+void check_certificate_end(struct checkup *checkup, const char *whose, int64_t end_s)
+{
+    if (end_s)
+        judge_end(checkup, NULL, whose, end_s);
+}
+
 void check_own_certificate(struct checkup *checkup)
 {
-    const struct inventory_tls *tls = &checkup->fleet->tls;
-    AUTO(buf_release) struct buf whose = {0};
-    if (!tls->cert || tls->cert_end_s == 0)
-        return;
-    buf_printf(&whose, "our own certificate '%s'", tls->cert);
-    judge_end(checkup, NULL, buf_text(&whose), tls->cert_end_s);
+    const struct {
+        const struct inventory_tls *tls;
+        const char *of;
+    } own[] = {{&checkup->fleet->tls, ""}, {&checkup->fleet->store_tls, " for etcd"}};
+    for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
+        AUTO(buf_release) struct buf whose = {0};
+        if (!own[i].tls->cert)
+            continue;
+        buf_printf(&whose, "our own certificate%s '%s'", own[i].of, own[i].tls->cert);
+        check_certificate_end(checkup, buf_text(&whose), own[i].tls->cert_end_s);
+    }
 }

@@ -15,7 +15,9 @@
 /* clang-format off */
 /* X(name, "id", severity, "what it means", "what to do") */
 #define CHECK_TABLE(X) \
-    X(STORE_UNAVAILABLE, "store-unavailable", NO_GO, "the coordination store cannot be used", "check 'store' in the fleet file, and the rights and space of that folder") \
+    X(STORE_UNAVAILABLE, "store-unavailable", NO_GO, "the coordination store cannot be used", "holdfast fleet check; of a folder check the rights and the space") \
+    X(STORE_MEMBER, "store-member", WARNING, "a member of the store's etcd does not answer, or is not trusted", "mend it while the others still serve: without a majority of them nothing moves") \
+    X(STORE_OPEN, "store-open", WARNING, "the store has credentials, but its etcd lets everybody in", "etcdctl auth enable; docs/etcd.md says what must be there before") \
     X(RUN_IN_PROGRESS, "run-in-progress", NO_GO, "another run is moving shards", "wait for it, or abort it") \
     X(UNFINISHED_RUN, "unfinished-run", NO_GO, "a run is not finished: its process is gone, or it waits for you", "resume it, or abort it") \
     X(UNREACHABLE, "unreachable", NO_GO, "a server does not answer", "start it, or look at the network; take it out of the fleet file if it is gone for good") \
@@ -151,8 +153,9 @@ void checkup_advise(struct checkup *checkup, const char *format, ...)
 typedef void check_fn(struct checkup *checkup);
 check_fn check_roles, check_replication, check_positions, check_semi_sync, check_settings,
     check_activity, check_accounts, check_certificates;
-/* Our own certificate, which belongs to no shard. */
+/* Our own certificates, which belong to no shard, and those of the store's members. */
 check_fn check_own_certificate;
+void check_certificate_end(struct checkup *checkup, const char *whose, int64_t end_s);
 
 /* All checks of one shard; 'to_region' as in the request. */
 void checkup_run(struct checkup *checkup, int to_region);

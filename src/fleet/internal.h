@@ -16,7 +16,14 @@ MUST_CHECK enum status inventory__parse_address(const char *address, char **ret_
 void inventory__write_text(struct buf *buf, const char *text); /* quoted where YAML needs it */
 void inventory__write_duration(struct buf *buf, int64_t ms);
 
+struct inventory_tls;
+struct inventory_account;
+void inventory__write_tls(struct buf *buf, const struct inventory_tls *tls);
+void inventory__write_account(struct buf *buf, const char *key,
+                              const struct inventory_account *account);
+
 /* ---- inventory_read.c ---- */
+yaml_read_fn inventory__read_account; /* struct inventory_account */
 /* A name that must not come twice in the file; 'kind' is for the message. */
 MUST_CHECK enum status inventory__take_name(struct yaml_file *file, const yaml_node_t *node,
                                             const char *kind, const char *name, struct err *err);
@@ -41,6 +48,10 @@ MUST_CHECK enum status inventory__check_api(const struct yaml_file *file,
 void inventory__find_api_files(struct inventory *inventory, const char *path);
 void inventory__release_api(struct inventory *inventory);
 void inventory__write_api(const struct inventory *inventory, struct buf *buf);
+
+/* ---- inventory_store.c ---- */
+yaml_read_fn inventory__read_store; /* struct inventory */
+void inventory__write_store(struct buf *buf, const struct inventory *inventory);
 
 /* ---- inventory_load.c ---- */
 /* '*file' as it is from here: relative to the fleet file at 'path'. NULL stays. */

@@ -80,12 +80,14 @@ void inventory_free(struct inventory *inventory)
     release_account(&inventory->credentials);
     release_account(&inventory->replication);
     release_account(&inventory->probe);
+    release_account(&inventory->store_account);
     for (size_t i = 0; i < inventory->hook_count; i++)
         release_hook(&inventory->hooks[i]);
     free(inventory->hooks);
     inventory__release_hosts(inventory);
     inventory__release_api(inventory);
     inventory__release_tls(&inventory->tls);
+    inventory__release_tls(&inventory->store_tls);
     release_texts(inventory->policy.accept, inventory->policy.accept_count);
     release_texts(inventory->warnings, inventory->warning_count);
     free(inventory->store_url);
@@ -326,7 +328,7 @@ void inventory__write_duration(struct buf *buf, int64_t ms)
         buf_printf(buf, "%" PRId64 "ms", ms);
 }
 
-static void write_tls(struct buf *buf, const struct inventory_tls *tls)
+void inventory__write_tls(struct buf *buf, const struct inventory_tls *tls)
 {
     const struct {
         const char *key, *text;
@@ -342,7 +344,8 @@ static void write_tls(struct buf *buf, const struct inventory_tls *tls)
     buf_printf(buf, "verify: %s }", tls->verify ? "true" : "false");
 }
 
-static void write_account(struct buf *buf, const char *key, const struct inventory_account *account)
+void inventory__write_account(struct buf *buf, const char *key,
+                              const struct inventory_account *account)
 {
     if (!account->user)
         return;
@@ -353,7 +356,7 @@ static void write_account(struct buf *buf, const char *key, const struct invento
                           account->password_file ? account->password_file : account->password_env);
     if (account->tls.is_on) {
         buf_add(buf, ", ");
-        write_tls(buf, &account->tls);
+        inventory__write_tls(buf, &account->tls);
     }
     buf_add(buf, " }\n");
 }
@@ -472,16 +475,14 @@ void inventory_write(const struct inventory *inventory, struct buf *buf)
     inventory__write_duration(buf, inventory->promise_rpo_ms);
     buf_add(buf, " }\nregions: ");
     write_list(buf, inventory->regions, inventory->region_count);
-    buf_add(buf, "\nstore: ");
-    inventory__write_text(buf, inventory->store_url);
-    buf_add(buf, "\n");
+    inventory__write_store(buf, inventory);
     if (inventory->tls.is_on) {
-        write_tls(buf, &inventory->tls);
+        inventory__write_tls(buf, &inventory->tls);
         buf_add(buf, "\n");
     }
-    write_account(buf, "credentials", &inventory->credentials);
-    write_account(buf, "replication", &inventory->replication);
-    write_account(buf, "probe", &inventory->probe);
+    inventory__write_account(buf, "credentials", &inventory->credentials);
+    inventory__write_account(buf, "replication", &inventory->replication);
+    inventory__write_account(buf, "probe", &inventory->probe);
     write_policy(buf, &inventory->policy);
     inventory__write_permission(inventory, buf);
     inventory__write_api(inventory, buf);

@@ -10,6 +10,7 @@
 #define HOLDFAST_FLEET_INVENTORY_H
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/secret.h"
 #include "fleet/hook.h"
@@ -122,7 +123,9 @@ struct inventory {
     int64_t promise_rto_ms, promise_rpo_ms;
     char *regions[INVENTORY_REGIONS];
     size_t region_count;
-    char *store_url; /* "file:///directory" */
+    char *store_url;                        /* "file:///directory", "etcd://host:port,..." */
+    struct inventory_tls store_tls;         /* of our connections to etcd */
+    struct inventory_account store_account; /* at etcd; optional: user is NULL */
     struct inventory_account credentials, replication;
     struct inventory_account probe; /* optional: user is NULL */
     struct inventory_tls tls;       /* of our own connections, whatever the account */
@@ -198,6 +201,11 @@ void inventory_read_password(const struct inventory_account *account, struct sec
 struct sql_endpoint inventory_endpoint(const struct inventory *inventory,
                                        const struct inventory_account *account,
                                        const struct inventory_server *server);
+
+/* Open the store that the file names, as the file says. */
+struct store;
+MUST_CHECK enum status inventory_open_store(const struct inventory *inventory, nsec deadline,
+                                            struct store **ret_store, struct err *err);
 
 /* Append the fleet file that reads back as this inventory. Passwords stay where they are. */
 void inventory_write(const struct inventory *inventory, struct buf *buf);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The fleet file from the disk, and the files it points to: passwords, and certificates of our own
- * connections ('tls'; those of 'replication.tls' are on the database hosts). See inventory.h. */
+ * connections ('tls', 'store.tls'; those of 'replication.tls' are on the database hosts). See
+ * inventory.h. */
 #include "fleet/inventory.h"
 
 #include "base/mem.h"
@@ -170,11 +171,11 @@ enum status inventory__read_server_tls(struct yaml_file *file, yaml_node_t *node
 /* --- The files -------------------------------------------------------------------------------- */
 
 static enum status wrap(enum status status, const char *path, const struct inventory_tls *tls,
-                        struct err *err)
+                        const char *name, struct err *err)
 {
     if (!status)
         return ST_OK;
-    err_wrap(err, "%s:%d: tls", path, tls->line);
+    err_wrap(err, "%s:%d: %s", path, tls->line, name);
     err_hint(err, "name files in PEM that this user can read, relative to the fleet file");
     return status;
 }
@@ -196,9 +197,9 @@ static void warn_of_exposed(struct inventory *inventory, const char *key)
     VEC_PUSH(inventory->warnings, inventory->warning_count, inventory->warning_capacity, warning);
 }
 
-static enum status load_tls(const char *path, struct inventory *inventory, struct err *err)
+static enum status load_tls(const char *path, struct inventory *inventory,
+                            struct inventory_tls *tls, struct err *err)
 {
-    struct inventory_tls *tls = &inventory->tls;
     int64_t end_s = 0;
     if (!tls->is_on)
         return ST_OK;
@@ -213,7 +214,7 @@ static enum status load_tls(const char *path, struct inventory *inventory, struc
     if (!status && tls->key)
         warn_of_exposed(inventory, tls->key);
     set_sql(tls);
-    return wrap(status, path, tls, err);
+    return wrap(status, path, tls, tls == &inventory->tls ? "tls" : "store.tls", err);
 }
 
 /* --- All ---------------------------------------------------------------------------------------
@@ -244,7 +245,11 @@ enum status inventory_load(const char *path, struct inventory **ret_inventory, s
     if (!status)
         status = load_password(path, inventory, &inventory->probe, err);
     if (!status)
-        status = load_tls(path, inventory, err);
+        status = load_password(path, inventory, &inventory->store_account, err);
+    if (!status)
+        status = load_tls(path, inventory, &inventory->tls, err);
+    if (!status)
+        status = load_tls(path, inventory, &inventory->store_tls, err);
     if (!status) {
         inventory__find_api_files(inventory, path);
         *ret_inventory = take_pointer(inventory);

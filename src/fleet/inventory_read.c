@@ -9,7 +9,6 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "fleet/internal.h"
-#include "store/store.h"
 #include "wire/yaml.h"
 
 #include <search.h>
@@ -176,23 +175,6 @@ enum status inventory__read_region(struct yaml_file *file, yaml_node_t *node,
                       inventory->regions[0], inventory->regions[1]);
 }
 
-static enum status read_store(struct yaml_file *file, yaml_node_t *node, void *target,
-                              struct err *err)
-{
-    char shown[YAML_SHOWN_MAX];
-    AUTO_FREE char *url = NULL;
-    enum status status = yaml_read_text(file, node, &url, err);
-    if (status)
-        return status;
-    if (store_url_check(url, err))
-        return yaml_error(file, node, err,
-                          "'store': '%s' is not like file:///DIRECTORY (absolute), nor like "
-                          "etcd://HOST:PORT,HOST:PORT,HOST:PORT",
-                          yaml_show(node, shown));
-    *(char **)target = take_pointer(url);
-    return ST_OK;
-}
-
 /* ---- accounts ---- */
 
 static enum status refuse_password(struct yaml_file *file, yaml_node_t *node, UNUSED void *target,
@@ -244,8 +226,8 @@ static enum status refuse_tls(struct yaml_file *file, yaml_node_t *node, UNUSED 
 static const struct yaml_field account_fields[] = {ACCOUNT_FIELDS(refuse_tls)};
 static const struct yaml_field replication_fields[] = {ACCOUNT_FIELDS(inventory__read_server_tls)};
 
-static enum status read_account(struct yaml_file *file, yaml_node_t *node, void *target,
-                                struct err *err)
+enum status inventory__read_account(struct yaml_file *file, yaml_node_t *node, void *target,
+                                    struct err *err)
 {
     const struct inventory_account *account = target;
     bool is_replication = strcmp(file->key, "replication") == 0;
@@ -572,11 +554,11 @@ static enum status skip(UNUSED struct yaml_file *file, UNUSED yaml_node_t *node,
 static const struct yaml_field root_fields[] = {
     {"promise",     true,  0,                                       read_promise},
     {"regions",     true,  0,                                       read_regions},
-    {"store",       true,  offsetof(struct inventory, store_url),   read_store},
+    {"store",       true,  0,                                       inventory__read_store},
     {"tls",         false, offsetof(struct inventory, tls),         inventory__read_tls},
-    {"credentials", true,  offsetof(struct inventory, credentials), read_account},
-    {"replication", true,  offsetof(struct inventory, replication), read_account},
-    {"probe",       false, offsetof(struct inventory, probe),       read_account},
+    {"credentials", true,  offsetof(struct inventory, credentials), inventory__read_account},
+    {"replication", true,  offsetof(struct inventory, replication), inventory__read_account},
+    {"probe",       false, offsetof(struct inventory, probe),       inventory__read_account},
     {"policy",      false, offsetof(struct inventory, policy),      read_policy},
     {"hooks",       false, 0,                                       read_hooks},
     {"permission",  false, 0,                                       inventory__read_permission},

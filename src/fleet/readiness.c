@@ -233,12 +233,43 @@ static bool load_route(struct checkup *checkup, const struct readiness_request *
     return true;
 }
 
+static void check_member(struct checkup *checkup, const struct store_member *member)
+{
+    AUTO_FREE char *whose = mem_printf("the certificate of etcd at %s", member->name);
+    if (!member->status) {
+        check_certificate_end(checkup, whose, member->certificate_end_s);
+        return;
+    }
+    checkup_add(checkup, CHECK_STORE_MEMBER, NULL, "%s", member->problem);
+    if (member->advice)
+        checkup_advise(checkup, "%s", member->advice);
+}
+
+static void check_store(struct checkup *checkup, struct store *store)
+{
+    AUTO(store_health_release) struct store_health health = {0};
+    struct err err = ERR_INIT;
+    if (store_check(store, clock_deadline(STORE_MS), &health, &err)) {
+        checkup_add(checkup, CHECK_STORE_UNAVAILABLE, NULL, "%s", err.text);
+        if (err.hint[0])
+            checkup_advise(checkup, "%s", err.hint);
+    }
+    for (size_t i = 0; i < health.count; i++)
+        check_member(checkup, &health.members[i]);
+    if (health.lets_all_in)
+        checkup_add(checkup, CHECK_STORE_OPEN, NULL, "etcd's authentication is off");
+}
+
 /* --- All -------------------------------------------------------------------------------------- */
 
 static void check_fleet(struct checkup *checkup, const struct readiness_request *request)
 {
     if (request->store_problem)
         checkup_add(checkup, CHECK_STORE_UNAVAILABLE, NULL, "%s", request->store_problem);
+    if (request->store_problem && request->store_advice)
+        checkup_advise(checkup, "%s", request->store_advice);
+    if (request->store)
+        check_store(checkup, request->store);
     if (request->store)
         check_runs(checkup, request);
     check_own_certificate(checkup);

@@ -36,6 +36,7 @@ struct readiness_request {
     size_t shard_count;
     struct store *store;       /* for routes and unfinished runs; NULL: not looked at */
     const char *store_problem; /* why it could not be opened; NULL: nothing is wrong with it */
+    const char *store_advice;  /* what to do about that; NULL: what the table says */
     const char *paused;        /* by whom and why; NULL: it is not */
     int to_region;             /* index; -1: the region where a shard's primary is not */
     const char *resuming;      /* id of the run that is being resumed: its traces are no findings */

@@ -10,12 +10,13 @@
 #include <string.h>
 
 /* Lines 1 to 5 of most files below. */
+#define ACCOUNTS                                                                                   \
+    "credentials: { user: holdfast, password_file: holdfast.password }\n"                          \
+    "replication: { user: repl, password_file: repl.password }\n"
 #define HEAD                                                                                       \
     "promise: { rto: 30s, rpo: 5s }\n"                                                             \
     "regions: [ west, east ]\n"                                                                    \
-    "store: file:///var/lib/holdfast\n"                                                            \
-    "credentials: { user: holdfast, password_file: holdfast.password }\n"                          \
-    "replication: { user: repl, password_file: repl.password }\n"
+    "store: file:///var/lib/holdfast\n" ACCOUNTS
 /* Lines 6 to 12. */
 #define SHARDS                                                                                     \
     "deployments:\n"                                                                               \
