@@ -65,6 +65,11 @@ static json_t *shard_json(const struct switchover_report *report, size_t index)
     json_object_set_new(object, "timeline", timeline_json(report, shard));
     if (shard->result == MOVE_STUCK)
         json_object_set_new(object, "writable", json_boolean(shard->is_writable));
+    if (shard->at_least_ms >= 0)
+        json_object_set_new(object, "outage_at_least_ms", ms_or_null(shard->at_least_ms));
+    if (shard->closed_since_us)
+        json_object_set_new(object, "closed_since_us",
+                            json_integer((json_int_t)shard->closed_since_us));
     if (shard->err.status) {
         json_object_set_new(object, "error", json_string(shard->err.text));
         if (shard->err.hint[0])
@@ -116,6 +121,10 @@ static json_t *head_json(const struct switchover_report *report)
         "measured_by", report->is_measured ? "probe" : "runner", "write_outage_ms",
         outage_json(report));
     INVARIANT(object);
+    if (report->is_resumed && report->took_ms >= 0)
+        json_object_set_new(
+            object, "since_ordered_ms",
+            ms_or_null((double)(report->began_us - report->ordered_us) / 1000 + report->took_ms));
     if (report->reason)
         json_object_set_new(object, "reason", json_string(report->reason));
     if (report->hooks)
@@ -197,6 +206,18 @@ static void add_new_lines(struct buf *notes, const char *lines)
     }
 }
 
+/* The process before this one saw that nobody could write, and that was so until this one began. */
+static void add_closed_time(struct shard_report *shard, const json_t *earlier)
+{
+    int64_t since = json_integer_value(json_object_get(earlier, "closed_since_us"));
+    if (!since || since >= shard->began_us)
+        return;
+    double ms = (double)(shard->began_us - since) / 1000;
+    shard->at_least_ms = ms > shard->at_least_ms ? ms : shard->at_least_ms;
+    if (shard->closed_since_us)
+        shard->closed_since_us = since;
+}
+
 void switchover_report_add_earlier(struct shard_report *shard, const char *json)
 {
     json_t *earlier = json_loads(json, 0, NULL);
@@ -212,6 +233,7 @@ void switchover_report_add_earlier(struct shard_report *shard, const char *json)
             mem_printf("before the run was resumed: %s%s%s\n", result, why[0] ? ": " : "", why);
         add_new_lines(&notes, before);
     }
+    add_closed_time(shard, earlier);
     add_new_lines(&notes, shard->notes ? shard->notes : "");
     free(shard->notes);
     shard->notes = buf_take(&notes);

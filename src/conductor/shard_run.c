@@ -153,19 +153,53 @@ static void count_publish(struct shard_report *report)
         report->outage_ms = report->critical_ms;
 }
 
+static bool is_closed(enum shard_state state)
+{
+    return state == SHARD_FROZEN || state == SHARD_PROMOTING || state == SHARD_UNDOING;
+}
+
+/* When clients could write again, or now. */
+static nsec end_of_closure(const struct move *move)
+{
+    if (move->published_at || move->result == MOVE_STUCK)
+        return move->published_at ? move->published_at : clock_now();
+    for (size_t i = move->span_count; i-- > 0;)
+        if (move->spans[i].phase == PHASE_UNDO)
+            return move->spans[i].to;
+    return clock_now();
+}
+
+/* Nobody measured how long a shard was closed that the process before this one closed, or that is
+ * closed still. 'since_us': when that surely began; 0: not known. */
+static void bound_outage(struct shard_report *report, const struct move *move, int64_t since_us)
+{
+    int64_t until_us = clock_wall_us() - (clock_now() - end_of_closure(move)) / 1000;
+    if (since_us && since_us < until_us)
+        report->at_least_ms = (double)(until_us - since_us) / 1000;
+}
+
+static void bound_stuck(struct shard_report *report, const struct move *move)
+{
+    if (move->result != MOVE_STUCK || move->is_writable)
+        return;
+    report->closed_since_us = clock_wall_us();
+    if (!is_closed(move->route.state) || !move->route.frozen_us)
+        return;
+    report->closed_since_us = move->route.frozen_us;
+    bound_outage(report, move, move->route.frozen_us);
+}
+
 /* Nobody saw when the process before this one closed the shard. */
 static void forget_outage(struct shard_report *report)
 {
     report->outage_ms = report->baseline_ms = report->critical_ms = -1;
-    char *notes = mem_printf("%san earlier process had closed it: the outage is not known\n",
-                             report->notes ? report->notes : "");
+    AUTO_FREE char *known = report->at_least_ms < 0
+                                ? mem_strdup("not known")
+                                : mem_printf("at least %.1f s", report->at_least_ms / 1000);
+    char *notes = mem_printf("%san earlier process had closed it: the outage is %s\n",
+                             report->notes ? report->notes : "", known);
     free(report->notes);
     report->notes = notes;
-}
-
-static bool is_closed(enum shard_state state)
-{
-    return state == SHARD_FROZEN || state == SHARD_PROMOTING || state == SHARD_UNDOING;
 }
 
 /* A hook may keep a shard from beginning; then it stays as it is. */
@@ -189,6 +223,14 @@ static enum move_result result_unmoved(const struct run *run, bool is_route_read
     if (!is_route_read && run->mandate.is_resumed)
         return MOVE_STUCK;
     return run->mandate.is_abort_only ? MOVE_ABORTED : MOVE_UNDONE;
+}
+
+/* Since when nobody could write, when this process took the shard over; 0: not known, or somebody
+ * could: then the process before this one died before it closed the shard, or opened it again. */
+static int64_t found_closed_since(const struct move *move, const struct shard_observation *seen)
+{
+    bool was_closed = move->view.is_inherited && is_closed(move->route.state);
+    return was_closed && seen->writable_count == 0 ? move->route.frozen_us : 0;
 }
 
 /* One attempt. True when the shard is back at its old home after another process's attempt was
@@ -228,7 +270,10 @@ static bool attempt(struct run *run, const struct shard_observation *seen,
         return false;
     }
     bool was_inherited = move.view.is_inherited;
+    int64_t closed_since_us = found_closed_since(&move, seen);
     move_run(&move);
+    bound_outage(report, &move, closed_since_us);
+    bound_stuck(report, &move);
     measure(report, &move);
     fill_report(report, &move);
     count_publish(report);
@@ -245,7 +290,8 @@ static struct shard_observation observe_again(const struct run *run,
 
 void shard_run(struct run *run, const struct shard_observation *seen, struct shard_report *report)
 {
-    report->outage_ms = report->baseline_ms = report->critical_ms = -1;
+    report->outage_ms = report->baseline_ms = report->critical_ms = report->at_least_ms = -1;
+    report->began_us = clock_wall_us();
     struct route found = {0};
     struct err ignored = ERR_INIT;
     bool was_closed = run->mandate.is_resumed &&

@@ -276,6 +276,7 @@ static void report_init(struct switchover_report *report, const struct run *run,
         report->shards[i] = (struct shard_report){.shard = observation->shards[i].shard,
                                                   .outage_ms = -1,
                                                   .baseline_ms = -1,
+                                                  .at_least_ms = -1,
                                                   .critical_ms = -1};
     report->is_measured = run->mandate.probe != NULL;
     report->is_resumed = run->mandate.is_resumed;

@@ -23,8 +23,11 @@ struct shard_report {
     uint64_t epoch;
     char primary[ROUTE_NAME_MAX];
     double outage_ms;   /* longest gap round the move, by the probe; -1: not measured */
-    double baseline_ms; /* longest gap in as long a time before it; -1: not measured */
-    double critical_ms; /* freeze sent until published; -1: did not get that far */
+    double at_least_ms; /* how long it surely was closed, where nobody measured; -1: not known */
+    int64_t closed_since_us; /* wall time; of a stuck one that nobody can write to; 0: not known */
+    int64_t began_us;        /* wall time */
+    double baseline_ms;      /* longest gap in as long a time before it; -1: not measured */
+    double critical_ms;      /* freeze sent until published; -1: did not get that far */
     size_t critical_statements;
     double phases_ms[MOVE_PHASES];
     struct move_span *spans; /* of all attempts; owned */

@@ -40,14 +40,14 @@ char *route_key(const char *shard)
 
 char *route_encode(const struct route *route)
 {
-    json_t *object =
-        json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:I}", "state",
-                  shard_state_name(route->state), "epoch", (json_int_t)route->epoch, "home",
-                  route->home, "primary", route->primary, "run", route->run, "target",
-                  route->target, "old_primary", route->old_primary, "new_primary",
-                  route->new_primary, "runs_events", (int)route->runs_events, "strict",
-                  (int)route->is_strict, "log_end", route->log_end, "new_log_end",
-                  route->new_log_end, "link", route->link, "new_id", (json_int_t)route->new_id);
+    json_t *object = json_pack(
+        "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:I, s:I}", "state",
+        shard_state_name(route->state), "epoch", (json_int_t)route->epoch, "home", route->home,
+        "primary", route->primary, "run", route->run, "target", route->target, "old_primary",
+        route->old_primary, "new_primary", route->new_primary, "runs_events",
+        (int)route->runs_events, "strict", (int)route->is_strict, "log_end", route->log_end,
+        "new_log_end", route->new_log_end, "link", route->link, "new_id", (json_int_t)route->new_id,
+        "frozen_us", (json_int_t)route->frozen_us);
     INVARIANT(object);
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
@@ -82,17 +82,17 @@ enum status route_decode(const char *text, struct route *ret, struct err *err)
     json_t *object = json_loads(text, 0, &where);
     const char *state, *home, *primary, *run, *target, *old_primary, *new_primary;
     const char *log_end = "", *new_log_end = "", *link = "";
-    json_int_t epoch = 0, new_id = 0;
+    json_int_t epoch = 0, new_id = 0, frozen_us = 0;
     int runs_events = 0, is_strict = 0;
     struct route route = {0};
     bool is_good =
         object &&
-        json_unpack(object,
-                    "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s?b, s?s, s?s, s?s, s?I}",
-                    "state", &state, "epoch", &epoch, "home", &home, "primary", &primary, "run",
-                    &run, "target", &target, "old_primary", &old_primary, "new_primary",
-                    &new_primary, "runs_events", &runs_events, "strict", &is_strict, "log_end",
-                    &log_end, "new_log_end", &new_log_end, "link", &link, "new_id", &new_id) == 0 &&
+        json_unpack(
+            object, "{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s?b, s?s, s?s, s?s, s?I, s?I}",
+            "state", &state, "epoch", &epoch, "home", &home, "primary", &primary, "run", &run,
+            "target", &target, "old_primary", &old_primary, "new_primary", &new_primary,
+            "runs_events", &runs_events, "strict", &is_strict, "log_end", &log_end, "new_log_end",
+            &new_log_end, "link", &link, "new_id", &new_id, "frozen_us", &frozen_us) == 0 &&
         epoch >= 0 && decode_state(state, &route.state) && copy_text(route.home, home) &&
         copy_text(route.primary, primary) && copy_text(route.run, run) &&
         copy_text(route.target, target) && copy_text(route.old_primary, old_primary) &&
@@ -105,6 +105,7 @@ enum status route_decode(const char *text, struct route *ret, struct err *err)
     route.runs_events = runs_events;
     route.is_strict = is_strict;
     route.new_id = new_id;
+    route.frozen_us = frozen_us;
     *ret = route;
     return ST_OK;
 }

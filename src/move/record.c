@@ -44,6 +44,8 @@ static struct route next_route(const struct move *move, enum shard_state next)
         set_name(route.target, mandate->fleet->regions[mandate->to_region]);
         set_name(route.old_primary, move->old_server->name);
         set_name(route.new_primary, move->new_server->name);
+    } else if (next == SHARD_FROZEN) {
+        route.frozen_us = clock_wall_us();
     } else if (next == SHARD_REDIRECTING && move->route.state != SHARD_REDIRECTING) {
         route.epoch++;
         set_name(route.home, mandate->fleet->regions[move->new_server->region]);
@@ -54,7 +56,7 @@ static struct route next_route(const struct move *move, enum shard_state next)
         route.target[0] = route.old_primary[0] = route.new_primary[0] = '\0';
         route.log_end[0] = route.new_log_end[0] = route.link[0] = '\0';
         route.runs_events = route.is_strict = false;
-        route.new_id = 0;
+        route.new_id = route.frozen_us = 0;
         if (move->rival) {
             route.epoch++;
             set_name(route.home, mandate->fleet->regions[move->rival->region]);

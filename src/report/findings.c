@@ -138,7 +138,10 @@ static void add_table_row(const struct page_shard *shard, struct buf *out)
     page_text(out, shard->said);
     buf_add(out, "<td>");
     page_text(out, shard->primary);
-    add_cell(out, shard->outage);
+    if (shard->outage < 0 && shard->at_least >= 0)
+        buf_printf(out, "<td>&gt;%.1f", shard->at_least);
+    else
+        add_cell(out, shard->outage);
     add_cell(out, shard->before);
     for (unsigned i = 0; i < MOVE_PHASES; i++)
         add_cell(out, shard->phases[i]);

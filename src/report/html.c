@@ -85,6 +85,11 @@ static void add_head(const struct page *page, struct buf *out)
     add_time(out, page->is_resumed ? "Resumed" : "Began", page_head(page, "began"));
     buf_add(out, "<div><dt>Took</dt><dd>");
     page_ms(out, page->took);
+    if (page->since_ordered >= 0) {
+        buf_add(out, " since it was resumed, ");
+        page_ms(out, page->since_ordered);
+        buf_add(out, " since it was ordered");
+    }
     if (page->estimate >= 0) {
         buf_add(out, ", estimated ");
         page_ms(out, page->estimate);
@@ -106,12 +111,19 @@ struct tally {
     const struct page_shard *worst; /* the longest outage; NULL: none is known */
 };
 
+/* As measured, or what it was at least. */
+static double outage_of(const struct page_shard *shard)
+{
+    return shard->outage >= 0 ? shard->outage : shard->at_least;
+}
+
 /* Of a run that was resumed, another process may have frozen any shard. */
 static bool is_unmeasured(const struct page *page, const struct page_shard *shard)
 {
     bool was_frozen = shard->result == MOVE_MOVED || shard->phases[PHASE_FREEZE] > 0 ||
                       (page->is_resumed && shard->result != MOVE_ALREADY_THERE);
-    return shard->outage < 0 && was_frozen && shard->result != MOVE_STUCK;
+    bool is_over = page->rto >= 0 && outage_of(shard) > page->rto;
+    return shard->outage < 0 && was_frozen && shard->result != MOVE_STUCK && !is_over;
 }
 
 static struct tally count_up(const struct page *page)
@@ -122,10 +134,10 @@ static struct tally count_up(const struct page *page)
         tally.by_result[shard->result]++;
         tally.stuck_closed += shard->result == MOVE_STUCK && !shard->is_writable;
         tally.unmeasured += is_unmeasured(page, shard);
-        tally.over += page->rto >= 0 && shard->outage > page->rto;
+        tally.over += page->rto >= 0 && outage_of(shard) > page->rto;
         tally.losers += shard->lost > 0;
         tally.lost += shard->lost;
-        if (shard->outage >= 0 && (!tally.worst || shard->outage > tally.worst->outage))
+        if (outage_of(shard) >= 0 && (!tally.worst || outage_of(shard) > outage_of(tally.worst)))
             tally.worst = shard;
     }
     return tally;
@@ -169,7 +181,9 @@ static void add_rto(const struct page *page, const struct tally *tally, struct b
                    plural(tally->unmeasured));
     if (tally->worst) {
         buf_add(out, "Longest outage: ");
-        page_ms(out, tally->worst->outage);
+        if (tally->worst->outage < 0)
+            buf_add(out, "at least ");
+        page_ms(out, outage_of(tally->worst));
         buf_add(out, ", at <bdi>");
         page_text(out, tally->worst->name);
         buf_add(out, "</bdi>.");

@@ -100,6 +100,7 @@ static void read_shard(const json_t *json, struct page_shard *shard)
     shard->hint = text_at(json, "hint");
     shard->notes = text_at(json, "notes");
     shard->outage = ms_at(json, "write_outage_ms");
+    shard->at_least = ms_at(json, "outage_at_least_ms");
     shard->before = ms_at(json, "baseline_gap_ms");
     shard->critical = ms_at(json, "critical_ms");
     shard->is_writable = json_is_true(json_object_get(json, "writable"));
@@ -113,6 +114,7 @@ static void read_head(struct page *page)
 {
     const json_t *promise = json_object_get(page->report, "promise");
     page->took = ms_at(page->report, "took_ms");
+    page->since_ordered = ms_at(page->report, "since_ordered_ms");
     page->estimate = ms_at(page->report, "estimate_ms");
     page->rto = ms_at(promise, "rto_ms");
     page->rpo = ms_at(promise, "rpo_ms");

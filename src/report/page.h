@@ -23,7 +23,7 @@ struct page_shard {
     const char *name, *primary, *error, *cause, *hint, *notes;
     const char *said;        /* the result in the report's words */
     enum move_result result; /* MOVE_PENDING: a word that this version does not know */
-    double outage, before, critical;
+    double outage, at_least, before, critical;
     double phases[MOVE_PHASES];
     json_int_t lost;
     bool is_writable; /* of a stuck one: seen at the end; else not known to be */
@@ -36,7 +36,7 @@ struct page {
     json_t *report;
     struct page_shard *shards;
     size_t count;
-    double took, estimate, rto, rpo;
+    double took, since_ordered, estimate, rto, rpo;
     double end; /* of the time axis */
     bool has_timeline, is_probed, is_resumed;
 };

@@ -3,6 +3,7 @@
 #include "report/text.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char *text_at(const json_t *object, const char *key)
@@ -19,12 +20,25 @@ static void add_ms(struct buf *out, const json_t *value, int width)
         buf_printf(out, " %*s", width, "-");
 }
 
+/* Measured, or at least known to have been so long. */
+static void add_outage(struct buf *out, const json_t *shard)
+{
+    const json_t *least = json_object_get(shard, "outage_at_least_ms");
+    char text[32];
+    if (json_is_number(json_object_get(shard, "write_outage_ms")) || !json_is_number(least)) {
+        add_ms(out, json_object_get(shard, "write_outage_ms"), 9);
+        return;
+    }
+    snprintf(text, sizeof(text), ">%.1f", json_number_value(least));
+    buf_printf(out, " %9s", text);
+}
+
 static void format_shard(const json_t *shard, int width, struct buf *out)
 {
     const json_t *phases = json_object_get(shard, "phases_ms");
     buf_printf(out, "  %-*s  %-13s %-22s", width, text_at(shard, "name"), text_at(shard, "result"),
                text_at(shard, "primary"));
-    add_ms(out, json_object_get(shard, "write_outage_ms"), 9);
+    add_outage(out, shard);
     add_ms(out, json_object_get(shard, "baseline_gap_ms"), 9);
     add_ms(out, json_object_get(phases, "freeze"), 8);
     add_ms(out, json_object_get(phases, "promote"), 8);
@@ -63,10 +77,14 @@ static void format_summary(const json_t *report, struct buf *out)
     const json_t *estimate = json_object_get(report, "estimate_ms");
     buf_printf(out, "run %s: %s %s -> %s: %s", text_at(report, "run"), text_at(report, "kind"),
                text_at(report, "from"), text_at(report, "to"), text_at(report, "result"));
+    const json_t *ordered = json_object_get(report, "since_ordered_ms");
     if (!json_is_number(took))
         buf_printf(out, ", %zu shards so far", json_array_size(json_object_get(report, "shards")));
     else
         buf_printf(out, " in %.2f s", json_number_value(took) / 1000);
+    if (json_is_number(ordered))
+        buf_printf(out, " since it was resumed, %.2f s since it was ordered",
+                   json_number_value(ordered) / 1000);
     if (json_is_number(took) && json_is_number(estimate))
         buf_printf(out, " (estimated %.2f s)", json_number_value(estimate) / 1000);
     buf_add(out, "\n");

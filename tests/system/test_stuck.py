@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is said of a shard that is stuck: who can write, what it waits for, and what to do."""
+import json
 import re
 import signal
+import time
 
 import pytest
 
 from conftest import HOLDFAST, wait_until
-from moves import ABORTED, DONE, STUCK, hold_command, of_lab
+from moves import ABORTED, DONE, KILLED, STUCK, hold_command, of_lab
 
 FAILED = 1
 PATIENCE = "{ move_timeout: 2s }"
@@ -114,3 +116,45 @@ def test_an_order_to_abort_that_a_process_died_with_is_kept(lab):
     wait_until(lambda: "its process is gone" in fleet.cli("run", "show").stdout, 15, "its lease is over")
     assert fleet.resume(expect=ABORTED)["shard"]["result"] == "aborted"
     assert "asked the run to abort" in fleet.cli("report", fleet.cli("run", "list").stdout.split()[0], "--json").stdout
+
+
+def promise(fleet, rto):
+    with open(fleet.file, encoding="utf-8") as file:
+        text = re.sub(r"(?m)^promise:.*\n", "", file.read())
+    with open(fleet.file, "w", encoding="utf-8") as file:
+        file.write(f"promise: {{ rto: {rto}, rpo: 5s }}\n{text}")
+
+
+@pytest.mark.parametrize("point, result", [("old.freeze:after", "moved"), ("new.promote:before", "aborted")])
+def test_a_shard_that_a_dead_process_had_closed_was_out_for_at_least_so_long(lab, point, result):
+    fleet = of_lab(lab)
+    promise(fleet, "1s")
+    fleet.move("east", fault=f"{point}=kill", expect=KILLED)
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() > began + 1.2, 5, "longer than was promised")
+    done = json.loads(fleet.cli("run", "resume" if result == "moved" else "abort", "--json").stdout)
+    shard = done["shards"][0]
+    assert shard["result"] == result and shard["write_outage_ms"] is None, shard
+    lasted = 1000 * (time.monotonic() - began)
+    assert 1200 < shard["outage_at_least_ms"] < lasted + 500, shard
+    assert "an earlier process had closed it: the outage is at least 1." in shard["notes"], shard
+    assert done["since_ordered_ms"] > done["took_ms"] + 1200, done
+    text = fleet.cli("report", done["run"], expect=DONE).stdout
+    assert f">{shard['outage_at_least_ms']:.1f}" in text and "s since it was resumed, " in text, text
+    page = fleet.cli("report", done["run"], "--html", "-", expect=DONE).stdout
+    assert "✕ broken</b></p><p>1 shard took longer. Longest outage: at least 1," in page
+
+
+def test_a_shard_that_was_not_closed_is_not_said_to_have_been(lab):
+    fleet = of_lab(lab)
+    fleet.move("east", fault="cas.frozen:after=kill", expect=KILLED)
+    shard = fleet.resume(expect=DONE)["shard"]
+    assert "outage_at_least_ms" not in shard and "the outage is not known" in shard["notes"], shard
+
+
+def test_a_shard_that_was_closed_when_its_run_waited_was_out_until_it_went_on(lab):
+    fleet, shard = get_stuck(lab, f"cas.redirecting:after=run:{disaster(lab, 'kill', 's0-east-1')}")
+    assert shard["closed_since_us"] and "outage_at_least_ms" not in shard, shard
+    lab.cli("lab", "restart", "s0-east-1")
+    done = fleet.resume(expect=DONE)["shard"]
+    assert done["result"] == "moved" and done["outage_at_least_ms"] > 0, done

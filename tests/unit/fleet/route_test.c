@@ -14,7 +14,8 @@
 
 static void a_route_reads_back_as_it_was_written(void **state UNUSED)
 {
-    struct route route = {.state = SHARD_PROMOTING, .epoch = 41, .runs_events = true};
+    struct route route = {
+        .state = SHARD_PROMOTING, .epoch = 41, .runs_events = true, .frozen_us = 1795000000000000};
     snprintf(route.home, sizeof(route.home), "west");
     snprintf(route.primary, sizeof(route.primary), "[::1]:3306");
     snprintf(route.run, sizeof(route.run), "20261122-194248-803b");
