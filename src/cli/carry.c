@@ -24,18 +24,21 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STORE_MS = 5000, REASON_MAX = 500 };
+enum { OBSERVE_MS = 5000, REASON_MAX = 500 };
 
 enum status run_scene_open(struct fleet_scene *scene, const struct cli_args *args,
                            bool has_shard_option, struct err *err)
 {
+    scene->patience = STORE_WORK;
     enum status status = fleet_scene_open(scene, args, has_shard_option, err);
     if (!status && scene->store_err.status) {
         *err = scene->store_err;
         return err->status;
     }
     if (!status && !scene->store)
-        status = inventory_open_store(scene->fleet, clock_deadline(STORE_MS), &scene->store, err);
+        status = inventory_open_store(scene->fleet,
+                                      store_url_deadline(scene->fleet->store_url, STORE_WORK),
+                                      &scene->store, err);
     return status ? status : fault_setup(err);
 }
 
@@ -229,7 +232,7 @@ static enum status carry_back(const struct fleet_scene *scene,
         shards[i] = inventory_find_shard(scene->fleet, run->record.shards[i]);
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
     AUTO(switchover_report_release) struct switchover_report report = {0};
-    fleet_observe(scene->fleet, shards, run->record.shard_count, clock_deadline(STORE_MS), &seen);
+    fleet_observe(scene->fleet, shards, run->record.shard_count, clock_deadline(OBSERVE_MS), &seen);
     free(shards);
     return carry(scene, &seen, run, words, &report, err);
 }

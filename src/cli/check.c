@@ -122,7 +122,8 @@ static size_t check_store(struct fleet_scene *scene, json_t *members, json_t *wa
     size_t bad = 0;
     if (!scene->store)
         return 0;
-    status_ignore(store_check(scene->store, clock_deadline(LOOK_MS), &health, &scene->store_err),
+    status_ignore(store_check(scene->store, store_deadline(scene->store, STORE_GLANCE), &health,
+                              &scene->store_err),
                   "it is told with what else stands in the way of the store");
     for (size_t i = 0; i < health.count; i++) {
         show_member(&health.members[i], members);

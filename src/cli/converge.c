@@ -8,12 +8,13 @@
 #include "cli/fleet.h"
 #include "cli/run.h"
 #include "fleet/observation.h"
+#include "store/store.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { LAG_MS = 2000, STORE_MS = 3000, CONVERGE_MS = 60 * 1000, ANSWER_MAX = 16 };
+enum { LAG_MS = 2000, CONVERGE_MS = 60 * 1000, ANSWER_MAX = 16 };
 
 /* The plans of all shards, before anything is done. */
 struct look {
@@ -38,9 +39,10 @@ static enum status look_at(const struct fleet_scene *scene, struct look *ret, st
     for (size_t i = 0; i < ret->seen.count; i++) {
         const struct shard_observation *shard = &ret->seen.shards[i];
         struct route route = {0};
-        enum status status = scene->store ? route_load(scene->store, shard->shard->name,
-                                                       clock_deadline(STORE_MS), &route, err)
-                                          : ST_NOT_FOUND;
+        enum status status = scene->store
+                                 ? route_load(scene->store, shard->shard->name,
+                                              store_deadline(scene->store, STORE_WORK), &route, err)
+                                 : ST_NOT_FOUND;
         if (status && status != ST_NOT_FOUND)
             return status;
         role_plan_make(shard, status ? NULL : &route, &ret->plans[i]);

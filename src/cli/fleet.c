@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STORE_MS = 2000, GRANT_HOST_MAX = 255 };
+enum { GRANT_HOST_MAX = 255 };
 
 /* --- What these commands share ---------------------------------------------------------------- */
 
@@ -93,8 +93,9 @@ static void open_store(struct fleet_scene *scene)
     enum status status = find_store(scene->fleet->store_url, &scene->store_err);
     if (status)
         return;
-    status_ignore(inventory_open_store(scene->fleet, clock_deadline(STORE_MS), &scene->store,
-                                       &scene->store_err),
+    status_ignore(inventory_open_store(scene->fleet,
+                                       store_url_deadline(scene->fleet->store_url, scene->patience),
+                                       &scene->store, &scene->store_err),
                   "the servers can be looked at all the same; the command says it");
 }
 

@@ -5,8 +5,7 @@
 
 #include "command/command.h"
 #include "fleet/inventory.h"
-
-struct store;
+#include "store/store.h"
 
 /* The fleet file, the shards that were asked for, and the store as far as there is one. */
 struct fleet_scene {
@@ -14,7 +13,8 @@ struct fleet_scene {
     struct inventory *fleet;
     const struct inventory_shard **shards;
     size_t shard_count;
-    struct store *store; /* NULL: nothing was ever moved, or store_err says why */
+    enum store_patience patience; /* set before it is opened, when the command needs the store */
+    struct store *store;          /* NULL: nothing was ever moved, or store_err says why */
     struct err store_err;
 };
 

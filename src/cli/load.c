@@ -21,7 +21,6 @@ enum {
     WRITERS_DEFAULT = 4,
     RATE_DEFAULT = 25,
     VERIFY_S_DEFAULT = 30,
-    STORE_MS = 5000,
 };
 
 /* --- interruption and progress --------------------------------------------------------------- */
@@ -110,8 +109,9 @@ static enum status session_open(const struct cli_args *args, struct session *ses
     enum status status = inventory_load(path, &session->fleet, err);
     status = status ? status : choose_account(args, session, err);
     if (!status)
-        status =
-            inventory_open_store(session->fleet, clock_deadline(STORE_MS), &session->store, err);
+        status = inventory_open_store(session->fleet,
+                                      store_url_deadline(session->fleet->store_url, STORE_WORK),
+                                      &session->store, err);
     if (status)
         return status;
     const char *database = cli_text(args, "--database");

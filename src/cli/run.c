@@ -22,7 +22,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { STORE_MS = 5000, CHECK_MS = 5000, PAGE_MODE = 0644 };
+enum { CHECK_MS = 5000, PAGE_MODE = 0644 };
 
 static void print_json(json_t *object)
 {
@@ -54,7 +54,8 @@ static enum status check_left_out(const struct fleet_scene *scene, const char *r
 {
     struct route route = {0};
     struct err none = ERR_INIT;
-    if (route_load(scene->store, shard, clock_deadline(STORE_MS), &route, &none) ||
+    if (route_load(scene->store, shard, store_deadline(scene->store, STORE_GLANCE), &route,
+                   &none) ||
         route.state == SHARD_SERVING || strcmp(route.run, run) != 0)
         return ST_OK;
     err_set(err, ST_INVALID, "shard '%s' is in the middle of its move (%s), and not in %s", shard,
@@ -193,7 +194,8 @@ static void print_run_json(const struct fleet_scene *scene, const struct run_rec
     for (size_t i = 0; i < record->shard_count; i++) {
         struct route route;
         struct err err = ERR_INIT;
-        if (route_load(scene->store, record->shards[i], clock_deadline(STORE_MS), &route, &err))
+        if (route_load(scene->store, record->shards[i], store_deadline(scene->store, STORE_GLANCE),
+                       &route, &err))
             continue;
         json_array_append_new(
             routes, json_pack("{s:s, s:s, s:s, s:s, s:I}", "shard", record->shards[i], "state",
@@ -209,7 +211,8 @@ static void show_shards(const struct fleet_scene *scene, const struct run_record
     for (size_t i = 0; i < record->shard_count; i++) {
         struct route route;
         struct err err = ERR_INIT;
-        if (route_load(scene->store, record->shards[i], clock_deadline(STORE_MS), &route, &err))
+        if (route_load(scene->store, record->shards[i], store_deadline(scene->store, STORE_GLANCE),
+                       &route, &err))
             printf("  %s: %s\n", record->shards[i],
                    err.status == ST_NOT_FOUND ? "not moved yet" : err.text);
         else

@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LAG_MS = 1000, STORE_MS = 1000, INTERVAL_S = 2 };
+enum { LAG_MS = 1000, INTERVAL_S = 2 };
 
 /* How it is to be shown. */
 struct manner {
@@ -116,7 +116,8 @@ static void look(const struct fleet_scene *scene, struct fleet_status *ret)
     fleet_observe_lag(scene->fleet, scene->shards, scene->shard_count, clock_deadline(LAG_MS),
                       &seen);
     bool has_routes =
-        scene->store && !route_list_load(scene->store, clock_deadline(STORE_MS), &routes, &err);
+        scene->store &&
+        !route_list_load(scene->store, store_deadline(scene->store, STORE_GLANCE), &routes, &err);
     struct status_request request = {
         .fleet = scene->fleet,
         .seen = &seen,

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STORE_MS = 5000, CHECK_MS = 8000, OBSERVE_MS = 3000, COUNT_MS = 50, ANSWER_MAX = 256 };
+enum { CHECK_MS = 8000, OBSERVE_MS = 3000, COUNT_MS = 50, ANSWER_MAX = 256 };
 
 static enum status choose_target(const struct fleet_scene *scene, const struct cli_args *args,
                                  size_t *ret_region, struct err *err)
@@ -323,7 +323,7 @@ static enum status begin(const struct plan *plan, struct run_record *record, boo
     const struct fleet_scene *scene = &plan->scene;
     struct run *run = NULL;
     struct err ignored = ERR_INIT;
-    status_ignore(store_maintain(scene->store, clock_deadline(STORE_MS), &ignored),
+    status_ignore(store_maintain(scene->store, store_deadline(scene->store, STORE_WORK), &ignored),
                   "house-keeping before the run; the next one does it");
     enum status status = run_begin(scene->store, scene->fleet, record, &run, err);
     if (status)

@@ -21,7 +21,6 @@
 #include <string.h>
 
 enum {
-    STORE_MS = 5000,
     SAME_MIN = 3,      /* runs of the wanted size that are enough */
     SAME_MAX = 10,     /* older ones tell of another time */
     SAME_PERCENT = 20, /* so much larger or smaller is about the same size */
@@ -61,7 +60,8 @@ void history_add(struct history *history, const char *head_json)
 enum status history_load(struct store *store, struct history *ret, struct err *err)
 {
     AUTO(store_list_release) struct store_list heads = {0};
-    enum status status = store_list(store, "reports/", clock_deadline(STORE_MS), &heads, err);
+    enum status status =
+        store_list(store, "reports/", store_deadline(store, STORE_WORK), &heads, err);
     for (size_t i = heads.count; i-- > 0 && ret->count < HISTORY_RUNS_MAX;) /* by time */
         history_add(ret, heads.entries[i].value);
     return status;
@@ -207,7 +207,7 @@ static enum status remove_run(struct store *store, const char *id, const char *j
     struct store_op op = {STORE_DELETE, key, NULL, 0};
     struct store_txn txn = {NULL, 0, &op, 1};
     struct store_txn_result result;
-    return store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
+    return store_txn(store, &txn, store_deadline(store, STORE_WORK), &result, err);
 }
 
 /* Else it may be resumed. */

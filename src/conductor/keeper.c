@@ -94,5 +94,5 @@ enum status keeper_request_abort(struct store *store, const char *id, struct err
     struct store_op op = {STORE_PUT, key, order.audit, 0};
     struct store_txn txn = {NULL, 0, &op, 1};
     struct store_txn_result result;
-    return store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
+    return store_txn(store, &txn, store_deadline(store, STORE_WORK), &result, err);
 }

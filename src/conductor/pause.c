@@ -13,8 +13,6 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-enum { STORE_MS = 5000 };
-
 #define PAUSE_KEY "pause"
 
 static char *copy_at(const json_t *object, const char *key)
@@ -47,7 +45,8 @@ enum status pause_load(struct store *store, struct pause *ret, struct err *err)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
     *ret = (struct pause){0};
-    enum status status = store_get(store, PAUSE_KEY, clock_deadline(STORE_MS), &entry, err);
+    enum status status =
+        store_get(store, PAUSE_KEY, store_deadline(store, STORE_GLANCE), &entry, err);
     if (status == ST_NOT_FOUND)
         return ST_OK;
     return status ? status : decode(entry.value, ret, err);
@@ -64,7 +63,7 @@ static enum status write_pause(struct store *store, const struct store_op *op, s
 {
     struct store_txn txn = {NULL, 0, op, 1};
     struct store_txn_result result;
-    enum status status = store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
+    enum status status = store_txn(store, &txn, store_deadline(store, STORE_WORK), &result, err);
     if (status == ST_UNKNOWN)
         err_hint(err, "holdfast status says whether the fleet is paused");
     return status;

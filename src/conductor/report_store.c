@@ -13,8 +13,6 @@
 
 #include <string.h>
 
-enum { STORE_MS = 5000 };
-
 static char *head_key(const char *id)
 {
     return mem_printf("reports/%s", id);
@@ -56,7 +54,7 @@ enum status report_store_shard(const struct mandate *mandate, const char *shard,
 static enum status load(struct store *store, const char *key, char **ret_json, struct err *err)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status = store_get(store, key, clock_deadline(STORE_MS), &entry, err);
+    enum status status = store_get(store, key, store_deadline(store, STORE_WORK), &entry, err);
     if (!status)
         *ret_json = take_pointer(entry.value);
     return status;
@@ -122,7 +120,7 @@ enum status report_load(struct store *store, const char *id, char **ret_json, st
         return err_hint(err, "holdfast run list shows the runs");
     }
     if (!status)
-        status = store_list(store, prefix, clock_deadline(STORE_MS), &shards, err);
+        status = store_list(store, prefix, store_deadline(store, STORE_WORK), &shards, err);
     if (status)
         return status;
     if (!is_object(head))
@@ -141,7 +139,7 @@ static enum status delete_some(struct store *store, const struct store_list *lis
         ops[count++] = (struct store_op){STORE_DELETE, list->entries[i].key, NULL, 0};
     struct store_txn txn = {NULL, 0, ops, count};
     struct store_txn_result result;
-    return store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
+    return store_txn(store, &txn, store_deadline(store, STORE_WORK), &result, err);
 }
 
 enum status report_remove(struct store *store, const char *id, struct err *err)
@@ -149,11 +147,12 @@ enum status report_remove(struct store *store, const char *id, struct err *err)
     AUTO(store_list_release) struct store_list shards = {0};
     AUTO_FREE char *key = head_key(id);
     AUTO_FREE char *prefix = shard_key(id, "");
-    enum status status = store_list(store, prefix, clock_deadline(STORE_MS), &shards, err);
+    enum status status = store_list(store, prefix, store_deadline(store, STORE_WORK), &shards, err);
     for (size_t i = 0; i < shards.count && !status; i += STORE_TXN_MAX)
         status = delete_some(store, &shards, i, err);
     struct store_op op = {STORE_DELETE, key, NULL, 0};
     struct store_txn txn = {NULL, 0, &op, 1};
     struct store_txn_result result;
-    return status ? status : store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
+    return status ? status
+                  : store_txn(store, &txn, store_deadline(store, STORE_WORK), &result, err);
 }

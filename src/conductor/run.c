@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STORE_MS = 5000, LEASE_MS = 10000, CAP_MAX = 10000 /* more than there are movers */ };
+enum { LEASE_MS = 10000, CAP_MAX = 10000 /* more than there are movers */ };
 
 #define RUN_CURRENT_KEY "run-current"
 #define HOLD_ID "converge" /* in the lock, instead of a run's id */
@@ -30,7 +30,8 @@ enum { STORE_MS = 5000, LEASE_MS = 10000, CAP_MAX = 10000 /* more than there are
 enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX], struct err *err)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status = store_get(store, MANDATE_LOCK_KEY, clock_deadline(STORE_MS), &entry, err);
+    enum status status =
+        store_get(store, MANDATE_LOCK_KEY, store_deadline(store, STORE_WORK), &entry, err);
     if (!status)
         snprintf(ret_id, RUN_ID_MAX, "%s", entry.value);
     return status;
@@ -39,7 +40,8 @@ enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX],
 enum status run_current(struct store *store, char ret_id[static RUN_ID_MAX], struct err *err)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status = store_get(store, RUN_CURRENT_KEY, clock_deadline(STORE_MS), &entry, err);
+    enum status status =
+        store_get(store, RUN_CURRENT_KEY, store_deadline(store, STORE_WORK), &entry, err);
     if (!status)
         snprintf(ret_id, RUN_ID_MAX, "%s", entry.value);
     return status;
@@ -96,8 +98,8 @@ static struct freeze_gate *new_gate(uint32_t ordered)
 static enum status hold_lock(struct run *run, struct err *err)
 {
     AUTO(store_entry_release) struct store_entry lock = {0};
-    enum status status =
-        store_get(run->mandate.store, MANDATE_LOCK_KEY, clock_deadline(STORE_MS), &lock, err);
+    enum status status = store_get(run->mandate.store, MANDATE_LOCK_KEY,
+                                   store_deadline(run->mandate.store, STORE_WORK), &lock, err);
     if (status)
         return err_wrap(err, "run lock");
     if (lock.lease != run->lease)
@@ -115,7 +117,8 @@ static enum status grant_lease(struct run *run, struct err *err)
 {
     enum fault_effect effect = fault_point(CALL_LEASE, FAULT_BEFORE);
     enum status status =
-        store_lease_grant(run->mandate.store, LEASE_MS, clock_deadline(STORE_MS), &run->lease, err);
+        store_lease_grant(run->mandate.store, LEASE_MS,
+                          store_deadline(run->mandate.store, STORE_WORK), &run->lease, err);
     if (effect != FAULT_NONE && !status)
         status = fault_status(effect, err);
     fault_point(CALL_LEASE, FAULT_AFTER);
@@ -126,9 +129,9 @@ static void revoke_lease(struct run *run)
 {
     struct err ignored = ERR_INIT;
     fault_point(CALL_LEASE_END, FAULT_BEFORE);
-    status_ignore(
-        store_lease_revoke(run->mandate.store, run->lease, clock_deadline(STORE_MS), &ignored),
-        "the lease ends with this process anyway");
+    status_ignore(store_lease_revoke(run->mandate.store, run->lease,
+                                     store_deadline(run->mandate.store, STORE_WORK), &ignored),
+                  "the lease ends with this process anyway");
     fault_point(CALL_LEASE_END, FAULT_AFTER);
 }
 
@@ -232,7 +235,8 @@ static enum status hear_abort(struct run *run, struct err *err)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
     AUTO_FREE char *key = keeper_abort_key(run->record.id);
-    enum status status = store_get(run->mandate.store, key, clock_deadline(STORE_MS), &entry, err);
+    enum status status = store_get(run->mandate.store, key,
+                                   store_deadline(run->mandate.store, STORE_WORK), &entry, err);
     if (status == ST_OK) {
         run->record.is_called_off = true;
         run_record_add_line(&run->record, entry.value);

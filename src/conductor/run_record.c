@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { STORE_MS = 5000, NAMED_MAX = 3 /* shards in an audit line */ };
+enum { NAMED_MAX = 3 /* shards in an audit line */ };
 
 static const char *const state_names[] = {RUN_STATE_TABLE(TABLE_TEXT)};
 
@@ -196,7 +196,7 @@ enum status run_record_load(struct store *store, const char *id, struct run_reco
 {
     AUTO_FREE char *key = run_record_key(id);
     AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status = store_get(store, key, clock_deadline(STORE_MS), &entry, err);
+    enum status status = store_get(store, key, store_deadline(store, STORE_WORK), &entry, err);
     if (status == ST_NOT_FOUND) {
         err_set(err, ST_NOT_FOUND, "there is no run '%s'", id);
         err_hint(err, "holdfast run list");
@@ -208,7 +208,7 @@ enum status run_record_list(struct store *store, struct run_record **ret_records
                             struct err *err)
 {
     AUTO(store_list_release) struct store_list list = {0};
-    enum status status = store_list(store, "runs/", clock_deadline(STORE_MS), &list, err);
+    enum status status = store_list(store, "runs/", store_deadline(store, STORE_WORK), &list, err);
     if (status)
         return status;
     struct run_record *records = mem_zalloc((list.count + 1) * sizeof(*records));

@@ -8,12 +8,11 @@
 
 #include <string.h>
 
-enum { STORE_MS = 5000 };
-
 static enum status look_for(struct store *store, const struct run_evidence *wanted, struct err *err)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status = store_get(store, wanted->key, clock_deadline(STORE_MS), &entry, err);
+    enum status status =
+        store_get(store, wanted->key, store_deadline(store, STORE_WORK), &entry, err);
     if (status && status != ST_NOT_FOUND)
         return status;
     if (status == ST_OK && strcmp(entry.value, wanted->value) == 0 &&
@@ -29,7 +28,7 @@ enum status run__write(struct store *store, enum call call, const struct store_t
     enum fault_effect effect = fault_point(call, FAULT_BEFORE);
     enum status status = ST_OK;
     if (effect == FAULT_NONE || effect == FAULT_UNKNOWN_DONE)
-        status = store_txn(store, txn, clock_deadline(STORE_MS), &result, err);
+        status = store_txn(store, txn, store_deadline(store, STORE_WORK), &result, err);
     if (effect != FAULT_NONE && !status)
         status = fault_status(effect, err);
     if (status == ST_UNKNOWN)

@@ -7,12 +7,13 @@
 #include "base/scope.h"
 #include "conductor/announcer.h"
 #include "move/probe.h"
+#include "store/store.h"
 
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { STORE_MS = 3000, OPEN_WAIT_MS = 2000, LOOK_MS = 5 };
+enum { OBSERVE_MS = 3000, OPEN_WAIT_MS = 2000, LOOK_MS = 5 };
 
 /* Nobody is moving this shard, so opening or closing a server is an operator's word. */
 static enum status no_primary(const struct shard_observation *seen, const struct route *route,
@@ -35,7 +36,8 @@ static enum status no_primary(const struct shard_observation *seen, const struct
 static enum status load_route(const struct run *run, const char *shard, struct route *ret,
                               struct err *err)
 {
-    enum status status = route_load(run->mandate.store, shard, clock_deadline(STORE_MS), ret, err);
+    enum status status = route_load(run->mandate.store, shard,
+                                    store_deadline(run->mandate.store, STORE_WORK), ret, err);
     if (status != ST_NOT_FOUND)
         return status;
     *ret = (struct route){.state = SHARD_SERVING};
@@ -284,7 +286,7 @@ static struct shard_observation observe_again(const struct run *run,
                                               const struct inventory_shard *shard,
                                               struct fleet_observation *ret)
 {
-    fleet_observe(run->mandate.fleet, &shard, 1, clock_deadline(STORE_MS), ret);
+    fleet_observe(run->mandate.fleet, &shard, 1, clock_deadline(OBSERVE_MS), ret);
     return ret->shards[0];
 }
 
@@ -294,10 +296,11 @@ void shard_run(struct run *run, const struct shard_observation *seen, struct sha
     report->began_us = clock_wall_us();
     struct route found = {0};
     struct err ignored = ERR_INIT;
-    bool was_closed = run->mandate.is_resumed &&
-                      route_load(run->mandate.store, seen->shard->name, clock_deadline(STORE_MS),
-                                 &found, &ignored) == ST_OK &&
-                      is_closed(found.state);
+    bool was_closed =
+        run->mandate.is_resumed &&
+        route_load(run->mandate.store, seen->shard->name,
+                   store_deadline(run->mandate.store, STORE_WORK), &found, &ignored) == ST_OK &&
+        is_closed(found.state);
     if (attempt(run, seen, report)) {
         AUTO(fleet_observation_release) struct fleet_observation fresh = {0};
         struct shard_observation now = observe_again(run, seen->shard, &fresh);

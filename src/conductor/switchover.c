@@ -13,12 +13,13 @@
 #include "fleet/route.h"
 #include "move/journal.h"
 #include "move/probe.h"
+#include "store/store.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS_MAX = 128, PROGRESS_MS = 100, STORE_MS = 3000 };
+enum { THREADS_MAX = 128, PROGRESS_MS = 100 };
 
 struct work {
     struct run *run;
@@ -61,10 +62,11 @@ static void claim_move(const struct run *run, struct shard_report *report)
 {
     struct route route = {0};
     struct err ignored = ERR_INIT;
-    bool is_ours = run->mandate.is_resumed && report->result == MOVE_ALREADY_THERE &&
-                   route_load(run->mandate.store, report->shard->name, clock_deadline(STORE_MS),
-                              &route, &ignored) == ST_OK &&
-                   route.state == SHARD_SERVING && strcmp(route.run, run->record.id) == 0;
+    bool is_ours =
+        run->mandate.is_resumed && report->result == MOVE_ALREADY_THERE &&
+        route_load(run->mandate.store, report->shard->name,
+                   store_deadline(run->mandate.store, STORE_WORK), &route, &ignored) == ST_OK &&
+        route.state == SHARD_SERVING && strcmp(route.run, run->record.id) == 0;
     if (!is_ours)
         return;
     report->result = MOVE_MOVED;

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { OBSERVE_MS = 1000, STORE_MS = 2000 };
+enum { OBSERVE_MS = 1000 };
 
 static const struct {
     const char *id;
@@ -158,7 +158,7 @@ static char *read_key(struct store *store, const char *key)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
     struct err err = ERR_INIT;
-    if (store_get(store, key, clock_deadline(STORE_MS), &entry, &err))
+    if (store_get(store, key, store_deadline(store, STORE_WORK), &entry, &err))
         return NULL;
     return take_pointer(entry.value);
 }
@@ -207,7 +207,7 @@ static bool load_route(struct checkup *checkup, const struct readiness_request *
 {
     struct err err = ERR_INIT;
     enum status status = route_load(request->store, checkup->shard->shard->name,
-                                    clock_deadline(STORE_MS), ret, &err);
+                                    store_deadline(request->store, STORE_WORK), ret, &err);
     if (status && status != ST_NOT_FOUND)
         checkup_add(checkup, CHECK_STORE_UNAVAILABLE, NULL, "%s", err.text);
     if (status)
@@ -249,7 +249,7 @@ static void check_store(struct checkup *checkup, struct store *store)
 {
     AUTO(store_health_release) struct store_health health = {0};
     struct err err = ERR_INIT;
-    if (store_check(store, clock_deadline(STORE_MS), &health, &err)) {
+    if (store_check(store, store_deadline(store, STORE_GLANCE), &health, &err)) {
         checkup_add(checkup, CHECK_STORE_UNAVAILABLE, NULL, "%s", err.text);
         if (err.hint[0])
             checkup_advise(checkup, "%s", err.hint);

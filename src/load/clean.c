@@ -7,7 +7,6 @@
 #include "store/store.h"
 
 enum {
-    STORE_MS = 5000,
     DELETE_MS = 30000,
     DELETE_ROWS = 5000, /* in one transaction: replicas should not fall behind */
 };
@@ -15,8 +14,8 @@ enum {
 static enum status read_marks(const struct load *load, struct buf *ret_others, struct err *err)
 {
     AUTO(store_list_release) struct store_list list = {0};
-    enum status status =
-        store_list(load->request->store, LOAD_KEYS, clock_deadline(STORE_MS), &list, err);
+    enum status status = store_list(load->request->store, LOAD_KEYS,
+                                    store_deadline(load->request->store, STORE_WORK), &list, err);
     if (status)
         return err_wrap(err, "read which load runs are under way");
     buf_add(ret_others, "''");

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 
 enum {
-    STORE_MS = 5000,
     WARM_MS = 5000,  /* for all writers to be connected before the clock starts */
     DRAIN_MS = 2000, /* for the answers to the last writes */
     PROGRESS_MS = 500,
@@ -24,12 +23,13 @@ static enum status set_mark(struct load *load, struct err *err)
 {
     struct store *store = load->request->store;
     enum status status =
-        store_lease_grant(store, MARK_MS, clock_deadline(STORE_MS), &load->lease, err);
+        store_lease_grant(store, MARK_MS, store_deadline(store, STORE_WORK), &load->lease, err);
     AUTO_FREE char *key = mem_printf(LOAD_KEYS "%s", load->report->run);
     struct store_op put = {STORE_PUT, key, "{}", load->lease};
     struct store_txn txn = {.ops = &put, .op_count = 1};
     struct store_txn_result result;
-    status = status ? status : store_txn(store, &txn, clock_deadline(STORE_MS), &result, err);
+    status =
+        status ? status : store_txn(store, &txn, store_deadline(store, STORE_WORK), &result, err);
     load->lease_due = clock_deadline(MARK_MS / 3);
     return status ? err_wrap(err, "note the load run in the store") : ST_OK;
 }
@@ -38,9 +38,9 @@ static enum status set_mark(struct load *load, struct err *err)
 static void drop_mark(const struct load *load)
 {
     if (load->lease)
-        status_ignore(
-            store_lease_revoke(load->request->store, load->lease, clock_deadline(STORE_MS), NULL),
-            "the lease ends by itself");
+        status_ignore(store_lease_revoke(load->request->store, load->lease,
+                                         store_deadline(load->request->store, STORE_WORK), NULL),
+                      "the lease ends by itself");
 }
 
 static void keep_mark(struct load *load, nsec now)
@@ -49,7 +49,7 @@ static void keep_mark(struct load *load, nsec now)
         return;
     load->lease_due = now + MARK_MS / 3 * NSEC_PER_MS;
     status_ignore(store_lease_keepalive(load->request->store, load->lease,
-                                        now + STORE_MS * NSEC_PER_MS, NULL),
+                                        store_deadline(load->request->store, STORE_GLANCE), NULL),
                   "asked again in twenty minutes, before it ends");
 }
 

@@ -15,7 +15,6 @@ enum {
     ASK_RETRY_MS = 20,  /* to one that could not be reached */
     ASK_LIMIT_MS = 1000,
     TRUST_ROUTE_MS = 1000, /* after that, any server that takes writes will do */
-    STORE_MS = 5000
 };
 
 void load__target_set(struct load_shard *shard, ssize_t server)
@@ -153,7 +152,8 @@ enum status load__routes_open(struct load *load, struct err *err)
 {
     AUTO(store_list_release) struct store_list list = {0};
     struct store *store = load->request->store;
-    enum status status = store_list(store, "shards/", clock_deadline(STORE_MS), &list, err);
+    enum status status =
+        store_list(store, "shards/", store_deadline(store, STORE_WORK), &list, err);
     if (status)
         return err_wrap(err, "read the routes");
     for (size_t i = 0; i < list.count; i++) {

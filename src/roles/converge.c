@@ -12,6 +12,7 @@
 #include "base/scope.h"
 #include "move/mandate.h"
 #include "move/session.h"
+#include "store/store.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -21,7 +22,6 @@
 
 enum {
     THREADS_MAX = 16,
-    STORE_MS = 3000,
     OBSERVE_MS = 1500,
     STEP_MS = 5000,
     SETTLE_MS = 4000, /* after a round of steps: replication connects, ackers are counted */
@@ -64,8 +64,8 @@ static enum status look(const struct mandate *mandate, const struct inventory_sh
     struct route route = {0};
     fleet_observe_lag(mandate->fleet, &shard, 1, clock_deadline(OBSERVE_MS), &ret->seen);
     struct err why = ERR_INIT;
-    enum status status =
-        route_load(mandate->store, shard->name, clock_deadline(STORE_MS), &route, &why);
+    enum status status = route_load(mandate->store, shard->name,
+                                    store_deadline(mandate->store, STORE_WORK), &route, &why);
     if (status && status != ST_NOT_FOUND) { /* one that was never moved has none */
         *err = why;
         return status;

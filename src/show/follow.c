@@ -18,7 +18,7 @@
 #include <string.h>
 
 /* A process that was replaced needs a moment to take the lock. */
-enum { STORE_MS = 3000, PACE_MS = 100, GONE_MS = 1500 };
+enum { PACE_MS = 100, GONE_MS = 1500 };
 
 struct follow {
     struct store *store;
@@ -107,7 +107,8 @@ static enum status look(struct follow *follow, const char *prefix, hear_fn *hear
                         struct store_watch **ret, struct err *err)
 {
     AUTO(store_list_release) struct store_list list = {0};
-    enum status status = store_list(follow->store, prefix, clock_deadline(STORE_MS), &list, err);
+    enum status status =
+        store_list(follow->store, prefix, store_deadline(follow->store, STORE_WORK), &list, err);
     if (status)
         return status;
     for (size_t i = 0; i < list.count; i++)

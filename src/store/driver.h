@@ -52,6 +52,7 @@ struct store_driver {
 /* First member of every driver's own struct. */
 struct store {
     const struct store_driver *driver;
+    bool elects; /* a majority decides: for a while there may be nobody to answer */
 };
 struct store_watch {
     const struct store_driver *driver;
@@ -64,7 +65,7 @@ struct store_pending {
     pthread_cond_t done;
     atomic_int references;
     enum store_pending_state state;
-    nsec deadline; /* it does not begin after this */
+    nsec made_at, deadline; /* it does not begin after this */
     struct store_request request;
     struct store_pending *next; /* in the driver's queue */
 

@@ -227,7 +227,7 @@ static struct etcd_store *new_store(const struct store_access *access)
     if (access)
         theirs = (struct etcd_access){access->tls, access->user, access->password,
                                       access->password_file};
-    etcd->base.driver = &driver;
+    etcd->base = (struct store){&driver, true};
     etcd->client = etcd_client_new(&theirs);
     etcd->last = &etcd->first;
     pthread_condattr_t attributes;

@@ -156,6 +156,6 @@ static const struct store_driver driver = {
 struct store *store_wrap_faults(struct store *store, store_fault_fn *callback, void *context)
 {
     struct faulty_store *faulty = mem_zalloc(sizeof(*faulty));
-    *faulty = (struct faulty_store){{&driver}, store, callback, context};
+    *faulty = (struct faulty_store){{&driver, store->elects}, store, callback, context};
     return &faulty->base;
 }

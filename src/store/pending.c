@@ -50,6 +50,7 @@ struct store_pending *store__pending_new(const struct store_request *request, ns
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&pending->lock, NULL);
     atomic_init(&pending->references, 2);
+    pending->made_at = clock_now();
     pending->deadline = deadline;
     pending->request = *request;
     copy_txn(&request->txn, &pending->request.txn);
@@ -66,15 +67,22 @@ void store__pending_unref(struct store_pending *pending)
     free(pending);
 }
 
+static double waited_s(const struct store_pending *pending)
+{
+    return clock_ms(clock_now() - pending->made_at) / 1000;
+}
+
 /* The outcome of one that never began. Called with the lock held. */
 static void withdraw(struct store_pending *pending)
 {
     if (pending->lock_busy && atomic_load(pending->lock_busy)) {
-        err_set(&pending->err, ST_BUSY, "another process is writing to the store");
+        err_set(&pending->err, ST_BUSY, "another process has been writing to the store for %.1f s",
+                waited_s(pending));
         err_hint(&pending->err, "try again; if it lasts, a process with this store open is stopped "
                                 "or its disk hangs");
     } else {
-        err_set(&pending->err, ST_TIMEOUT, "the store did not get to it before its deadline");
+        err_set(&pending->err, ST_TIMEOUT, "the store did not get to a write within %.1f s",
+                waited_s(pending));
         err_hint(&pending->err, "try again; if it lasts, the store's disk is slow");
     }
     pending->status = pending->err.status;
@@ -145,7 +153,9 @@ enum status store__pending_wait(struct store_pending *pending, nsec deadline, st
         if (!pending->abandoned)
             atomic_fetch_add(pending->abandoned_count, 1);
         pending->abandoned = true;
-        status = err_set(err, ST_UNKNOWN, "the store began to write and has not answered in time");
+        status =
+            err_set(err, ST_UNKNOWN, "the store began to write and has not answered within %.1f s",
+                    waited_s(pending));
         err_hint(err, "read the key back to see whether it happened");
     } else if (status) {
         *err = pending->err;

@@ -50,6 +50,22 @@ enum status store_open(const char *url, const struct store_access *access, nsec 
     return status ? err_wrap(err, "store '%s'", url) : ST_OK;
 }
 
+static nsec deadline_of(bool elects, enum store_patience patience)
+{
+    static const int ms[][2] = {[STORE_GLANCE] = {2000, 4000}, [STORE_WORK] = {5000, 15000}};
+    return clock_deadline(ms[patience][elects]);
+}
+
+nsec store_deadline(const struct store *store, enum store_patience patience)
+{
+    return deadline_of(store->elects, patience);
+}
+
+nsec store_url_deadline(const char *url, enum store_patience patience)
+{
+    return deadline_of(after(etcd_scheme, url), patience);
+}
+
 void store_close(struct store *store)
 {
     if (store)

@@ -54,6 +54,16 @@ void store_close(struct store *store);
 /* Is 'url' one that could be opened? Asks nobody. */
 MUST_CHECK enum status store_url_check(const char *url, struct err *err);
 
+/* How long an operation is worth waiting for, from now: the deadline for whoever has no better one.
+ * An etcd that lost its leader answers nobody until it has elected another, which takes it one to
+ * two election timeouts (1 s where nothing else was said, more between far sites). */
+enum store_patience {
+    STORE_GLANCE, /* somebody looks, and can do without: 2 s, etcd 4 s */
+    STORE_WORK    /* it has to be: 5 s, etcd 15 s */
+};
+nsec store_deadline(const struct store *store, enum store_patience patience);
+nsec store_url_deadline(const char *url, enum store_patience patience); /* to open it */
+
 /* House-keeping (checkpoint, trimming of history), kept out of transactions: call it at calm
  * moments, such as the start of a run. Harmless at any time. */
 MUST_CHECK enum status store_maintain(struct store *store, nsec deadline, struct err *err);

@@ -30,8 +30,8 @@ def free_ports(count):
 class Etcd:
     """Three members, with their data in memory."""
 
-    def __init__(self, folder):
-        self.folder, ports = folder, free_ports(6)
+    def __init__(self, folder, election_ms=500):
+        self.folder, self.election_ms, ports = folder, election_ms, free_ports(6)
         self.clients = [f"127.0.0.1:{port}" for port in ports[:3]]
         self.peers = [f"http://127.0.0.1:{port}" for port in ports[3:]]
         self.url = "etcd://" + ",".join(self.clients)
@@ -59,10 +59,21 @@ class Etcd:
                 "--listen-client-urls", f"http://{self.clients[index]}",
                 "--advertise-client-urls", f"http://{self.clients[index]}",
                 "--listen-peer-urls", self.peers[index],
-                "--heartbeat-interval", "50", "--election-timeout", "500",
+                "--heartbeat-interval", str(self.election_ms // 10),
+                "--election-timeout", str(self.election_ms),
                 "--initial-advertise-peer-urls", self.peers[index], "--initial-cluster",
                 ",".join(f"m{n}={peer}" for n, peer in enumerate(self.peers))],
                 stdout=log, stderr=log)
+
+    def leader(self):
+        """The index of the member that leads."""
+        for index, client in enumerate(self.clients):
+            request = urllib.request.Request(f"http://{client}/v3/maintenance/status", b"{}")
+            with urllib.request.urlopen(request, timeout=2) as answer:
+                status = json.load(answer)
+            if status["leader"] == status["header"]["member_id"]:
+                return index
+        return pytest.fail("no member leads")
 
     def kill(self, index):
         self.members[index].kill()
@@ -77,10 +88,10 @@ class Etcd:
 
 
 @pytest.fixture
-def etcd():
+def etcd(request):
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="holdfast-etcd-", dir=memory) as folder:
-        members = Etcd(folder)
+        members = Etcd(folder, **getattr(request, "param", {}))
         try:
             yield members
         finally:
@@ -116,11 +127,32 @@ def test_a_region_moves_there_and_back_whichever_member_is_lost(fleet, etcd):
     assert len(fleet.json("run", "list")) == 4
 
 
+@pytest.mark.parametrize("etcd", [{"election_ms": 1000}], indirect=True, ids=["default-timing"])
+def test_lost_leader_costs_an_election_and_no_command(fleet, etcd):
+    """With etcd's own default of an election timeout: until it has a leader again, who asks waits."""
+    for to in ("east", "west"):
+        leader = etcd.leader()
+        etcd.kill(leader)
+        fleet.cli("run", "list")
+        assert region_of_primary(fleet) != to
+        etcd.start(leader)
+        etcd.wait_for(leader)
+        leader = etcd.leader()
+        switchover = fleet.popen("switchover", "--to", to, "--yes")
+        etcd.kill(leader)
+        out, errors = switchover.communicate(timeout=60)
+        assert switchover.returncode == 0, out + errors
+        assert region_of_primary(fleet) == to
+        etcd.start(leader)
+        etcd.wait_for(leader)
+
+
 def test_without_a_majority_nothing_moves(fleet, etcd):
     etcd.kill(0)
     etcd.kill(1)
     before = region_of_primary(fleet)
     done = fleet.cli("switchover", "--to", "east", "--yes", check=False)
     assert done.returncode == 1
-    assert "etcd at http://" in done.stderr and "a majority of the members" in done.stderr
+    assert "waited 15.0 s for etcd to read: etcd at " in done.stderr
+    assert "a majority of the members" in done.stderr
     assert region_of_primary(fleet) == before
