@@ -401,6 +401,21 @@ static const struct cli_option plan_options[] = {
     {0},
 };
 
+static const struct cli_option failover_options[] = {
+    FLEET_OPTION,
+    {"--shard", OPTION_TEXT, "NAME", "only this shard, else all whose primary is silent; may be repeated",
+     true, 0, 0},
+    {"--deployment", OPTION_TEXT, "NAME", "only the shards of this deployment; may be repeated",
+     true, 0, 0},
+    {"--without", OPTION_TEXT, "HOST:PORT", "go on although this server does not answer either",
+     true, 0, 0},
+    {"--force", OPTION_FLAG, NULL, "also when the primary answers", false, 0, 0},
+    {"--reason", OPTION_TEXT, "TEXT", "what it is for; kept with the run", false, 0, 0},
+    {"--yes", OPTION_FLAG, NULL, "do not ask for the go", false, 0, 0},
+    {"--json", OPTION_FLAG, NULL, "print the report as JSON", false, 0, 0},
+    {0},
+};
+
 static const struct cli_option switchover_options[] = {
     FLEET_OPTION,
     {"--to", OPTION_TEXT, "REGION", "the region that shall serve", false, 0, 0},
@@ -449,6 +464,12 @@ const struct cli_command run_commands[] = {
      "status 0: every shard is there; 1: some did not move; 3: not ready, nothing was changed; 4: aborted; 5: a shard "
      "waits for an operator.",
      switchover_options, run_switchover, false},
+    {"failover", "", "Give shards whose primary is lost another one, in its region",
+     "For a primary whose host is dead, hangs or is cut off. Its replicas stop to acknowledge it, apply "
+     "what they received, and the one that has everything takes over. Every server of the region but "
+     "the lost one must answer: what was acknowledged may be in any of them. Asks for the go. Exit status as of "
+     "'switchover'.",
+     failover_options, run_failover, false},
     {"run list", "", "List all runs", NULL, run_options, run_list, false},
     {"run show", "[RUN]", "Show a run: the state of each shard, and its report",
      "Without RUN: the one that is not finished. With --follow: live, until it ends, whichever process carries it out; "

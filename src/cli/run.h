@@ -34,6 +34,7 @@ MUST_CHECK enum status run_carry_out(const struct fleet_scene *scene,
                                      bool as_json, struct err *err);
 
 enum status run_plan_switchover(const struct cli_args *args, struct err *err); /* switchover.c */
+enum status run_failover(const struct cli_args *args, struct err *err);        /* failover.c */
 enum status run_switchover(const struct cli_args *args, struct err *err);      /* switchover.c */
 
 #endif

@@ -41,6 +41,7 @@ void history_add(struct history *history, const char *head_json)
 {
     json_t *head = json_loads(head_json, 0, NULL);
     const char *result = json_string_value(json_object_get(head, "result"));
+    const char *kind = json_string_value(json_object_get(head, "kind"));
     const json_t *outage = json_object_get(head, "write_outage_ms");
     struct history_run run = {
         .shape.shards = (size_t)fmax(0, number_at(head, "moved", 0)),
@@ -50,7 +51,8 @@ void history_add(struct history *history, const char *head_json)
         .outage_p50_ms = number_at(outage, "p50", -1),
         .outage_p99_ms = number_at(outage, "p99", -1),
     };
-    bool is_whole = result && strcmp(result, run_state_name(RUN_DONE)) == 0 &&
+    bool is_whole = kind && strcmp(kind, run_kind_name(RUN_SWITCHOVER)) == 0 && result &&
+                    strcmp(result, run_state_name(RUN_DONE)) == 0 &&
                     !json_is_true(json_object_get(head, "resumed"));
     if (is_whole && run.shape.shards > 0 && run.took_ms > 0)
         VEC_PUSH(history->runs, history->count, history->capacity, run);

@@ -51,8 +51,9 @@ static json_t *shard_json(const struct switchover_report *report, size_t index)
     const struct shard_report *shard = &report->shards[index];
     json_t *phases = json_object();
     for (unsigned i = 0; i < MOVE_PHASES; i++)
-        json_object_set_new(phases, move_phase_name((enum move_phase)i),
-                            ms_or_null(shard->phases_ms[i]));
+        if (move_phase_is_of(report->kind == RUN_FAILOVER, (enum move_phase)i))
+            json_object_set_new(phases, move_phase_name((enum move_phase)i),
+                                ms_or_null(shard->phases_ms[i]));
     json_t *object = json_pack(
         "{s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:I, s:o, s:I}", "name", shard->shard->name, "result",
         move_result_name(shard->result), "epoch", (json_int_t)shard->epoch, "primary",
@@ -112,14 +113,14 @@ static json_t *head_json(const struct switchover_report *report)
     json_t *object = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:b, s:{s:I, s:I}, s:o, s:o, s:I, s:I, s:I, "
         "s:s, s:o}",
-        "run", report->run, "kind", "switchover", "result", run_state_name(report->state), "from",
-        report->from, "to", report->to, "by", report->by, "ordered", ordered, "began", began,
-        "resumed", report->is_resumed, "promise", "rto_ms", (json_int_t)report->promise_rto_ms,
-        "rpo_ms", (json_int_t)report->promise_rpo_ms, "took_ms", ms_or_null(report->took_ms),
-        "estimate_ms", ms_or_null(report->estimate_ms), "waves", (json_int_t)report->waves.count,
-        "settle_ms", (json_int_t)report->settle_ms, "moved", (json_int_t)count_moved(report),
-        "measured_by", report->is_measured ? "probe" : "runner", "write_outage_ms",
-        outage_json(report));
+        "run", report->run, "kind", run_kind_name(report->kind), "result",
+        run_state_name(report->state), "from", report->from, "to", report->to, "by", report->by,
+        "ordered", ordered, "began", began, "resumed", report->is_resumed, "promise", "rto_ms",
+        (json_int_t)report->promise_rto_ms, "rpo_ms", (json_int_t)report->promise_rpo_ms, "took_ms",
+        ms_or_null(report->took_ms), "estimate_ms", ms_or_null(report->estimate_ms), "waves",
+        (json_int_t)report->waves.count, "settle_ms", (json_int_t)report->settle_ms, "moved",
+        (json_int_t)count_moved(report), "measured_by", report->is_measured ? "probe" : "runner",
+        "write_outage_ms", outage_json(report));
     INVARIANT(object);
     if (report->is_resumed && report->took_ms >= 0)
         json_object_set_new(

@@ -21,6 +21,14 @@ enum { NAMED_MAX = 3 /* shards in an audit line */ };
 
 static const char *const state_names[] = {RUN_STATE_TABLE(TABLE_TEXT)};
 
+static const char *const kind_names[] = {RUN_KIND_TABLE(TABLE_TEXT)};
+
+const char *run_kind_name(enum run_kind kind)
+{
+    INVARIANT((unsigned)kind < RUN_KINDS);
+    return kind_names[kind];
+}
+
 const char *run_state_name(enum run_state state)
 {
     INVARIANT((unsigned)state < RUN_STATES);
@@ -57,6 +65,11 @@ void run_record_add_line(struct run_record *record, const char *line)
     record->audit = all;
 }
 
+void run_record_add_without(struct run_record *record, const char *name)
+{
+    VEC_PUSH(record->without, record->without_count, record->without_capacity, mem_strdup(name));
+}
+
 void run_record_add_order(struct run_record *record, const char *format, ...)
 {
     char now[WALL_TEXT_MAX];
@@ -79,8 +92,13 @@ void run_record_add_first_order(struct run_record *record)
         buf_printf(&names, "%s%s", i ? ", " : "", record->shards[i]);
     if (record->shard_count > NAMED_MAX)
         buf_printf(&names, " and %zu more", record->shard_count - NAMED_MAX);
-    run_record_add_order(record, "ordered a switchover to %s of %s: %s", record->target,
-                         buf_text(&names), record->reason ? record->reason : "no reason given");
+    const char *reason = record->reason ? record->reason : "no reason given";
+    if (record->kind == RUN_FAILOVER)
+        run_record_add_order(record, "ordered a failover in %s of %s: %s", record->target,
+                             buf_text(&names), reason);
+    else
+        run_record_add_order(record, "ordered a switchover to %s of %s: %s", record->target,
+                             buf_text(&names), reason);
 }
 
 void run_record_release(struct run_record *record)
@@ -88,6 +106,9 @@ void run_record_release(struct run_record *record)
     for (size_t i = 0; i < record->shard_count; i++)
         free(record->shards[i]);
     free(record->shards);
+    for (size_t i = 0; i < record->without_count; i++)
+        free(record->without[i]);
+    free(record->without);
     free(record->by);
     free(record->origin);
     free(record->reason);
@@ -110,11 +131,17 @@ char *run_record_key(const char *id)
     return mem_printf("runs/%s", id);
 }
 
+static json_t *names_json(char *const *names, size_t count)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(array, json_string(names[i]));
+    return array;
+}
+
 char *run_record_encode(const struct run_record *record)
 {
-    json_t *shards = json_array();
-    for (size_t i = 0; i < record->shard_count; i++)
-        json_array_append_new(shards, json_string(record->shards[i]));
+    json_t *shards = names_json(record->shards, record->shard_count);
     json_t *object = json_pack(
         "{s:s, s:s, s:s, s:I, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:I, s:f, s:b, s:b, s:o}", "id",
         record->id, "state", run_state_name(record->state), "target", record->target, "started_us",
@@ -124,6 +151,9 @@ char *run_record_encode(const struct run_record *record)
         (json_int_t)record->failures_max, "estimate_ms", record->estimate_ms, "returns",
         record->returns, "called_off", record->is_called_off, "shards", shards);
     INVARIANT(object);
+    json_object_set_new(object, "kind", json_string(run_kind_name(record->kind)));
+    json_object_set_new(object, "without", names_json(record->without, record->without_count));
+    json_object_set_new(object, "forced", json_boolean(record->is_forced));
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
     return text;
@@ -137,6 +167,18 @@ static bool decode_state(const char *name, enum run_state *ret)
             return true;
         }
     return false;
+}
+
+/* A record of a Holdfast that knew one kind only has none. */
+static bool decode_kind(const char *name, enum run_kind *ret)
+{
+    *ret = RUN_SWITCHOVER;
+    for (unsigned i = 0; name && i < RUN_KINDS; i++)
+        if (strcmp(kind_names[i], name) == 0) {
+            *ret = (enum run_kind)i;
+            return true;
+        }
+    return !name;
 }
 
 static char *copy_at(const json_t *object, const char *key)
@@ -158,8 +200,9 @@ static bool decode_object(json_t *object, struct run_record *record)
                     "shards", &shards, "settle_ms", &settle_ms, "failures_max", &failures_max,
                     "estimate_ms", &estimate_ms, "returns", &returns, "called_off",
                     &called_off) != 0 ||
-        !decode_state(state, &record->state) || strlen(id) >= RUN_ID_MAX ||
-        strlen(target) >= RUN_TARGET_MAX)
+        !decode_state(state, &record->state) ||
+        !decode_kind(json_string_value(json_object_get(object, "kind")), &record->kind) ||
+        strlen(id) >= RUN_ID_MAX || strlen(target) >= RUN_TARGET_MAX)
         return false;
     snprintf(record->id, sizeof(record->id), "%s", id);
     snprintf(record->target, sizeof(record->target), "%s", target);
@@ -174,8 +217,11 @@ static bool decode_object(json_t *object, struct run_record *record)
     record->estimate_ms = estimate_ms;
     record->returns = returns;
     record->is_called_off = called_off;
+    record->is_forced = json_is_true(json_object_get(object, "forced"));
     json_array_foreach(shards, index, name) if (json_is_string(name))
         run_record_add_shard(record, json_string_value(name));
+    json_array_foreach(json_object_get(object, "without"), index, name) if (json_is_string(name))
+        run_record_add_without(record, json_string_value(name));
     return true;
 }
 

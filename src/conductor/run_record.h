@@ -26,13 +26,25 @@ enum run_state { RUN_STATE_TABLE(TABLE_ID) RUN_STATES };
 
 const char *run_state_name(enum run_state state);
 
+#define RUN_KIND_TABLE(X)                                                                          \
+    X(RUN_SWITCHOVER, "switchover")                                                                \
+    X(RUN_FAILOVER, "failover") /* of shards whose primary is lost, within their region */
+
+enum run_kind { RUN_KIND_TABLE(TABLE_ID) RUN_KINDS };
+
+const char *run_kind_name(enum run_kind kind);
+
 enum { RUN_ID_MAX = 40, RUN_TARGET_MAX = 65 };
 
 struct run_record {
     char id[RUN_ID_MAX];
+    enum run_kind kind;
     enum run_state state;
     char target[RUN_TARGET_MAX]; /* region */
-    char **shards;               /* names */
+    char **without;              /* of a failover: servers that need not answer; names */
+    size_t without_count, without_capacity;
+    bool is_forced; /* of a failover: also of a primary that answers */
+    char **shards;  /* names */
     size_t shard_count, shard_capacity;
     int64_t started_us;   /* wall time */
     char *by, *origin;    /* who ordered it, and from where; see os/caller.h */
@@ -49,6 +61,7 @@ struct run_record {
 /* A new id, sortable by time; who orders it filled in. */
 void run_record_init(struct run_record *record, const char *target);
 void run_record_add_shard(struct run_record *record, const char *name);
+void run_record_add_without(struct run_record *record, const char *name);
 /* An order of this process's caller, for the audit: "ordered ...", "took the run over". */
 void run_record_add_order(struct run_record *record, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

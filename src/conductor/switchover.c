@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "conductor/announcer.h"
+#include "conductor/failover_run.h"
 #include "conductor/health.h"
 #include "conductor/report_store.h"
 #include "conductor/shard_run.h"
@@ -82,7 +83,10 @@ static void run_shard(struct work *work, size_t index)
 {
     struct shard_report *report = &work->report->shards[index];
     struct err ignored = ERR_INIT;
-    shard_run(work->run, &work->observation->shards[index], report);
+    if (work->run->record.kind == RUN_FAILOVER)
+        failover_run_shard(work->run, &work->observation->shards[index], report);
+    else
+        shard_run(work->run, &work->observation->shards[index], report);
     add_earlier(work->run, report);
     claim_move(work->run, report);
     status_ignore(store_shard(work->run, work->report, index, &ignored), "tried again at the end");
@@ -272,7 +276,10 @@ static void report_init(struct switchover_report *report, const struct run *run,
     snprintf(report->run, sizeof(report->run), "%s", run->record.id);
     const struct inventory *fleet = run->mandate.fleet;
     snprintf(report->to, sizeof(report->to), "%s", fleet->regions[run->mandate.to_region]);
-    snprintf(report->from, sizeof(report->from), "%s", fleet->regions[1 - run->mandate.to_region]);
+    report->kind = run->record.kind;
+    size_t from =
+        report->kind == RUN_FAILOVER ? run->mandate.to_region : 1 - run->mandate.to_region;
+    snprintf(report->from, sizeof(report->from), "%s", fleet->regions[from]);
     report->shards = mem_zalloc((observation->count + 1) * sizeof(*report->shards));
     for (size_t i = 0; i < observation->count; i++)
         report->shards[i] = (struct shard_report){.shard = observation->shards[i].shard,
@@ -373,7 +380,8 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
                            struct switchover_report *ret, struct err *err)
 {
     report_init(ret, run, observation);
-    if (run->mandate.fleet->probe.user && !run->mandate.is_abort_only)
+    bool is_planned = run->record.kind == RUN_SWITCHOVER; /* else it broke before we looked */
+    if (is_planned && run->mandate.fleet->probe.user && !run->mandate.is_abort_only)
         run->mandate.probe = probe_start(run->mandate.fleet);
     ret->is_measured = run->mandate.probe != NULL;
     struct err shape = ERR_INIT;

@@ -40,6 +40,7 @@ struct shard_report {
 
 struct switchover_report {
     char run[RUN_ID_MAX];
+    enum run_kind kind;
     enum run_state state;
     char from[RUN_TARGET_MAX], to[RUN_TARGET_MAX];
     struct shard_report *shards; /* wave after wave */

@@ -24,7 +24,11 @@ struct store_list;
     X(SHARD_FROZEN, "frozen", false)                                                               \
     X(SHARD_PROMOTING, "promoting", false)                                                         \
     X(SHARD_REDIRECTING, "redirecting", true)                                                      \
-    X(SHARD_UNDOING, "undoing", false)
+    X(SHARD_UNDOING, "undoing", false)                                                             \
+    /* of a failover: its primary is lost */                                                       \
+    X(SHARD_FENCING, "fencing", false) /* nobody may write; another primary is sought */           \
+    X(SHARD_OPENING, "opening", false) /* it is found, and may be open */                          \
+    X(SHARD_REPOINTING, "repointing", true)
 
 enum shard_state { SHARD_STATE_TABLE(TABLE_ID) SHARD_STATES };
 

@@ -70,6 +70,24 @@
     X(CALL_ROLE,             "role.set",         SQL,   false) \
     X(CALL_ROLE_ACKERS,      "role.ackers",      SQL,   false) \
     X(CALL_ROLE_OPEN,        "role.open",        SQL,   false) \
+    X(CALL_GIVE_BACK,        "role.give-back",   SQL,   false) \
+    X(CALL_FAIL_CLOSE,       "failover.close",   SQL,   false) \
+    X(CALL_FAIL_STOP,        "failover.stop",    LINK,  false) \
+    X(CALL_FAIL_DRAIN,       "failover.drain",   LINK,  false) \
+    X(CALL_FAIL_CATCH_UP,    "failover.catch-up",SQL,   false) \
+    X(CALL_FAIL_FORGET,      "failover.forget",  SQL,   false) \
+    X(CALL_FAIL_ACKERS,      "failover.ackers",  LINK,  false) \
+    X(CALL_FAIL_COUNT,       "failover.count",   SQL,   false) \
+    X(CALL_FAIL_RELEASE,     "failover.release", LINK,  false) \
+    X(CALL_FAIL_PROMOTE,     "failover.promote", SQL,   false) \
+    X(CALL_FAIL_CONFIRM,     "failover.confirm", SQL,   false) \
+    X(CALL_FAIL_SETTLE,      "failover.settle",  SQL,   false) \
+    X(CALL_FAIL_EVENTS_LIST, "failover.events-list",SQL,false) \
+    X(CALL_FAIL_EVENTS,      "failover.events",  SQL,   false) \
+    X(CALL_WRITE_FENCING,    "failover.cas-fencing",   STORE, false) \
+    X(CALL_WRITE_OPENING,    "failover.cas-opening",   STORE, false) \
+    X(CALL_WRITE_REPOINTING, "failover.cas-repointing",STORE, false) \
+    X(CALL_WRITE_RETURNED,   "failover.cas-serving",   STORE, false) \
     X(CALL_LEASE,            "lease.grant",      STORE, false) \
     X(CALL_RUN_BEGIN,        "run.begin",        STORE, false) \
     X(CALL_RUN_TAKE,         "run.take",         STORE, false) \

@@ -33,6 +33,11 @@ const char *move_phase_name(enum move_phase phase)
     return phase_names[phase];
 }
 
+bool move_phase_is_of(bool is_failover, enum move_phase phase)
+{
+    return phase == PHASE_PUBLISH || is_failover == (phase >= PHASE_FENCE);
+}
+
 const char *move_result_name(enum move_result result)
 {
     INVARIANT((unsigned)result < MOVE_RESULTS);

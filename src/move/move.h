@@ -29,11 +29,19 @@ struct store_pending;
     X(PHASE_PUBLISH, "publish")                                                                    \
     X(PHASE_REDIRECT, "redirect")                                                                  \
     X(PHASE_VERIFY, "verify")                                                                      \
-    X(PHASE_UNDO, "undo")
+    X(PHASE_UNDO, "undo")                                                                          \
+    /* of a failover */                                                                            \
+    X(PHASE_FENCE, "fence") /* the lost primary gets no more acknowledgements */                   \
+    X(PHASE_DRAIN, "drain") /* what was received is applied */                                     \
+    X(PHASE_ELECT, "elect") /* the new one has everything, and somebody who acknowledges */        \
+    X(PHASE_OPEN, "open")                                                                          \
+    X(PHASE_FOLLOW, "follow")
 
 enum move_phase { MOVE_PHASE_TABLE(TABLE_ID) MOVE_PHASES };
 
 const char *move_phase_name(enum move_phase phase);
+/* Is it a phase of a failover, or else of a planned move? 'publish' is of both. */
+bool move_phase_is_of(bool is_failover, enum move_phase phase);
 
 #define MOVE_RESULT_TABLE(X)                                                                       \
     X(MOVE_PENDING, "pending")                                                                     \

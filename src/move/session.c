@@ -196,6 +196,19 @@ void session_drop(struct session *session)
         sql_conn_break(session->conn);
 }
 
+void session_give_back(struct session *session, nsec deadline)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    struct err ignored = ERR_INIT;
+    if (session->is_held) {
+        session->flavour->unlock(&sql, LOCK_NAME);
+        status_ignore(
+            session_exec(session, CALL_GIVE_BACK, buf_text(&sql), deadline, NULL, &ignored),
+            "it is free when the connection is closed");
+    }
+    session_release(session);
+}
+
 void session_release(struct session *session)
 {
     sql_conn_free(session->conn);

@@ -35,6 +35,9 @@ MUST_CHECK enum status session_take(const struct mandate *mandate, struct sessio
 /* Give the session up, so that the next session_take() evicts it and starts afresh. */
 void session_drop(struct session *session);
 void session_release(struct session *session);
+/* Let go of the server's lock before the connection is closed, which the server may be slow to see:
+ * somebody else, or another session of ours, shall find it free. */
+void session_give_back(struct session *session, nsec deadline);
 /* One packet under its name: passes the crash points. 'ret' may be NULL. */
 MUST_CHECK enum status session_exec(struct session *session, enum call call, const char *sql,
                                     nsec deadline, struct sql_result *ret, struct err *err);

@@ -118,6 +118,10 @@ static const struct shard_rule rules[] = {
     {SHARD_UNDOING,     old_is_foreign,   SHARD_SERVING,     ACT_FINISH,   "another server is the primary now: the old one stays closed"},
     {SHARD_UNDOING,     past_deadline,    SHARD_UNDOING,     ACT_GIVE_UP,  "the old primary cannot be opened again"},
     {SHARD_UNDOING,     always,           SHARD_UNDOING,     ACT_UNDO,     "the old primary is not open yet"},
+
+    {SHARD_FENCING,     always,           SHARD_FENCING,     ACT_GIVE_UP,  "a failover seeks another primary"},
+    {SHARD_OPENING,     always,           SHARD_OPENING,     ACT_GIVE_UP,  "a failover opens another primary"},
+    {SHARD_REPOINTING,  always,           SHARD_REPOINTING,  ACT_GIVE_UP,  "a failover points servers to another primary"},
 };
 /* clang-format on */
 

@@ -130,7 +130,7 @@ static void add_cell(struct buf *out, double ms)
 }
 
 /* End tags that HTML lets one leave out are left out: there may be thousands of rows. */
-static void add_table_row(const struct page_shard *shard, struct buf *out)
+static void add_table_row(const struct page *page, const struct page_shard *shard, struct buf *out)
 {
     buf_add(out, "<tr><th>");
     page_text(out, shard->name);
@@ -144,7 +144,8 @@ static void add_table_row(const struct page_shard *shard, struct buf *out)
         add_cell(out, shard->outage);
     add_cell(out, shard->before);
     for (unsigned i = 0; i < MOVE_PHASES; i++)
-        add_cell(out, shard->phases[i]);
+        if (move_phase_is_of(page->is_failover, (enum move_phase)i))
+            add_cell(out, shard->phases[i]);
     buf_printf(out, "<td>%lld\n", (long long)shard->lost);
 }
 
@@ -159,9 +160,10 @@ void page_table(const struct page *page, struct buf *out)
                  "class=\"shards\"><thead><tr>"
                  "<th>shard<th>result<th>primary<th>outage<th>before");
     for (unsigned i = 0; i < MOVE_PHASES; i++)
-        buf_printf(out, "<th>%s", move_phase_name((enum move_phase)i));
+        if (move_phase_is_of(page->is_failover, (enum move_phase)i))
+            buf_printf(out, "<th>%s", move_phase_name((enum move_phase)i));
     buf_add(out, "<th>lost</thead><tbody>\n");
     for (size_t i = 0; i < page->count; i++)
-        add_table_row(&page->shards[i], out);
+        add_table_row(page, &page->shards[i], out);
     buf_add(out, "</tbody></table></div></details></section>\n");
 }

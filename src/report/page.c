@@ -83,7 +83,7 @@ static void read_timeline(const json_t *timeline, struct page_shard *shard)
             span.to < span.from)
             continue;
         VEC_PUSH(shard->spans, shard->span_count, shard->span_capacity, span);
-        if (span.phase == PHASE_FREEZE && shard->frozen < 0)
+        if ((span.phase == PHASE_FREEZE || span.phase == PHASE_FENCE) && shard->frozen < 0)
             shard->frozen = span.from;
     }
 }
@@ -118,6 +118,7 @@ static void read_head(struct page *page)
     page->estimate = ms_at(page->report, "estimate_ms");
     page->rto = ms_at(promise, "rto_ms");
     page->rpo = ms_at(promise, "rpo_ms");
+    page->is_failover = strcmp(page_head(page, "kind"), "failover") == 0;
     page->is_probed = strcmp(page_head(page, "measured_by"), "probe") == 0;
     page->is_resumed = json_is_true(json_object_get(page->report, "resumed"));
     page->end = fmax(page->took, 1);

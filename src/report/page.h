@@ -29,7 +29,7 @@ struct page_shard {
     bool is_writable; /* of a stuck one: seen at the end; else not known to be */
     struct page_span *spans;
     size_t span_count, span_capacity;
-    double frozen; /* where the first freeze begins */
+    double frozen; /* where the first freeze begins, or the failover */
 };
 
 struct page {
@@ -38,7 +38,7 @@ struct page {
     size_t count;
     double took, since_ordered, estimate, rto, rpo;
     double end; /* of the time axis */
-    bool has_timeline, is_probed, is_resumed;
+    bool is_failover, has_timeline, is_probed, is_resumed;
 };
 
 MUST_CHECK enum status page_load(struct page *ret, const char *json, struct err *err);

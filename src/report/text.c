@@ -3,6 +3,7 @@
 #include "report/text.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,16 +34,24 @@ static void add_outage(struct buf *out, const json_t *shard)
     buf_printf(out, " %9s", text);
 }
 
-static void format_shard(const json_t *shard, int width, struct buf *out)
+/* The phases that a line has room for. */
+static const char *const *columns_of(const json_t *report)
+{
+    static const char *const move[] = {"freeze", "promote", "publish", NULL};
+    static const char *const failover[] = {"fence", "drain", "elect", "open", NULL};
+    return strcmp(text_at(report, "kind"), "failover") == 0 ? failover : move;
+}
+
+static void format_shard(const json_t *shard, const char *const *columns, int width,
+                         struct buf *out)
 {
     const json_t *phases = json_object_get(shard, "phases_ms");
     buf_printf(out, "  %-*s  %-13s %-22s", width, text_at(shard, "name"), text_at(shard, "result"),
                text_at(shard, "primary"));
     add_outage(out, shard);
     add_ms(out, json_object_get(shard, "baseline_gap_ms"), 9);
-    add_ms(out, json_object_get(phases, "freeze"), 8);
-    add_ms(out, json_object_get(phases, "promote"), 8);
-    add_ms(out, json_object_get(phases, "publish"), 8);
+    for (; *columns; columns++)
+        add_ms(out, json_object_get(phases, *columns), 8);
     buf_printf(out, " %5lld\n",
                (long long)json_integer_value(json_object_get(shard, "lost_transactions")));
     if (text_at(shard, "error")[0])
@@ -75,9 +84,11 @@ static void format_summary(const json_t *report, struct buf *out)
     const json_t *outage = json_object_get(report, "write_outage_ms");
     const json_t *took = json_object_get(report, "took_ms");
     const json_t *estimate = json_object_get(report, "estimate_ms");
-    buf_printf(out, "run %s: %s %s -> %s: %s", text_at(report, "run"), text_at(report, "kind"),
-               text_at(report, "from"), text_at(report, "to"), text_at(report, "result"));
     const json_t *ordered = json_object_get(report, "since_ordered_ms");
+    const char *from = text_at(report, "from"), *to = text_at(report, "to");
+    bool is_move = strcmp(from, to) != 0;
+    buf_printf(out, "run %s: %s %s%s%s: %s", text_at(report, "run"), text_at(report, "kind"),
+               is_move ? from : "in", is_move ? " -> " : " ", to, text_at(report, "result"));
     if (!json_is_number(took))
         buf_printf(out, ", %zu shards so far", json_array_size(json_object_get(report, "shards")));
     else
@@ -93,7 +104,8 @@ static void format_summary(const json_t *report, struct buf *out)
     if (!json_is_object(outage))
         return;
     buf_printf(out, "write outage (%s): p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",
-               strcmp(text_at(report, "measured_by"), "probe") == 0
+               !is_move ? "from the order to fail over until the new primary was published"
+               : strcmp(text_at(report, "measured_by"), "probe") == 0
                    ? "as the probe saw it, the longest wait without a move under 'before'"
                    : "freeze to publish as the runner saw it: no probe account is configured",
                json_number_value(json_object_get(outage, "p50")),
@@ -137,9 +149,13 @@ void report_text_format(const char *json, struct buf *out)
     size_t index = 0;
     int width = name_width(shards);
     format_summary(report, out);
-    buf_printf(out, "  %-*s  %-13s %-22s %9s %9s %8s %8s %8s %5s\n", width, "shard", "result",
-               "primary", "outage ms", "before", "freeze", "promote", "publish", "lost");
-    json_array_foreach(shards, index, shard) format_shard(shard, width, out);
+    const char *const *columns = columns_of(report);
+    buf_printf(out, "  %-*s  %-13s %-22s %9s %9s", width, "shard", "result", "primary", "outage ms",
+               "before");
+    for (const char *const *at = columns; *at; at++)
+        buf_printf(out, " %8s", *at);
+    buf_printf(out, " %5s\n", "lost");
+    json_array_foreach(shards, index, shard) format_shard(shard, columns, width, out);
     const json_t *hooks = json_object_get(report, "hooks"), *hook = NULL;
     json_array_foreach(hooks, index, hook) format_hook(hook, out);
     json_decref(report);

@@ -54,7 +54,17 @@ struct window {
 static bool is_critical(enum move_phase phase)
 {
     return phase == PHASE_FREEZE || phase == PHASE_PROMOTE || phase == PHASE_PUBLISH ||
-           phase == PHASE_UNDO;
+           phase == PHASE_UNDO || (phase >= PHASE_FENCE && phase <= PHASE_OPEN);
+}
+
+/* Its colour in the style sheet. A failover has its own phases, and the same colours. */
+static char class_of(enum move_phase phase)
+{
+    static const char classes[MOVE_PHASES] = {
+        [PHASE_FENCE] = 'b', [PHASE_DRAIN] = 'a',  [PHASE_ELECT] = 'f',
+        [PHASE_OPEN] = 'c',  [PHASE_FOLLOW] = 'e',
+    };
+    return classes[phase] ? classes[phase] : (char)('a' + phase);
 }
 
 /* Until when the clients of the shard were concerned, from its freeze on. */
@@ -181,8 +191,8 @@ static void add_phases(const struct strip *strip, const struct page_shard *shard
             if (is_critical(span->phase) != critical || span->from > window->origin + window->end ||
                 span->to < window->origin)
                 continue;
-            struct bar bar = {(char)('a' + span->phase), span->from,      span->to, BAR_UNITS,
-                              y + strip->look->bar_top,  strip->look->bar};
+            struct bar bar = {class_of(span->phase),    span->from,      span->to, BAR_UNITS,
+                              y + strip->look->bar_top, strip->look->bar};
             add_bar(window, &bar, out);
         }
 }
@@ -330,11 +340,17 @@ static void add_legend(const struct strip *strip, struct buf *out)
         [PHASE_REDIRECT] = "old primary follows",
         [PHASE_VERIFY] = "all servers looked at",
         [PHASE_UNDO] = "back to the old primary",
+        [PHASE_FENCE] = "nobody acknowledges the lost primary any more",
+        [PHASE_DRAIN] = "what was received is applied",
+        [PHASE_ELECT] = "the new primary has everything, and who acknowledges",
+        [PHASE_OPEN] = "new primary opens",
+        [PHASE_FOLLOW] = "the others follow",
     };
     buf_add(out, "<p class=\"legend\">");
     for (unsigned i = 0; i < MOVE_PHASES; i++)
-        buf_printf(out, "<span class=\"key\"><i class=\"%c\"></i><b>%s</b> %s</span>", 'a' + i,
-                   move_phase_name((enum move_phase)i), words[i]);
+        if (move_phase_is_of(strip->page->is_failover, (enum move_phase)i))
+            buf_printf(out, "<span class=\"key\"><i class=\"%c\"></i><b>%s</b> %s</span>",
+                       class_of((enum move_phase)i), move_phase_name((enum move_phase)i), words[i]);
     buf_add(out,
             "<span class=\"key\"><i class=\"o\"></i><b>outage</b> clients cannot write: as long "
             "as measured, drawn from the freeze on</span>"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What servers have of each other's transactions; see internal.h. A sequence number alone does not
+ * What servers have of each other's transactions; see ahead.h. A sequence number alone does not
  * tell: the writes of a primary that was replaced by hand may be below the numbers of the other
  * one, so it also counts who wrote them. */
-#include "roles/internal.h"
+#include "roles/ahead.h"
 
 #include "base/mem.h"
 #include "base/scope.h"

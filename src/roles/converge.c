@@ -216,7 +216,7 @@ static enum status apply(const struct mandate *mandate, const struct inventory_s
     enum status status = session_take(mandate, &task.session, task.deadline, err);
     if (!status)
         status = effects[step->action](&task, err);
-    session_release(&task.session);
+    session_give_back(&task.session, task.deadline);
     return status;
 }
 

@@ -5,7 +5,7 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "roles/internal.h"
+#include "roles/ahead.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -102,10 +102,33 @@ static bool find_closed_primary(struct draft *draft)
     return false;
 }
 
+/* A failover opened it and made sure that nobody else's writes are acknowledged: it is the primary,
+ * whoever else accepts writes. */
+static bool find_opened_primary(struct draft *draft)
+{
+    const struct shard_observation *shard = draft->shard;
+    draft->primary = answering(shard, draft->route->primary);
+    if (!draft->primary || draft->primary->state.is_read_only) {
+        add_obstacle(draft, draft->primary, "holdfast run show", "a failover is opening it");
+        return false;
+    }
+    for (size_t i = 0; i < shard->shard->server_count; i++)
+        if (&shard->servers[i] != draft->primary && !shard->servers[i].status &&
+            !shard->servers[i].state.is_read_only)
+            add_obstacle(
+                draft, &shard->servers[i],
+                "SET GLOBAL read_only=1 there; if that does not return, end the server",
+                "it still accepts writes, which nobody acknowledges: %s is the primary now",
+                draft->route->primary);
+    return true;
+}
+
 static bool find_primary(struct draft *draft)
 {
     const struct shard_observation *shard = draft->shard;
     const struct route *route = draft->route;
+    if (route && route->state == SHARD_REPOINTING)
+        return find_opened_primary(draft);
     if (route && route->state != SHARD_SERVING) {
         add_obstacle(draft, NULL, "holdfast run show", "a run is in the middle of moving it (%s)",
                      route->run);

@@ -171,6 +171,8 @@ static const char *mark_of(const struct board_shard *shard)
         [SHARD_SERVING] = "        ",     [SHARD_PREPARING] = "=>      ",
         [SHARD_FROZEN] = "===>    ",      [SHARD_PROMOTING] = "=====>  ",
         [SHARD_REDIRECTING] = "=======>", [SHARD_UNDOING] = "<=      ",
+        [SHARD_FENCING] = "==>     ",     [SHARD_OPENING] = "=====>  ",
+        [SHARD_REPOINTING] = "=======>",
     };
     if (shard->is_done)
         return shard->came_back ? "<       " : "========";

@@ -144,6 +144,8 @@ struct sql_flavour {
     void (*read_position)(struct buf *sql); /* one row, one column */
     /* Fails at once with ST_TIMEOUT when a backup or a table lock would hold a freeze up. */
     void (*try_freeze_lock)(struct buf *sql, int timeout_ms);
+    /* Refuse writes, and nothing else; commits that wait for an acknowledgement hold it up. */
+    void (*refuse_writes)(struct buf *sql, int timeout_ms);
     /* Refuse writes, block commits of privileged sessions; the last row is the final position. */
     void (*freeze)(struct buf *sql, int timeout_ms);
     /* The last row: 1 when the server opened; 0: it refused because it was late; -1: because it
@@ -187,6 +189,10 @@ struct sql_flavour {
     void (*stop_source)(struct buf *sql);
     void (*acknowledge)(struct buf *sql, bool is_on);
     void (*restart_replication)(struct buf *sql);
+    /* Receive nothing more, but go on to apply what was received, which is thrown away by whatever
+     * starts a replica of which both halves stand still. 'state' is what it was before. */
+    void (*stop_receiving)(struct buf *sql, const struct sql_server_state *state);
+    void (*start_receiving)(struct buf *sql);
     /* For what the server got before it acknowledged: takes a second or two. */
     void (*acknowledge_received)(struct buf *sql);
     /* Everything that makes a former primary the relay of the new one. Idempotent. */
@@ -194,10 +200,12 @@ struct sql_flavour {
     /* Events that run where writes go: rows (database, name, definer) of those to be moved, given
      * the primary's and the replica's view; then one event's switch, kept out of the binlog. */
     void (*list_events)(struct buf *sql);
+    void (*list_silent_events)(struct buf *sql); /* off because the server was a replica */
     void (*switch_event)(struct buf *sql, const struct sql_event *event, bool enable);
     void (*switch_scheduler)(struct buf *sql, bool on);
     /* One row, one column each: 1 = done. */
     void (*lock)(struct buf *sql, const char *name, int wait_ms);
+    void (*unlock)(struct buf *sql, const char *name);
     void (*lock_holder)(struct buf *sql, const char *name); /* connection id or NULL */
     void (*kill)(struct buf *sql, int64_t connection_id);
 };

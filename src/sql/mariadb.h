@@ -15,18 +15,22 @@ MUST_CHECK enum status mariadb_read_inspection(struct sql_result *take, struct s
 void mariadb_wait_for(struct buf *sql, const char *position, int wait_ms);
 void mariadb_read_position(struct buf *sql);
 void mariadb_try_freeze_lock(struct buf *sql, int timeout_ms);
+void mariadb_refuse_writes(struct buf *sql, int timeout_ms);
 void mariadb_freeze(struct buf *sql, int timeout_ms);
 void mariadb_promote(struct buf *sql, const struct sql_promotion *promotion);
 void mariadb_start_source(struct buf *sql);
 void mariadb_open(struct buf *sql);
 void mariadb_close(struct buf *sql, bool is_strict);
 void mariadb_list_events(struct buf *sql);
+void mariadb_list_silent_events(struct buf *sql);
 void mariadb_switch_event(struct buf *sql, const struct sql_event *event, bool enable);
 void mariadb_switch_scheduler(struct buf *sql, bool on);
 void mariadb_forget_source(struct buf *sql, bool is_strict);
 void mariadb_stop_source(struct buf *sql);
 void mariadb_acknowledge(struct buf *sql, bool is_on);
 void mariadb_restart_replication(struct buf *sql);
+void mariadb_stop_receiving(struct buf *sql, const struct sql_server_state *state);
+void mariadb_start_receiving(struct buf *sql);
 void mariadb_acknowledge_received(struct buf *sql);
 void mariadb_set_strict(struct buf *sql, bool is_strict);
 void mariadb_look_before_follow(struct buf *sql);
@@ -44,6 +48,7 @@ void mariadb_follow(struct buf *sql, const struct sql_source *source);
 /* A column of the state of its replication; "" when there is none. */
 const char *mariadb_link_value(const struct sql_server_state *state, const char *column);
 void mariadb_lock(struct buf *sql, const char *name, int wait_ms);
+void mariadb_unlock(struct buf *sql, const char *name);
 void mariadb_lock_holder(struct buf *sql, const char *name);
 void mariadb_kill(struct buf *sql, int64_t connection_id);
 

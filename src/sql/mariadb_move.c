@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { SOURCE_PASSWORD_MAX = 96 /* bytes, of CHANGE MASTER */ };
 
@@ -78,13 +79,19 @@ void mariadb_try_freeze_lock(struct buf *sql, int timeout_ms)
     buf_add(sql, "BACKUP STAGE START; BACKUP STAGE END");
 }
 
+void mariadb_refuse_writes(struct buf *sql, int timeout_ms)
+{
+    bounded(sql, timeout_ms);
+    buf_add(sql, "SET GLOBAL read_only=1");
+}
+
 /* Four statements. read_only must be complete before the stage: the other order deadlocks under
  * load, and read_only cannot be set inside a stage. A failing statement ends the packet. Events
  * need nothing of their own: what they write waits like every other commit. */
 void mariadb_freeze(struct buf *sql, int timeout_ms)
 {
-    bounded(sql, timeout_ms);
-    buf_add(sql, "SET GLOBAL read_only=1; ");
+    mariadb_refuse_writes(sql, timeout_ms);
+    buf_add(sql, "; ");
     bounded(sql, timeout_ms);
     buf_add(sql, "BACKUP STAGE START; ");
     bounded(sql, timeout_ms);
@@ -139,6 +146,12 @@ void mariadb_list_events(struct buf *sql)
                  " WHERE STATUS = 'ENABLED'");
 }
 
+void mariadb_list_silent_events(struct buf *sql)
+{
+    buf_add(sql, "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER FROM information_schema.EVENTS"
+                 " WHERE STATUS = 'SLAVESIDE_DISABLED'");
+}
+
 /* ALTER EVENT makes the caller the definer unless it is named. */
 void mariadb_switch_event(struct buf *sql, const struct sql_event *event, bool enable)
 {
@@ -185,6 +198,20 @@ void mariadb_stop_source(struct buf *sql)
 void mariadb_restart_replication(struct buf *sql)
 {
     buf_add(sql, "STOP SLAVE IO_THREAD; START SLAVE");
+}
+
+/* One that seeks its source is neither "Yes" nor "No", and would find it when that comes back. */
+void mariadb_stop_receiving(struct buf *sql, const struct sql_server_state *state)
+{
+    bool is_still = strcasecmp(mariadb_link_value(state, "Slave_IO_Running"), "No") == 0;
+    if (!is_still && !state->is_sql_running)
+        buf_add(sql, "START SLAVE SQL_THREAD; ");
+    buf_add(sql, "STOP SLAVE IO_THREAD");
+}
+
+void mariadb_start_receiving(struct buf *sql)
+{
+    buf_add(sql, "START SLAVE IO_THREAD");
 }
 
 void mariadb_acknowledge(struct buf *sql, bool is_on)
@@ -349,6 +376,13 @@ void mariadb_lock(struct buf *sql, const char *name, int wait_ms)
     buf_add(sql, "SET SESSION wait_timeout=30; SELECT GET_LOCK(");
     sql_quote(sql, name);
     buf_printf(sql, ", %d.%03d)", wait_ms / 1000, wait_ms % 1000);
+}
+
+void mariadb_unlock(struct buf *sql, const char *name)
+{
+    buf_add(sql, "DO RELEASE_LOCK(");
+    sql_quote(sql, name);
+    buf_add(sql, ")");
 }
 
 void mariadb_lock_holder(struct buf *sql, const char *name)

@@ -211,12 +211,12 @@ class Writers:
     PAUSE_SECONDS = 0.004  # paced: the disk is shared with the servers
     ANSWER_SECONDS = 1
 
-    def __init__(self, fleet, count=2, each=1):
+    def __init__(self, fleet, count=2, each=1, ends=None):
         self.fleet, self.each = fleet, each
-        ends = {}
+        first = {}
         for server in fleet.servers:
-            ends.setdefault(server.region, server)
-        self.ends = list(ends.values())
+            first.setdefault(server.region, server)
+        self.ends = list(ends or first.values())
         self.acked = []  # appended by any writer, never changed otherwise
         self.errors = {}  # error number: how often
         self.used = [0] * (count * each)  # by connection: acknowledged writes
@@ -400,10 +400,12 @@ def hold_command(fleet, server, statement, state):
                        str(server.port), user, password, statement, state])
 
 
-def points(fleet, of_roles=False):
-    """Every crash point of a move, or those of bringing roles back: "CALL:MOMENT"."""
+def points(fleet, of=None):
+    """Every crash point of a move, or those "role." of bringing roles back, or "failover.":
+    "CALL:MOMENT"."""
     everything = fleet.cli("dev", "points", expect=0).stdout.split()
-    return [point for point in everything if point.startswith("role.") == of_roles]
+    others = ("role.", "failover.")
+    return [point for point in everything if (point.startswith(of) if of else not point.startswith(others))]
 
 
 def selected(items, of=3):

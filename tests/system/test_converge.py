@@ -232,7 +232,7 @@ def test_two_at_once_and_a_no_are_refused(lab):
 def test_killed_in_the_middle_and_done_again(lab):
     """At each point that a shard passes whose servers were all restarted."""
     fleet = known(lab)
-    chosen = points(fleet, of_roles=True) if SOAK else ["role.set:sent", "role.open:before",
+    chosen = points(fleet, of="role.") if SOAK else ["role.set:sent", "role.open:before",
                                                         "role.open:sent"]
     with Writers(fleet) as writers:
         for point in chosen:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Shared inside roles/ only: what servers have of each other's transactions. */
-#ifndef HOLDFAST_ROLES_INTERNAL_H
-#define HOLDFAST_ROLES_INTERNAL_H
+ * What servers have of each other's transactions. */
+#ifndef HOLDFAST_ROLES_AHEAD_H
+#define HOLDFAST_ROLES_AHEAD_H
 
 #include "base/buf.h"
 #include "fleet/observation.h"

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See failover_run.h. */
+#include "conductor/failover_run.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "failover/failover.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { STORE_MS = 3000 };
+
+enum status failover_run_route(struct store *store, const struct inventory *fleet,
+                               const struct shard_observation *seen, struct route *ret,
+                               struct err *err)
+{
+    enum status status = route_load(store, seen->shard->name, clock_deadline(STORE_MS), ret, err);
+    if (status != ST_NOT_FOUND)
+        return status;
+    const struct inventory_server *lost = failover_find_lost(seen);
+    if (!lost) {
+        err_set(err, ST_NO_GO,
+                "shard %s: the store does not know its primary, and no replica names "
+                "one that is silent",
+                seen->shard->name);
+        return err_hint(err, "holdfast status shows what its servers are");
+    }
+    *ret = (struct route){.state = SHARD_SERVING};
+    snprintf(ret->home, sizeof(ret->home), "%s", fleet->regions[lost->region]);
+    snprintf(ret->primary, sizeof(ret->primary), "%s", lost->name);
+    return ST_OK;
+}
+
+static void fill_report(struct shard_report *report, const struct failover *failover)
+{
+    bool is_seen_whole = failover->published_at != 0 && !failover->view.is_inherited;
+    report->result = failover->result;
+    report->err = failover->failure;
+    report->epoch = failover->route.epoch;
+    snprintf(report->primary, sizeof(report->primary), "%s", failover->route.primary);
+    report->critical_ms =
+        is_seen_whole ? clock_ms(failover->published_at - failover->began_at) : -1;
+    for (unsigned i = 0; i < MOVE_PHASES; i++)
+        report->phases_ms[i] = clock_ms(failover->phase_ns[i]);
+    for (size_t i = 0; i < failover->span_count; i++)
+        VEC_PUSH(report->spans, report->span_count, report->span_capacity, failover->spans[i]);
+    char *notes =
+        mem_printf("%s%s", report->notes ? report->notes : "", buf_text(&failover->notes));
+    free(report->notes);
+    report->notes = notes;
+}
+
+/* It may have come back between the order and now; or the order was given by mistake. */
+static enum status refuse_living(const struct run *run, const struct shard_observation *seen,
+                                 const struct failover *failover, struct err *err)
+{
+    if (!failover->lost)
+        return err_set(err, ST_INVALID, "the lost primary %s is not in the fleet file",
+                       failover->route.primary);
+    const struct server_observation *lost = &seen->servers[failover->lost->index];
+    bool is_fresh = failover->view.state == SHARD_SERVING && !failover->view.is_done;
+    if (!is_fresh || run->record.is_forced || lost->status || lost->state.is_read_only)
+        return ST_OK;
+    err_set(err, ST_NO_GO, "%s answers and accepts writes: it is not lost", failover->lost->name);
+    return err_hint(err, "when its writes hang all the same: --force");
+}
+
+void failover_run_shard(struct run *run, const struct shard_observation *seen,
+                        struct shard_report *report)
+{
+    struct route route = {0};
+    struct err err = ERR_INIT;
+    enum status status =
+        failover_run_route(run->mandate.store, run->mandate.fleet, seen, &route, &err);
+    if (!status) {
+        AUTO(failover_release) struct failover failover;
+        failover_init(&failover, &run->mandate, seen->shard, &route);
+        failover.without = run->record.without;
+        failover.without_count = run->record.without_count;
+        status = refuse_living(run, seen, &failover, &err);
+        if (!status) {
+            failover_run(&failover);
+            fill_report(report, &failover);
+        }
+    }
+    if (!status)
+        return;
+    bool is_between = status != ST_NO_GO && run->mandate.is_resumed;
+    report->result = is_between ? MOVE_STUCK : MOVE_UNDONE;
+    report->err = err;
+    snprintf(report->primary, sizeof(report->primary), "%s", route.primary);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Who takes over from a lost primary: a server of its region, and the one that the candidate must
+ * catch up from first, because that one has more. Pure, over an observation that was made after
+ * everybody stopped to receive and applied what it had.
+ */
+#ifndef HOLDFAST_FAILOVER_ELECT_H
+#define HOLDFAST_FAILOVER_ELECT_H
+
+#include "base/err.h"
+#include "fleet/observation.h"
+
+struct election {
+    const struct server_observation *candidate;
+    /* Has what the candidate lacks, and everything that anybody has: the relay can be ahead of both
+     * replicas, and a replica of the other. NULL: nobody is ahead. */
+    const struct server_observation *ahead;
+};
+
+/* ST_NO_GO: nobody can, and why; ST_CONFLICT: servers have different histories; ST_TIMEOUT:
+ * somebody has not applied what it received yet, and is needed. */
+MUST_CHECK enum status elect(const struct shard_observation *shard,
+                             const struct inventory_server *lost, struct election *ret,
+                             struct err *err);
+
+#endif

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The engine of one shard's failover: plan, record, act, until the plan says stop. */
+#include "failover/failover.h"
+
+#include "base/invariant.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "failover/internal.h"
+#include "move/fault.h"
+#include "move/journal.h"
+#include "move/mandate.h"
+
+#include <poll.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RECORD_MS = 2000, PACE_MS = 50 };
+
+void failover_note(struct failover *failover, const char *format, ...)
+{
+    AUTO(buf_release) struct buf line = {0};
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(&line, format, args);
+    va_end(args);
+    journal_add(failover->mandate->journal, failover->shard->name, "note", "%s", buf_text(&line));
+    buf_add(&line, "\n");
+    if (!strstr(buf_text(&failover->notes), buf_text(&line)))
+        buf_add(&failover->notes, buf_text(&line));
+}
+
+void failover_phase_add(struct failover *failover, enum move_phase phase, nsec since)
+{
+    nsec now = clock_now();
+    failover->phase_ns[phase] += now - since;
+    VEC_PUSH(failover->spans, failover->span_count, failover->span_capacity,
+             ((struct move_span){phase, since, now}));
+}
+
+enum status failover_take(struct failover *failover, const struct inventory_server *server,
+                          struct session **ret_session, nsec deadline, struct err *err)
+{
+    struct session *session = &failover->sessions[server->index];
+    session->server = server;
+    session->flavour = &sql_mariadb;
+    session->end = SESSION_ROLE;
+    *ret_session = session;
+    return session_take(failover->mandate, session, deadline, err);
+}
+
+struct server_observation *failover_seen(struct failover *failover,
+                                         const struct inventory_server *server)
+{
+    return &failover->seen.shards[0].servers[server->index];
+}
+
+void failover_run_calls(enum call call, struct sql_call *calls, size_t count, nsec deadline)
+{
+    fault_point(call, FAULT_BEFORE);
+    sql_run(calls, count, deadline);
+    fault_point(call, FAULT_AFTER);
+}
+
+/* What the packet's last part said; what came before that is of no interest. */
+static void see_again(struct failover *failover, const struct failover_look *look,
+                      struct sql_call *call)
+{
+    struct server_observation *seen = failover_seen(failover, look->server);
+    struct sql_server_state state = {0};
+    seen->status = call->status;
+    seen->err = call->err;
+    for (size_t i = 0; i < look->statements && !seen->status; i++)
+        sql_result_drop_first(&call->result);
+    if (!seen->status)
+        seen->status = seen->flavour->read_observation(&call->result, &state, &seen->err);
+    if (!seen->status) {
+        sql_server_state_release(&seen->state);
+        seen->state = state;
+    }
+    sql_call_release(call);
+}
+
+void failover_look_again(struct failover *failover, enum call call, struct failover_look *looks,
+                         size_t count, nsec deadline)
+{
+    AUTO_FREE struct sql_call *calls = mem_zalloc((count + 1) * sizeof(*calls));
+    for (size_t i = 0; i < count; i++) {
+        failover_seen(failover, looks[i].server)->flavour->observe(&looks[i].before);
+        calls[i] = (struct sql_call){.conn = failover->sessions[looks[i].server->index].conn,
+                                     .sql = buf_text(&looks[i].before)};
+    }
+    failover_run_calls(call, calls, count, deadline);
+    for (size_t i = 0; i < count; i++)
+        see_again(failover, &looks[i], &calls[i]);
+}
+
+/* ---- the engine ---- */
+
+static enum status (*const steps[FAILOVER_ACTIONS])(struct failover *failover, struct err *err) = {
+    [FAILOVER_GATHER] = failover_step_gather, [FAILOVER_APPOINT] = failover_step_appoint,
+    [FAILOVER_OPEN] = failover_step_open,     [FAILOVER_CONFIRM] = failover_step_confirm,
+    [FAILOVER_FOLLOW] = failover_step_follow, [FAILOVER_RELEASE] = failover_step_release,
+};
+
+static void fail(struct failover *failover, const struct err *err)
+{
+    journal_add(failover->mandate->journal, failover->shard->name, "failure", "%s", err->text);
+    failover->failure = *err;
+    if (err->status == ST_FENCED) /* this process has no say any more */
+        failover->result = MOVE_FENCED;
+}
+
+/* True when the step may go on. */
+static bool record(struct failover *failover, const struct failover_rule *rule)
+{
+    struct err err = ERR_INIT;
+    if (rule->next == failover->view.state)
+        return true;
+    nsec began = clock_now();
+    enum status status = failover_record(failover, rule->next, clock_deadline(RECORD_MS), &err);
+    failover->view.has_record_failed = status != ST_OK;
+    if (rule->next == SHARD_REPOINTING)
+        failover_phase_add(failover, PHASE_PUBLISH, began);
+    if (rule->next == SHARD_REPOINTING && !status)
+        failover->published_at = clock_now();
+    if (status)
+        fail(failover, &err);
+    return status == ST_OK;
+}
+
+static void act(struct failover *failover, const struct failover_rule *rule)
+{
+    struct err err = ERR_INIT;
+    log_event(EV_STEP, "shard", failover->shard->name, "step", failover_action_name(rule->action),
+              NULL);
+    if (steps[rule->action](failover, &err) == ST_OK)
+        return;
+    fail(failover, &err);
+    poll(NULL, 0, PACE_MS); /* let the servers and the store breathe */
+}
+
+static void finish(struct failover *failover, const struct failover_rule *rule)
+{
+    struct err err = ERR_INIT;
+    err_set(&err, ST_TIMEOUT, "%s", rule->why);
+    if (rule->action == FAILOVER_GIVE_UP && !failover->failure.status)
+        fail(failover, &err);
+    failover->result = rule->action == FAILOVER_GIVE_UP                       ? MOVE_STUCK
+                       : failover->view.is_done || failover->view.is_followed ? MOVE_MOVED
+                                                                              : MOVE_ABORTED;
+    if (failover->result == MOVE_MOVED)
+        failover->failure = (struct err)ERR_INIT;
+    journal_add(failover->mandate->journal, failover->shard->name, "result", "%s: %s",
+                move_result_name(failover->result), rule->why);
+}
+
+static void refresh_view(struct failover *failover)
+{
+    struct failover_view *view = &failover->view;
+    view->now = clock_now();
+    view->must_stop = mandate_must_stop(failover->mandate);
+    view->was_opening = failover->route.new_primary[0] != '\0';
+}
+
+void failover_run(struct failover *failover)
+{
+    failover->began_at = clock_now();
+    failover->view.deadline = clock_deadline(failover->mandate->fleet->policy.move_timeout_ms);
+    while (failover->result == MOVE_PENDING) {
+        refresh_view(failover);
+        const struct failover_rule *rule = failover_plan(&failover->view);
+        if (!record(failover, rule))
+            poll(NULL, 0, PACE_MS);
+        else if (steps[rule->action])
+            act(failover, rule);
+        else
+            finish(failover, rule);
+    }
+}
+
+/* ---- making ---- */
+
+static const struct inventory_server *server_named(const struct inventory_shard *shard,
+                                                   const char *name)
+{
+    for (size_t i = 0; i < shard->server_count; i++)
+        if (strcmp(shard->servers[i].name, name) == 0)
+            return &shard->servers[i];
+    return NULL;
+}
+
+const struct inventory_server *failover_find_lost(const struct shard_observation *shard)
+{
+    const struct server_observation *lost = NULL;
+    for (size_t i = 0; i < shard->shard->server_count; i++) {
+        const struct server_observation *source = shard->servers[i].source;
+        bool is_near =
+            source && source->server->region == shard->servers[i].server->region && source->status;
+        if (shard->servers[i].status || !is_near)
+            continue;
+        if (lost && lost != source)
+            return NULL;
+        lost = source;
+    }
+    return lost ? lost->server : NULL;
+}
+
+void failover_init(struct failover *failover, const struct mandate *mandate,
+                   const struct inventory_shard *shard, const struct route *route)
+{
+    const char *lost = route->old_primary[0] ? route->old_primary : route->primary;
+    *failover = (struct failover){.mandate = mandate, .shard = shard, .route = *route};
+    failover->lost = server_named(shard, lost);
+    failover->chosen = route->new_primary[0]              ? server_named(shard, route->new_primary)
+                       : route->state == SHARD_REPOINTING ? server_named(shard, route->primary)
+                                                          : NULL;
+    failover->sessions = mem_zalloc((inventory_shard_size(shard) + 1) * sizeof(struct session));
+    failover->view.state = route->state;
+    failover->view.is_inherited = route->state != SHARD_SERVING;
+    failover->view.is_done = route->state == SHARD_SERVING && strcmp(route->run, mandate->run) == 0;
+}
+
+void failover_release(struct failover *failover)
+{
+    for (size_t i = 0; i < failover->shard->server_count; i++)
+        session_release(&failover->sessions[i]);
+    free(failover->sessions);
+    fleet_observation_release(&failover->seen);
+    buf_release(&failover->notes);
+    free(failover->position);
+    free(failover->spans);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The failover of one shard within its region, on one thread: its primary is lost, one of its
+ * replicas takes over. Asks the plan (plan.h) what to do, records the state, does the step, and
+ * again. Steps are idempotent and find out by themselves what is done already, so a successor needs
+ * nothing but the route and the servers.
+ *
+ * What keeps the lost primary from acknowledging a write while another one opens, and so what a
+ * caller has to know before it begins one: docs/failover.md.
+ */
+#ifndef HOLDFAST_FAILOVER_FAILOVER_H
+#define HOLDFAST_FAILOVER_FAILOVER_H
+
+#include "base/buf.h"
+#include "failover/elect.h"
+#include "failover/plan.h"
+#include "fleet/observation.h"
+#include "move/move.h"
+#include "move/session.h"
+
+struct failover {
+    /* Given; see failover_init(). */
+    const struct mandate *mandate;
+    const struct inventory_shard *shard;
+    const struct inventory_server *lost;
+    char *const *without; /* servers of the region that need not answer: names */
+    size_t without_count;
+
+    /* Where it is. */
+    struct route route;
+    bool is_route_doubtful; /* a write's outcome is unknown: read it back before the next */
+    struct failover_view view;
+    struct session *sessions; /* by the index of the server */
+    struct fleet_observation seen;
+    struct election election;              /* points into what was seen */
+    const struct inventory_server *chosen; /* the candidate */
+    double clock_ahead_s;                  /* its wall clock minus our boot clock */
+    bool is_strict;                        /* its order of GTIDs, as it was */
+    char *position;                        /* that it has when it opens */
+
+    /* What came of it. */
+    enum move_result result;
+    struct err failure; /* the last thing that went wrong */
+    struct buf notes;   /* lines for people */
+    nsec phase_ns[MOVE_PHASES];
+    struct move_span *spans;
+    size_t span_count, span_capacity;
+    nsec began_at, published_at;
+};
+
+/* 'lost' is the primary that the route names, or one that the caller found when there is none yet
+ * (then the route is given as serving with it). */
+void failover_init(struct failover *failover, const struct mandate *mandate,
+                   const struct inventory_shard *shard, const struct route *route);
+void failover_release(struct failover *failover);
+/* Until the plan says finish or give up, or another process took over. */
+void failover_run(struct failover *failover);
+
+/* The primary by what its replicas say, when it does not answer and the store knows none: the one
+ * server of the shard that others of its region follow. NULL: not to be known. */
+const struct inventory_server *failover_find_lost(const struct shard_observation *shard);
+
+#endif

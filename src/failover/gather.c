@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cut the lost primary off from whoever could acknowledge its writes, let everybody apply what was
+ * received, and see who can take over. From when this is done no write at the lost primary is
+ * acknowledged, whether it lives or not; nobody has been opened yet. */
+#include "failover/internal.h"
+#include "move/mandate.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+#include <string.h>
+
+enum { OBSERVE_MS = 1000, SESSION_MS = 1000, CLOSE_MS = 300, DRAIN_MS = 1500, ANSWER_MS = 300 };
+
+static bool may_be_silent(const struct failover *failover, const struct inventory_server *server)
+{
+    for (size_t i = 0; i < failover->without_count; i++)
+        if (strcmp(failover->without[i], server->name) == 0)
+            return true;
+    return server == failover->lost;
+}
+
+static bool is_of_home(const struct failover *failover, const struct inventory_server *server)
+{
+    return server->region == failover->lost->region && server != failover->lost;
+}
+
+/* Whoever else accepts writes was opened by somebody else, and has the word. */
+static enum status refuse_strangers(const struct failover *failover, struct err *err)
+{
+    const struct shard_observation *shard = &failover->seen.shards[0];
+    for (size_t i = 0; i < failover->shard->server_count; i++) {
+        const struct server_observation *at = &shard->servers[i];
+        if (at->status || at->state.is_read_only || at->server == failover->lost)
+            continue;
+        err_set(err, ST_CONFLICT, "%s accepts writes: somebody else opened it", at->server->name);
+        return err_hint(err,
+                        "holdfast status shows who is who; close it by hand when that was "
+                        "wrong, then: holdfast run resume %s",
+                        failover->mandate->run);
+    }
+    const struct server_observation *ignored = shard_find_ignored_source(shard);
+    if (!ignored)
+        return ST_OK;
+    return err_set(err, ST_CONFLICT, "others replicate from %s, which the fleet file ignores",
+                   ignored->server->name);
+}
+
+/* An acknowledgement may be in any replica of the region: each must be in our hand. */
+static enum status need_region(const struct failover *failover, struct err *err)
+{
+    const struct shard_observation *shard = &failover->seen.shards[0];
+    for (size_t i = 0; i < failover->shard->server_count; i++) {
+        const struct server_observation *at = &shard->servers[i];
+        if (!at->status || !is_of_home(failover, at->server) || may_be_silent(failover, at->server))
+            continue;
+        err_set(err, ST_NO_GO,
+                "%s does not answer, and may hold acknowledged writes that nobody "
+                "else has: %s",
+                at->server->name, at->err.text);
+        return err_hint(err,
+                        "bring it back, and resume; if it is lost for good or was no acker: "
+                        "--without %s",
+                        at->server->name);
+    }
+    return ST_OK;
+}
+
+/* One that answers refuses writes from now on, if that goes quickly: commits that wait for an
+ * acknowledgement hold it up. */
+static void close_lost(struct failover *failover)
+{
+    struct server_observation *lost = failover_seen(failover, failover->lost);
+    if (lost->status || lost->state.is_read_only)
+        return;
+    AUTO(buf_release) struct buf sql = {0};
+    struct err err = ERR_INIT;
+    struct session *session = NULL;
+    enum status status =
+        failover_take(failover, failover->lost, &session, clock_deadline(SESSION_MS), &err);
+    sql_mariadb.refuse_writes(&sql, CLOSE_MS);
+    if (!status)
+        status = session_exec(session, CALL_FAIL_CLOSE, buf_text(&sql),
+                              clock_deadline(CLOSE_MS + ANSWER_MS), NULL, &err);
+    if (status)
+        failover_note(failover,
+                      "%s could not be made read-only (%s): nobody acknowledges its "
+                      "writes, but close it before clients reach it again",
+                      failover->lost->name, err.text);
+    else
+        lost->state.is_read_only = true;
+}
+
+/* Its ackers, and the relay, which would go on to receive what is never acknowledged. */
+static bool must_stop(const struct failover *failover, const struct server_observation *server)
+{
+    return server->status == ST_OK && server->server != failover->lost &&
+           server->state.channels > 0 &&
+           (is_of_home(failover, server->server) ||
+            (server->source && server->source->server == failover->lost));
+}
+
+static enum status stop_receiving(struct failover *failover, struct err *err)
+{
+    size_t count = 0;
+    enum status status = ST_OK;
+    AUTO_FREE struct failover_look *looks =
+        mem_zalloc(failover->shard->server_count * sizeof(*looks));
+    for (size_t i = 0; i < failover->shard->server_count && !status; i++) {
+        const struct server_observation *at = &failover->seen.shards[0].servers[i];
+        struct session *session = NULL;
+        if (!must_stop(failover, at))
+            continue;
+        status = failover_take(failover, at->server, &session, clock_deadline(SESSION_MS), err);
+        struct failover_look *look = &looks[count++];
+        *look = (struct failover_look){.server = at->server};
+        at->flavour->stop_receiving(&look->before, &at->state);
+        buf_add(&look->before, "; ");
+        look->statements = strstr(buf_text(&look->before), "START") ? 2 : 1;
+    }
+    if (!status)
+        failover_look_again(failover, CALL_FAIL_STOP, looks, count, clock_deadline(SESSION_MS));
+    for (size_t i = 0; i < count; i++)
+        buf_release(&looks[i].before);
+    return status ? status : need_region(failover, err);
+}
+
+/* Bounded: a long backlog is waited for in the next attempt. */
+static void drain(struct failover *failover)
+{
+    size_t count = 0;
+    AUTO_FREE struct failover_look *looks =
+        mem_zalloc(failover->shard->server_count * sizeof(*looks));
+    for (size_t i = 0; i < failover->shard->server_count; i++) {
+        const struct server_observation *at = &failover->seen.shards[0].servers[i];
+        if (!must_stop(failover, at) || !at->state.received[0] || !at->state.is_sql_running)
+            continue;
+        struct failover_look *look = &looks[count++];
+        *look = (struct failover_look){.server = at->server, .statements = 1};
+        at->flavour->wait_for(&look->before, at->state.received, DRAIN_MS);
+        buf_add(&look->before, "; ");
+    }
+    failover_look_again(failover, CALL_FAIL_DRAIN, looks, count,
+                        clock_deadline(DRAIN_MS + SESSION_MS));
+    for (size_t i = 0; i < count; i++)
+        buf_release(&looks[i].before);
+}
+
+enum status failover_step_gather(struct failover *failover, struct err *err)
+{
+    nsec began = clock_now();
+    failover->view.is_appointed = false;
+    fleet_observation_release(&failover->seen);
+    fleet_observe(failover->mandate->fleet, &failover->shard, 1, clock_deadline(OBSERVE_MS),
+                  &failover->seen);
+    enum status status = refuse_strangers(failover, err);
+    if (!status)
+        status = need_region(failover, err);
+    if (!status) {
+        close_lost(failover); /* while its commits are still acknowledged: else they hold it up */
+        status = stop_receiving(failover, err);
+    }
+    failover_phase_add(failover, PHASE_FENCE, began);
+    began = clock_now();
+    if (!status)
+        drain(failover);
+    failover_phase_add(failover, PHASE_DRAIN, began);
+    if (!status)
+        status = need_region(failover, err);
+    if (!status)
+        status = elect(&failover->seen.shards[0], failover->lost, &failover->election, err);
+    failover->view.is_gathered = status == ST_OK;
+    return status;
+}
+
+enum status failover_step_release(struct failover *failover, struct err *err)
+{
+    size_t count = 0;
+    AUTO_FREE struct sql_call *calls = mem_zalloc(failover->shard->server_count * sizeof(*calls));
+    AUTO(buf_release) struct buf sql = {0};
+    sql_mariadb.start_receiving(&sql);
+    for (size_t i = 0; i < failover->shard->server_count; i++) {
+        struct session *session = &failover->sessions[i];
+        if (session->is_held && session->server != failover->lost)
+            calls[count++] = (struct sql_call){.conn = session->conn, .sql = buf_text(&sql)};
+    }
+    sql_run(calls, count, clock_deadline(SESSION_MS));
+    for (size_t i = 0; i < count; i++)
+        sql_call_release(&calls[i]);
+    failover_note(failover,
+                  "the replicas were cut off from %s for a while: when it is back, "
+                  "holdfast fleet converge makes sure that they follow it",
+                  failover->lost->name);
+    failover->view.is_released = true;
+    (void)err;
+    return ST_OK;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Shared inside failover/ only: the steps, and what they have in common. */
+#ifndef HOLDFAST_FAILOVER_INTERNAL_H
+#define HOLDFAST_FAILOVER_INTERNAL_H
+
+#include "failover/failover.h"
+#include "move/calls.h"
+
+/* ---- steps: each sets what it found out in failover->view ---- */
+MUST_CHECK enum status failover_step_gather(struct failover *failover,
+                                            struct err *err); /* gather.c */
+MUST_CHECK enum status failover_step_release(struct failover *failover,
+                                             struct err *err); /* gather.c */
+MUST_CHECK enum status failover_step_appoint(struct failover *failover,
+                                             struct err *err); /* appoint.c */
+MUST_CHECK enum status failover_step_open(struct failover *failover, struct err *err); /* open.c */
+MUST_CHECK enum status failover_step_confirm(struct failover *failover,
+                                             struct err *err); /* open.c */
+MUST_CHECK enum status failover_step_follow(struct failover *failover,
+                                            struct err *err); /* follow.c */
+
+/* Write the next state to the route (record.c). ST_FENCED: another process took over. Other
+ * failures surely did not happen, or failover->is_route_doubtful is set. */
+MUST_CHECK enum status failover_record(struct failover *failover, enum shard_state next,
+                                       nsec deadline, struct err *err);
+
+/* The session of a server of the shard, taken. */
+MUST_CHECK enum status failover_take(struct failover *failover,
+                                     const struct inventory_server *server,
+                                     struct session **ret_session, nsec deadline, struct err *err);
+struct server_observation *failover_seen(struct failover *failover,
+                                         const struct inventory_server *server);
+/* Ask the server again over its session; what was seen of it is replaced. 'before' (may be NULL) is
+ * done in the same packet, of so many statements. */
+struct failover_look {
+    const struct inventory_server *server;
+    struct buf before;
+    size_t statements;
+};
+/* All side by side. What does not answer says so in what is seen of it. */
+void failover_look_again(struct failover *failover, enum call call, struct failover_look *looks,
+                         size_t count, nsec deadline);
+
+/* Calls over sessions, side by side, past the crash points of the name. */
+void failover_run_calls(enum call call, struct sql_call *calls, size_t count, nsec deadline);
+
+/* Add a line of warning to the shard's report. */
+void failover_note(struct failover *failover, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Time since 'since' belongs to this phase. */
+void failover_phase_add(struct failover *failover, enum move_phase phase, nsec since);
+
+#endif
