@@ -1,108 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fleet whose store is an etcd of three members, one of which is killed or frozen at a time."""
-import json
-import os
-import pathlib
-import re
 import shutil
 import signal
-import socket
-import subprocess
-import tempfile
-import urllib.request
 
 import pytest
 
-from conftest import wait_until
+from etcd_members import running_etcd, use_store
 
 pytestmark = pytest.mark.skipif(not shutil.which("etcd"), reason="etcd-server is not installed")
-START_SECONDS = 20
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-class Etcd:
-    """Three members, with their data in memory."""
-
-    def __init__(self, folder, election_ms=500):
-        self.folder, self.election_ms, ports = folder, election_ms, free_ports(6)
-        self.clients = [f"127.0.0.1:{port}" for port in ports[:3]]
-        self.peers = [f"http://127.0.0.1:{port}" for port in ports[3:]]
-        self.url = "etcd://" + ",".join(self.clients)
-        self.members = [None] * 3
-        for index in range(3):
-            self.start(index)
-        for index in range(3):
-            self.wait_for(index)
-
-    def wait_for(self, index):
-        """Until this member knows a leader, and a majority answers it."""
-        def is_healthy():
-            try:
-                url = f"http://{self.clients[index]}/health"
-                with urllib.request.urlopen(url, timeout=2) as answer:
-                    return json.load(answer)["health"] == "true"
-            except OSError:
-                return False
-        wait_until(is_healthy, START_SECONDS, f"etcd's member {index} serves")
-
-    def start(self, index):
-        with open(f"{self.folder}/log{index}", "a", encoding="utf-8") as log:
-            self.members[index] = subprocess.Popen([
-                "etcd", "--name", f"m{index}", "--data-dir", f"{self.folder}/m{index}",
-                "--listen-client-urls", f"http://{self.clients[index]}",
-                "--advertise-client-urls", f"http://{self.clients[index]}",
-                "--listen-peer-urls", self.peers[index],
-                "--heartbeat-interval", str(self.election_ms // 10),
-                "--election-timeout", str(self.election_ms),
-                "--initial-advertise-peer-urls", self.peers[index], "--initial-cluster",
-                ",".join(f"m{n}={peer}" for n, peer in enumerate(self.peers))],
-                stdout=log, stderr=log)
-
-    def leader(self):
-        """The index of the member that leads."""
-        for index, client in enumerate(self.clients):
-            request = urllib.request.Request(f"http://{client}/v3/maintenance/status", b"{}")
-            with urllib.request.urlopen(request, timeout=2) as answer:
-                status = json.load(answer)
-            if status["leader"] == status["header"]["member_id"]:
-                return index
-        return pytest.fail("no member leads")
-
-    def kill(self, index):
-        self.members[index].kill()
-        self.members[index].wait()
-
-    def signal(self, index, which):
-        self.members[index].send_signal(which)
-
-    def stop(self):
-        for index in range(3):
-            self.kill(index)
 
 
 @pytest.fixture
 def etcd(request):
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="holdfast-etcd-", dir=memory) as folder:
-        members = Etcd(folder, **getattr(request, "param", {}))
-        try:
-            yield members
-        finally:
-            members.stop()
+    with running_etcd(**getattr(request, "param", {})) as members:
+        yield members
 
 
 @pytest.fixture
 def fleet(lab, etcd):
     """The lab, told to use etcd."""
-    path = pathlib.Path(lab.fleet)
-    path.write_text(re.sub(r"^store: .*$", f"store: {etcd.url}", path.read_text(), flags=re.M))
+    use_store(lab, etcd.url)
     done = lab.cli("run", "list", check=False)
     assert done.returncode == 0, done.stderr
     return lab
