@@ -279,7 +279,8 @@ static bool attempt(struct run *run, const struct shard_observation *seen,
     measure(report, &move);
     fill_report(report, &move);
     count_publish(report);
-    return was_inherited && move.result == MOVE_UNDONE && !run_must_stop(run);
+    return was_inherited && move.result == MOVE_UNDONE && !move.view.is_moved_on &&
+           !run_must_stop(run);
 }
 
 static struct shard_observation observe_again(const struct run *run,

@@ -184,16 +184,20 @@ static bool has_been_open(struct move *move, const struct sql_server_state *stat
     return false;
 }
 
-/* Freeze and promote once more: whatever happened before, nothing is lost by that. */
+/* Freeze and promote once more: whatever happened before, nothing is lost by that; unless somebody
+ * made another server the primary, because nobody was writable. */
 static enum status open_again(struct move *move, struct err *err)
 {
+    enum status status = move_check_alone(move, move->new_server, err);
+    if (status)
+        return status;
     if (!move->old_server)
         return err_set(
             err, ST_INVALID,
             "%s was open and crashed; to open it again the old primary %s must be in the "
             "fleet file",
             move->new_server->name, move->route.old_primary);
-    enum status status = session_take(move->mandate, &move->old_session, clock_deadline(1000), err);
+    status = session_take(move->mandate, &move->old_session, clock_deadline(1000), err);
     if (!status)
         status = freeze_old(move, err);
     if (status)
@@ -210,6 +214,8 @@ static enum status open_again(struct move *move, struct err *err)
  * never will. What the server says after that is final. */
 enum status step_confirm(struct move *move, struct err *err)
 {
+    if (!move->new_server && move_was_moved_on(move, NULL, err))
+        return ST_CONFLICT;
     if (!move->new_server)
         return err_set(err, ST_INVALID,
                        "the route names the new primary %s, which the fleet file "
@@ -221,6 +227,8 @@ enum status step_confirm(struct move *move, struct err *err)
     nsec deadline = clock_deadline(1000);
     session_drop(&move->new_session);
     enum status status = session_take(move->mandate, &move->new_session, deadline, err);
+    if (status && status != ST_FENCED && move_was_moved_on(move, move->new_server, err))
+        return ST_CONFLICT;
     move->flavour->observe(&sql);
     if (!status)
         status =
@@ -237,7 +245,7 @@ enum status step_confirm(struct move *move, struct err *err)
     bool was_open = !status && state.is_read_only && has_been_open(move, &state);
     if (!status && state.is_read_only)
         status = was_open ? open_again(move, err) : close_new(move, err);
-    if (status == ST_FENCED)
+    if (status == ST_FENCED || move->view.is_moved_on)
         return status;
     if (status)
         return err_wrap(err, "look whether %s is open", move->new_server->name);

@@ -27,10 +27,14 @@ MUST_CHECK enum status step_undo(struct move *move, struct err *err);
 
 /* The old primary replicates from the new one (follow.c); the new one has forgotten its source. */
 MUST_CHECK enum status move_follow(struct move *move, nsec deadline, struct err *err);
-/* A server of the shard other than this one that accepts writes; NULL: none that answers
- * (verify.c). */
-const struct inventory_server *
-move_find_rival(struct move *move, const struct inventory_server *server, nsec deadline);
+/* Who else of the shard accepts writes than this server, which is to do so (verify.c)? ST_CONFLICT
+ * says who; view.is_moved_on is set when that is exactly one, which follows nobody, in its place.
+ */
+MUST_CHECK enum status move_check_alone(struct move *move, const struct inventory_server *end,
+                                        struct err *err);
+/* The same of an end of the move that does not answer, or is not known any more (NULL): true with
+ * the words when somebody else made another server the primary instead. */
+bool move_was_moved_on(struct move *move, const struct inventory_server *end, struct err *err);
 /* Does this server answer, and accept writes (verify.c)? NULL does not. */
 bool move_accepts_writes(struct move *move, const struct inventory_server *server, nsec deadline);
 /* One packet to all servers of the old primary's region, by connections of their own (verify.c). */

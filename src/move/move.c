@@ -235,16 +235,21 @@ static void add_what_to_do(const struct move *move, struct err *err)
     err_hint(err, "%s%s%s", where, what, then);
 }
 
+static void tell_last(struct move *move)
+{
+    move->cause = move->failure;
+    move->failure = move->last_failure;
+    if (strcmp(move->cause.text, move->failure.text) == 0)
+        move->cause = (struct err)ERR_INIT;
+}
+
 /* What it waits for is what went wrong last; the first failure only says how it came to that. Every
  * step may have done its part, too slowly: then the rule alone says why. */
 static void give_up(struct move *move, const struct shard_rule *rule)
 {
     if (move->last_failure.status == ST_OK)
         err_set(&move->last_failure, ST_TIMEOUT, "the time for the move was over");
-    move->cause = move->failure;
-    move->failure = move->last_failure;
-    if (strcmp(move->cause.text, move->failure.text) == 0)
-        move->cause = (struct err)ERR_INIT;
+    tell_last(move);
     err_wrap(&move->failure, "%s", rule->why);
     move->is_writable = can_clients_write(move);
     add_what_to_do(move, &move->failure);
@@ -255,9 +260,11 @@ static void finish(struct move *move, const struct shard_rule *rule)
 {
     bool is_moved = move->published_at != 0 || move->view.is_redirected;
     bool is_as_wished = !move->failure.status || move->failure.status == ST_ABORTED;
+    if (move->view.is_moved_on && rule->action == ACT_FINISH)
+        tell_last(move);
     if (rule->action == ACT_GIVE_UP)
         give_up(move, rule);
-    else if (move->view.is_at_target)
+    else if (move->view.is_at_target && !move->view.is_moved_on)
         move->result = is_moved ? MOVE_MOVED : MOVE_ALREADY_THERE;
     else
         move->result =

@@ -79,12 +79,12 @@ struct move {
     double clock_ahead_s; /* the new primary's wall clock minus our boot clock */
     bool has_place[GATE_PLACES];
     bool is_deadline_extended;
-    bool is_promote_sent;                 /* by this process, and not answered with "not opened" */
-    bool was_redirected;                  /* tried before by this process */
-    unsigned long opened_by;              /* connection that promote answered "opened"; 0: none */
-    nsec opened_at;                       /* and when */
-    bool is_write_lost;                   /* a write at the new primary did not return */
-    const struct inventory_server *rival; /* whom somebody else made the primary meanwhile */
+    bool is_promote_sent;                /* by this process, and not answered with "not opened" */
+    bool was_redirected;                 /* tried before by this process */
+    unsigned long opened_by;             /* connection that promote answered "opened"; 0: none */
+    nsec opened_at;                      /* and when */
+    bool is_write_lost;                  /* a write at the new primary did not return */
+    const struct inventory_server *heir; /* whom somebody else made the primary; NULL: not known */
     struct store_pending *pending;
     int pending_fault;                 /* enum fault_effect that a test wants of it */
     struct probe_target *probe_target; /* NULL: not measured */

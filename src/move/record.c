@@ -51,16 +51,16 @@ static struct route next_route(const struct move *move, enum shard_state next)
         set_name(route.home, mandate->fleet->regions[move->new_server->region]);
         set_name(route.primary, move->new_server->name);
     } else if (next == SHARD_SERVING) {
-        if (move->route.state != SHARD_REDIRECTING)
+        if (move->route.state != SHARD_REDIRECTING || move->view.is_moved_on)
             route.run[0] = '\0';
         route.target[0] = route.old_primary[0] = route.new_primary[0] = '\0';
         route.log_end[0] = route.new_log_end[0] = route.link[0] = '\0';
         route.runs_events = route.is_strict = false;
         route.new_id = route.frozen_us = 0;
-        if (move->rival) {
+        if (move->heir) {
             route.epoch++;
-            set_name(route.home, mandate->fleet->regions[move->rival->region]);
-            set_name(route.primary, move->rival->name);
+            set_name(route.home, mandate->fleet->regions[move->heir->region]);
+            set_name(route.primary, move->heir->name);
         }
     }
     return route;

@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { REDIRECT_MS = 3000, RIVAL_MS = 1000, SURE_MS = 2000 };
+enum { REDIRECT_MS = 3000, SURE_MS = 2000 };
 
 static enum status run_simple(struct session *session, enum call call, const struct buf *sql,
                               nsec deadline, struct err *err)
@@ -51,13 +51,9 @@ static enum status make_sure_it_is_open(struct move *move, nsec deadline, struct
     enum status status = look_at_new(move, deadline, &state, err);
     if (status)
         return status;
-    const struct inventory_server *rival =
-        move_find_rival(move, move->new_server, clock_deadline(RIVAL_MS));
-    if (rival)
-        return err_set(err, ST_CONFLICT, "%s accepts writes: %s is not opened beside it",
-                       rival->name, move->new_server->name);
-    if (!state.is_read_only)
-        return ST_OK;
+    status = move_check_alone(move, move->new_server, err);
+    if (status || !state.is_read_only)
+        return status;
     move->flavour->open(&sql);
     status =
         session_exec(&move->new_session, CALL_OPEN_NEW, buf_text(&sql), deadline, &result, err);
@@ -71,6 +67,8 @@ static enum status forget_source(struct move *move, nsec deadline, struct err *e
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     enum status status = session_take(move->mandate, &move->new_session, deadline, err);
+    if (status && status != ST_FENCED && move_was_moved_on(move, move->new_server, err))
+        return ST_CONFLICT;
     if (!status && !is_surely_open(move))
         status = make_sure_it_is_open(move, deadline, err);
     move->flavour->start_source(&sql);
@@ -229,6 +227,8 @@ static void say_who_is_missing(struct move *move, enum status status,
 
 enum status step_redirect(struct move *move, struct err *err)
 {
+    if (!move->new_server && move_was_moved_on(move, NULL, err))
+        return ST_CONFLICT;
     if (!move->new_server) {
         err_set(err, ST_INVALID, "the new primary %s is not in the fleet file",
                 move->route.new_primary);
@@ -242,7 +242,7 @@ enum status step_redirect(struct move *move, struct err *err)
         status = redirect_old(move, deadline, err);
     move->was_redirected = true;
     move_phase_add(move, PHASE_REDIRECT, began);
-    if (status && status != ST_FENCED)
+    if (status && status != ST_FENCED && !move->view.is_moved_on)
         say_who_is_missing(move, status, is_new_ready ? move->old_server : move->new_server, err);
     move->view.is_redirected = status == ST_OK;
     return status;

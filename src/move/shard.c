@@ -73,9 +73,10 @@ static bool redirected(const struct shard_view *view)
     return view->is_redirected;
 }
 
-static bool old_is_foreign(const struct shard_view *view)
+/* Whoever did that has the word: nothing is opened beside it. */
+static bool moved_on(const struct shard_view *view)
 {
-    return view->old_primary == OLD_FOREIGN;
+    return view->is_moved_on;
 }
 
 static bool old_is_open(const struct shard_view *view)
@@ -100,6 +101,7 @@ static const struct shard_rule rules[] = {
     {SHARD_FROZEN,      always,           SHARD_PROMOTING,   ACT_FREEZE,   "freeze; the point of no return is recorded beside it"},
 
     {SHARD_PROMOTING,   cannot_record,    SHARD_PROMOTING,   ACT_GIVE_UP,  "the store does not take the new state"},
+    {SHARD_PROMOTING,   moved_on,         SHARD_SERVING,     ACT_FINISH,   "moved on by hand: neither end is opened"},
     {SHARD_PROMOTING,   new_is_open,      SHARD_REDIRECTING, ACT_REDIRECT, "the new primary is open: publish it"},
     {SHARD_PROMOTING,   may_promote,      SHARD_PROMOTING,   ACT_PROMOTE,  "the old primary is frozen and its position known"},
     {SHARD_PROMOTING,   new_is_untouched, SHARD_UNDOING,     ACT_UNDO,     "stopped before a promote statement was sent"},
@@ -108,6 +110,7 @@ static const struct shard_rule rules[] = {
     {SHARD_PROMOTING,   always,           SHARD_PROMOTING,   ACT_CONFIRM,  "a promote statement may be under way"},
 
     {SHARD_REDIRECTING, cannot_record,    SHARD_REDIRECTING, ACT_GIVE_UP,  "the store does not take the new state"},
+    {SHARD_REDIRECTING, moved_on,         SHARD_SERVING,     ACT_FINISH,   "moved on by hand: the new primary stays closed"},
     {SHARD_REDIRECTING, verified,         SHARD_SERVING,     ACT_FINISH,   "all servers follow the new primary"},
     {SHARD_REDIRECTING, past_deadline,    SHARD_REDIRECTING, ACT_GIVE_UP,  "writable at the new home, but not all servers follow"},
     {SHARD_REDIRECTING, redirected,       SHARD_REDIRECTING, ACT_VERIFY,   "look whether all servers follow"},
@@ -115,7 +118,7 @@ static const struct shard_rule rules[] = {
 
     {SHARD_UNDOING,     cannot_record,    SHARD_UNDOING,     ACT_GIVE_UP,  "the store does not take the new state"},
     {SHARD_UNDOING,     old_is_open,      SHARD_SERVING,     ACT_FINISH,   "the old primary accepts writes again"},
-    {SHARD_UNDOING,     old_is_foreign,   SHARD_SERVING,     ACT_FINISH,   "another server is the primary now: the old one stays closed"},
+    {SHARD_UNDOING,     moved_on,         SHARD_SERVING,     ACT_FINISH,   "moved on by hand: the old primary stays closed"},
     {SHARD_UNDOING,     past_deadline,    SHARD_UNDOING,     ACT_GIVE_UP,  "the old primary cannot be opened again"},
     {SHARD_UNDOING,     always,           SHARD_UNDOING,     ACT_UNDO,     "the old primary is not open yet"},
 
@@ -160,7 +163,7 @@ const char *shard_guard_name(const struct shard_rule *rule)
         {verified, "verified"},
         {redirected, "redirected"},
         {old_is_open, "old is open"},
-        {old_is_foreign, "old is foreign"},
+        {moved_on, "moved on"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (names[i].guard == rule->guard)

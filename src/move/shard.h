@@ -30,8 +30,7 @@
 #define SHARD_OLD_TABLE(X)                                                                         \
     X(OLD_UNKNOWN, "unknown")                                                                      \
     X(OLD_OPEN, "open")                                                                            \
-    X(OLD_FOREIGN, "foreign") /* somebody else made another server the primary */                  \
-    X(OLD_FROZEN, "frozen")   /* refuses all writes, its final position is known */
+    X(OLD_FROZEN, "frozen") /* refuses all writes, its final position is known */
 
 enum shard_new {
 #define X(name, text) name,
@@ -73,6 +72,7 @@ struct shard_view {
     bool is_at_target;      /* the route's home is the wanted region */
     bool is_inherited;      /* the state was found at the start: another process got it this far */
     bool must_stop;         /* the operator aborts, or a step failed: move no further */
+    bool is_moved_on;       /* somebody else made another server the primary meanwhile */
     bool is_prepared;
     enum shard_old old_primary;
     enum shard_new new_primary;

@@ -10,35 +10,33 @@
 
 #include "base/scope.h"
 
-enum { UNDO_MS = 3000, RIVAL_MS = 1000 };
+enum { UNDO_MS = 3000 };
+
+static enum status look_at_old(struct move *move, nsec deadline, struct sql_server_state *ret,
+                               struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    move->flavour->observe(&sql);
+    enum status status =
+        session_exec(&move->old_session, CALL_LOOK_UNDO, buf_text(&sql), deadline, &result, err);
+    return status ? status : move->flavour->read_observation(&result, ret, err);
+}
 
 /* Somebody may have made another server the primary meanwhile, by hand or by another tool: opening
  * this one would make two. Then it stays as it is, and whoever did that has the word. */
 static enum status look_for_strangers(struct move *move, nsec deadline, struct err *err)
 {
-    AUTO(buf_release) struct buf sql = {0};
-    AUTO(sql_result_release) struct sql_result result = {0};
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
-    move->flavour->observe(&sql);
-    enum status status =
-        session_exec(&move->old_session, CALL_LOOK_UNDO, buf_text(&sql), deadline, &result, err);
+    enum status status = look_at_old(move, deadline, &state, err);
     if (!status)
-        status = move->flavour->read_observation(&result, &state, err);
-    if (status)
+        status = move_check_alone(move, move->old_server, err);
+    if (status || state.channels == 0)
         return status;
-    const struct inventory_server *rival =
-        move_find_rival(move, move->old_server, clock_deadline(RIVAL_MS));
-    if (state.channels == 0 && !rival)
-        return ST_OK;
-    move->view.old_primary = OLD_FOREIGN;
-    move->rival = rival;
-    err_set(err, ST_CONFLICT, "%s is not the primary any more: it %s %s", move->old_server->name,
-            rival ? "is not opened beside" : "replicates from",
-            rival ? rival->name : state.source_host);
-    err_hint(err, "somebody else moved this shard; holdfast status shows where it is");
-    if (move->failure.status) /* that is what the report names as the reason */
-        move_note(move, "%s", err->text);
-    return ST_CONFLICT;
+    move->view.is_moved_on = true;
+    err_set(err, ST_CONFLICT, "%s is not the primary any more: it replicates from %s",
+            move->old_server->name, state.source_host);
+    return err_hint(err, "somebody else moved this shard; holdfast status shows where it is");
 }
 
 /* A freeze that failed half-way may hold a stage, or none: only the opening tells. */
@@ -66,6 +64,8 @@ static enum status open_old(struct move *move, nsec deadline, struct err *err)
 
 enum status step_undo(struct move *move, struct err *err)
 {
+    if (!move->old_server && move_was_moved_on(move, NULL, err))
+        return ST_CONFLICT;
     if (!move->old_server)
         return err_set(err, ST_INVALID,
                        "the route names the old primary %s, which the fleet file "
@@ -75,12 +75,14 @@ enum status step_undo(struct move *move, struct err *err)
     if (move->old_session.is_held)
         end_stage(move, deadline);
     enum status status = session_take(move->mandate, &move->old_session, deadline, err);
+    if (status && status != ST_FENCED && move_was_moved_on(move, move->old_server, err))
+        status = ST_CONFLICT;
     if (!status)
         status = look_for_strangers(move, deadline, err);
     if (!status)
         status = open_old(move, deadline, err);
     move_phase_add(move, PHASE_UNDO, began);
-    if (status == ST_FENCED || move->view.old_primary == OLD_FOREIGN)
+    if (status == ST_FENCED || move->view.is_moved_on)
         return status;
     if (status) {
         err_wrap(err, "open %s again", move->old_server->name);

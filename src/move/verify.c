@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { VERIFY_MS = 2500, WAIT_MS = 2000, LATE_MAX = 100 };
+enum { VERIFY_MS = 2500, WAIT_MS = 2000, OTHERS_MS = 1000, LATE_MAX = 100 };
 
 static void replace_text(char **text, const char *by)
 {
@@ -176,41 +176,108 @@ static enum status judge_all(struct move *move, const struct check *checks, stru
     return worst;
 }
 
-/* Which servers of the shard accept writes; by their place in it, the caller frees. */
-static bool *ask_who_accepts_writes(struct move *move, nsec deadline)
+/* What the others of the shard are than the server that is to accept writes. */
+struct others {
+    const struct inventory_server *writable; /* NULL: none that answers */
+    const struct inventory_server *heir;     /* the only writable one, and it follows nobody */
+    size_t writable_count;
+    bool is_end_silent, is_end_open; /* of the one that is to accept writes */
+};
+
+static void add_one(struct others *others, const struct inventory_server *server, bool is_end,
+                    const struct sql_server_state *state)
+{
+    if (is_end) {
+        others->is_end_silent = false;
+        others->is_end_open = !state->is_read_only;
+    } else if (!state->is_read_only) {
+        others->writable = server;
+        others->heir = others->writable_count++ == 0 && state->channels == 0 ? server : NULL;
+    }
+}
+
+static void ask_others(struct move *move, const struct inventory_server *end, struct others *ret)
 {
     size_t count = move->shard->server_count;
-    bool *is_writable = mem_zalloc(count + 1);
+    AUTO(buf_release) struct buf look = {0};
     AUTO_FREE struct sql_call *calls = mem_zalloc(count * sizeof(*calls));
+    move->flavour->observe(&look);
+    *ret = (struct others){.is_end_silent = true};
     for (size_t i = 0; i < count; i++)
         calls[i] = (struct sql_call){.conn = connect_to(move, &move->shard->servers[i]),
-                                     .sql = "SELECT @@global.read_only"};
+                                     .sql = buf_text(&look)};
     fault_point(CALL_RIVALS, FAULT_BEFORE);
-    sql_run(calls, count, deadline);
+    sql_run(calls, count, clock_deadline(OTHERS_MS));
     fault_point(CALL_RIVALS, FAULT_AFTER);
     for (size_t i = 0; i < count; i++) {
-        is_writable[i] = !calls[i].status && !sql_true(sql_value(&calls[i].result, 0, 0, 0));
+        AUTO(sql_server_state_release) struct sql_server_state state = {0};
+        if (!calls[i].status)
+            calls[i].status =
+                move->flavour->read_observation(&calls[i].result, &state, &calls[i].err);
+        const struct inventory_server *server = &move->shard->servers[i];
+        if (!calls[i].status)
+            add_one(ret, server, server == end, &state);
         sql_call_release(&calls[i]);
         sql_conn_free(calls[i].conn);
     }
-    return is_writable;
 }
 
-const struct inventory_server *move_find_rival(struct move *move,
-                                               const struct inventory_server *server, nsec deadline)
+/* Whether the new primary opened is not known while it is silent: that the old one accepts writes
+ * may only mean that it was not frozen. */
+static bool replaces_silent_end(const struct move *move, const struct others *others)
 {
-    const struct inventory_server *rival = NULL;
-    AUTO_FREE bool *is_writable = ask_who_accepts_writes(move, deadline);
-    for (size_t i = 0; i < move->shard->server_count; i++)
-        if (is_writable[i] && &move->shard->servers[i] != server)
-            rival = &move->shard->servers[i];
-    return rival;
+    return others->heir && others->is_end_silent &&
+           (move->view.state != SHARD_PROMOTING || others->heir != move->old_server);
+}
+
+static enum status set_moved_on(struct move *move, const char *end,
+                                const struct inventory_server *heir, struct err *err)
+{
+    move->view.is_moved_on = true;
+    move->heir = heir;
+    err_set(err, ST_CONFLICT,
+            "%s is not the primary any more: moved on by hand, it is not opened beside %s", end,
+            heir->name);
+    return err_hint(err, "somebody else moved this shard; holdfast status shows where it is");
+}
+
+enum status move_check_alone(struct move *move, const struct inventory_server *end, struct err *err)
+{
+    struct others others;
+    ask_others(move, end, &others);
+    if (others.heir && !others.is_end_open)
+        return set_moved_on(move, end->name, others.heir, err);
+    if (!others.writable)
+        return ST_OK;
+    err_set(err, ST_CONFLICT,
+            others.is_end_open ? "%s accepts writes besides %s"
+                               : "%s accepts writes: %s is not opened beside it",
+            others.writable->name, end->name);
+    return err_hint(err, "holdfast status shows them; SET GLOBAL read_only=1 on the wrong ones");
+}
+
+bool move_was_moved_on(struct move *move, const struct inventory_server *end, struct err *err)
+{
+    struct others others;
+    ask_others(move, end, &others);
+    if (!replaces_silent_end(move, &others))
+        return false;
+    const char *name =
+        move->view.state == SHARD_UNDOING ? move->route.old_primary : move->route.new_primary;
+    status_ignore(set_moved_on(move, name, others.heir, err), "the caller returns the words");
+    return true;
 }
 
 bool move_accepts_writes(struct move *move, const struct inventory_server *server, nsec deadline)
 {
-    AUTO_FREE bool *is_writable = ask_who_accepts_writes(move, deadline);
-    return server && is_writable[server - move->shard->servers];
+    if (!server)
+        return false;
+    struct sql_call call = {.conn = connect_to(move, server), .sql = "SELECT @@global.read_only"};
+    sql_run(&call, 1, deadline);
+    bool is_writable = !call.status && !sql_true(sql_value(&call.result, 0, 0, 0));
+    sql_call_release(&call);
+    sql_conn_free(call.conn);
+    return is_writable;
 }
 
 void move_tell_region(struct move *move, const char *sql, nsec deadline)

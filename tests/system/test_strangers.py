@@ -3,7 +3,15 @@
 tool, or because they took a run for lost. There must not be two writable servers because of Holdfast,
 and every run must come to an end.
 """
-from moves import DONE, KILLED, STUCK, assert_sound, hold_command, of_lab
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from conftest import HOLDFAST
+from moves import (ABORTED, DONE, KILLED, STUCK, assert_sound, hold_command, of_lab,
+                   outcome)
 
 FAILED = 1
 HASTY = "{ move_timeout: 2s }"
@@ -49,7 +57,7 @@ def test_a_process_that_stood_still_after_the_freeze_promotes_nobody(lab):
     heir, to = fleet.replicas(fleet.primary())[0], fleet.relay().region
     still = f"sleep 1.5 && {commands(fleet, heir, OPEN)}"
     done = fleet.move(to, fault=f"old.freeze:after=run:{still}", expect=FAILED)
-    assert done["shard"]["result"] == "undone" and heir.address in done["shard"]["notes"], done
+    assert done["shard"]["result"] == "undone" and heir.address in done["shard"]["error"], done
     assert writable(fleet) == [heir.name]
     assert fleet.route()["primary"] == heir.address and fleet.unfinished() is None
 
@@ -86,3 +94,78 @@ def test_a_new_primary_that_somebody_closed_before_it_was_published_stays_closed
     done = fleet.move(new.region, fault=f"cas.redirecting:before=run:{by_hand}")
     assert done["code"] in (FAILED, STUCK) and heir.address in done["shard"]["error"], done
     assert writable(fleet) == [heir.name]
+
+
+def assert_moved_on(fleet, done, heir):
+    """The run has ended, and says whose the shard is now; nothing was opened beside it."""
+    shard = done["shard"]
+    assert shard["result"] == "undone" and "moved on by hand" in shard["error"], done
+    assert heir.address in shard["error"] and fleet.unfinished() is None, done
+    route = fleet.route()
+    assert (route["state"], route["primary"], route["home"]) == ("serving", heir.address, heir.region)
+
+
+def test_a_new_primary_that_crashed_is_not_opened_beside_its_successor(lab):
+    """It took writes, crashed before it was published, and was replaced by hand inside its region."""
+    fleet = of_lab(lab)
+    new = fleet.relay()
+    heir = fleet.replicas(new)[0]
+    fleet.move(new.region, fault="new.promote:after=kill", expect=KILLED)
+    fleet.sql(new, f"INSERT INTO {fleet.database}.ledger (n) VALUES (1)")
+    fleet.cli("lab", "kill", new.name, expect=DONE)
+    make_primary(fleet, heir)
+    fleet.cli("lab", "restart", new.name, "--bare", expect=DONE)
+    assert_moved_on(fleet, fleet.resume(expect=FAILED), heir)
+    assert writable(fleet) == [heir.name]
+
+
+# Where the conductor dies, and which end is lost to the move: its successor is of the same region.
+LOST = [("old.freeze:after", "old"), ("cas.redirecting:after", "new")]
+
+
+@pytest.mark.parametrize("point, end", LOST)
+@pytest.mark.parametrize("how", ["down", "closed", "taken out of the fleet file"])
+def test_a_run_ends_when_an_end_was_replaced_by_hand(lab, point, end, how):
+    fleet = of_lab(lab, policy=HASTY)
+    lost = fleet.primary() if end == "old" else fleet.relay()
+    heir, to = fleet.replicas(lost)[0], fleet.relay().region
+    fleet.move(to, fault=f"{point}=kill", expect=KILLED)
+    fleet.sql(lost, "SET GLOBAL read_only=1")
+    if how != "closed":
+        fleet.cli("lab", "kill", lost.name, expect=DONE)
+    make_primary(fleet, heir)
+    if how == "taken out of the fleet file":
+        file = pathlib.Path(fleet.file)
+        file.write_text(re.sub(rf"{re.escape(lost.address)}, *", "", file.read_text()))
+    order, code = ("abort", ABORTED) if how == "down" else ("resume", FAILED)
+    done = outcome(fleet.cli("run", order, "--json", expect=code))
+    assert_moved_on(fleet, done, heir)
+    open_now = [server.name for server in fleet.servers
+                if (server is not lost or how == "closed") and is_open(fleet, server)]
+    assert open_now == [heir.name]
+
+
+def test_of_two_servers_that_were_opened_by_hand_none_is_chosen(lab):
+    fleet = of_lab(lab, policy=HASTY)
+    old = fleet.primary()
+    first, second = fleet.replicas(old)
+    fleet.move(fleet.relay().region, fault="old.freeze:after=kill", expect=KILLED)
+    make_primary(fleet, first)
+    make_primary(fleet, second)
+    done = fleet.resume(expect=STUCK)
+    assert "is not opened beside it" in done["shard"]["error"], done
+    assert writable(fleet) == [first.name, second.name]
+    fleet.sql(second, "SET GLOBAL read_only=1")
+    assert_moved_on(fleet, fleet.resume(expect=FAILED), first)
+
+
+def test_a_new_primary_that_may_be_open_is_waited_for_although_the_old_one_accepts_writes(lab):
+    """It hangs with the promote statement; that somebody opened the old primary says nothing of it."""
+    fleet = of_lab(lab, policy=HASTY)
+    old, new = fleet.primary(), fleet.relay()
+    freeze = shlex.join([HOLDFAST, "lab", "freeze", new.name]) + " >/dev/null"
+    fleet.move(new.region, fault=f"new.promote:before=run:{freeze};new.promote:sent=kill", expect=KILLED)
+    fleet.sql(old, "SET GLOBAL read_only=0")
+    done = fleet.resume(expect=STUCK)
+    assert new.address in done["shard"]["error"], done
+    fleet.cli("lab", "thaw", new.name, expect=DONE)
