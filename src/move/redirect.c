@@ -54,7 +54,7 @@ static enum status make_sure_it_is_open(struct move *move, nsec deadline, struct
     status = move_check_alone(move, move->new_server, err);
     if (status || !state.is_read_only)
         return status;
-    move->flavour->open(&sql);
+    move->flavour->open(&sql, state.clock_s + SQL_OPEN_WITHIN_MS / 1e3);
     status =
         session_exec(&move->new_session, CALL_OPEN_NEW, buf_text(&sql), deadline, &result, err);
     if (!status && sql_number(session_last_value(&result), 1) != 0)

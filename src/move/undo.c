@@ -25,10 +25,12 @@ static enum status look_at_old(struct move *move, nsec deadline, struct sql_serv
 
 /* Somebody may have made another server the primary meanwhile, by hand or by another tool: opening
  * this one would make two. Then it stays as it is, and whoever did that has the word. */
-static enum status look_for_strangers(struct move *move, nsec deadline, struct err *err)
+static enum status look_for_strangers(struct move *move, nsec deadline, double *ret_until_s,
+                                      struct err *err)
 {
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
     enum status status = look_at_old(move, deadline, &state, err);
+    *ret_until_s = state.clock_s + SQL_OPEN_WITHIN_MS / 1e3;
     if (!status)
         status = move_check_alone(move, move->old_server, err);
     if (status || state.channels == 0)
@@ -50,11 +52,11 @@ static void end_stage(struct move *move, nsec deadline)
         "then there was no stage, or the session is gone");
 }
 
-static enum status open_old(struct move *move, nsec deadline, struct err *err)
+static enum status open_old(struct move *move, double until_s, nsec deadline, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
-    move->flavour->open(&sql);
+    move->flavour->open(&sql, until_s);
     enum status status =
         session_exec(&move->old_session, CALL_OPEN_OLD, buf_text(&sql), deadline, &result, err);
     if (!status && sql_number(session_last_value(&result), 1) != 0)
@@ -72,15 +74,16 @@ enum status step_undo(struct move *move, struct err *err)
                        "does not have",
                        move->route.old_primary);
     nsec began = clock_now(), deadline = clock_deadline(UNDO_MS);
+    double until_s = 0; /* on its own clock */
     if (move->old_session.is_held)
         end_stage(move, deadline);
     enum status status = session_take(move->mandate, &move->old_session, deadline, err);
     if (status && status != ST_FENCED && move_was_moved_on(move, move->old_server, err))
         status = ST_CONFLICT;
     if (!status)
-        status = look_for_strangers(move, deadline, err);
+        status = look_for_strangers(move, deadline, &until_s, err);
     if (!status)
-        status = open_old(move, deadline, err);
+        status = open_old(move, until_s, deadline, err);
     move_phase_add(move, PHASE_UNDO, began);
     if (status == ST_FENCED || move->view.is_moved_on)
         return status;

@@ -155,15 +155,19 @@ static enum status count_ackers(struct task *task, int64_t *ret_ackers, struct e
     return status;
 }
 
-/* The steps before took their time: somebody may have opened another server by hand. */
-static enum status look_again(const struct task *task, struct err *err)
+/* The steps before took their time: somebody may have opened another server by hand. And so may
+ * they later: the server opens by its own clock only for a moment after this look. */
+static enum status look_again(const struct task *task, double *ret_until_s, struct err *err)
 {
     AUTO(round_release) struct round now = {0};
     enum status status = look(task->mandate, task->shard, &now, err);
-    for (size_t i = 0; !status && i < now.plan.step_count; i++)
-        if (now.plan.steps[i].action == ROLE_OPEN &&
-            now.plan.steps[i].server->server == task->step->server->server)
-            return ST_OK;
+    for (size_t i = 0; !status && i < now.plan.step_count; i++) {
+        const struct role_step *step = &now.plan.steps[i];
+        if (step->action != ROLE_OPEN || step->server->server != task->step->server->server)
+            continue;
+        *ret_until_s = step->server->state.clock_s + SQL_OPEN_WITHIN_MS / 1e3;
+        return ST_OK;
+    }
     return status ? status : err_set(err, ST_CONFLICT, "not any more: the shard changed meanwhile");
 }
 
@@ -173,6 +177,7 @@ static enum status do_open(struct task *task, struct err *err)
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     int64_t ackers = 0;
+    double until_s = 0;
     enum status status = count_ackers(task, &ackers, err);
     while (!status && ackers < 1 && clock_now() < task->deadline) {
         poll(NULL, 0, LOOK_MS);
@@ -181,10 +186,10 @@ static enum status do_open(struct task *task, struct err *err)
     if (!status && ackers < 1)
         status = err_set(err, ST_TIMEOUT, "no replica acknowledges its writes yet");
     if (!status)
-        status = look_again(task, err);
+        status = look_again(task, &until_s, err);
     if (status)
         return status;
-    task->session.flavour->open(&sql);
+    task->session.flavour->open(&sql, until_s);
     status =
         session_exec(&task->session, CALL_ROLE_OPEN, buf_text(&sql), task->deadline, &result, err);
     if (!status && sql_number(session_last_value(&result), 1) != 0)

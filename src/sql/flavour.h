@@ -117,6 +117,9 @@ struct sql_log_row {
     bool is_change; /* of data or definitions; else maintenance such as FLUSH TABLES */
 };
 
+/* What was seen of the other servers is acted on only for so long. */
+enum { SQL_OPEN_WITHIN_MS = 2000 };
+
 struct sql_promotion {
     const char *position; /* must be applied before the server opens */
     int wait_ms;          /* how long the server may wait for that */
@@ -154,8 +157,9 @@ struct sql_flavour {
     /* For a primary: its commits wait for an acknowledgement. It accepts writes as before, or not.
      */
     void (*start_source)(struct buf *sql);
-    /* Open (again) as a primary: semi-sync on first. Valid only without a freeze in the session. */
-    void (*open)(struct buf *sql);
+    /* Open (again) as a primary, unless it is late on the server's clock; the last row: is it
+     * read-only? Semi-sync on first. Valid only without a freeze in the session. */
+    void (*open)(struct buf *sql, double until_clock_s);
     /* Make sure that a server that must not write cannot, and waits for no acker. */
     void (*close)(struct buf *sql, bool is_strict);
     /* Stop to be a replica; the last row: up to where the source's transactions were applied. */

@@ -19,7 +19,7 @@ void mariadb_refuse_writes(struct buf *sql, int timeout_ms);
 void mariadb_freeze(struct buf *sql, int timeout_ms);
 void mariadb_promote(struct buf *sql, const struct sql_promotion *promotion);
 void mariadb_start_source(struct buf *sql);
-void mariadb_open(struct buf *sql);
+void mariadb_open(struct buf *sql, double until_clock_s);
 void mariadb_close(struct buf *sql, bool is_strict);
 void mariadb_list_events(struct buf *sql);
 void mariadb_list_silent_events(struct buf *sql);

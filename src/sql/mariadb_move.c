@@ -128,10 +128,11 @@ void mariadb_start_source(struct buf *sql)
                  "SET GLOBAL rpl_semi_sync_master_enabled=1");
 }
 
-void mariadb_open(struct buf *sql)
+void mariadb_open(struct buf *sql, double until_clock_s)
 {
+    buf_printf(sql, "BEGIN NOT ATOMIC IF UNIX_TIMESTAMP(SYSDATE(6)) < %.6f THEN ", until_clock_s);
     mariadb_start_source(sql);
-    buf_add(sql, "; SET GLOBAL read_only=0; SELECT @@global.read_only");
+    buf_add(sql, "; SET GLOBAL read_only=0; END IF; SELECT @@global.read_only; END");
 }
 
 void mariadb_close(struct buf *sql, bool is_strict)

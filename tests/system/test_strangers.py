@@ -13,7 +13,7 @@ from conftest import HOLDFAST
 from moves import (ABORTED, DONE, KILLED, STUCK, assert_sound, hold_command, of_lab,
                    outcome)
 
-FAILED = 1
+FAILED, NO_GO = 1, 3
 HASTY = "{ move_timeout: 2s }"
 
 OPEN = ["STOP ALL SLAVES", "RESET SLAVE ALL", "SET GLOBAL rpl_semi_sync_slave_enabled=0",
@@ -169,3 +169,32 @@ def test_a_new_primary_that_may_be_open_is_waited_for_although_the_old_one_accep
     done = fleet.resume(expect=STUCK)
     assert new.address in done["shard"]["error"], done
     fleet.cli("lab", "thaw", new.name, expect=DONE)
+
+
+def slow(fleet, heir):
+    """A process that stands still while a shard is moved by hand, for longer than a look counts."""
+    return f"run:sleep 2.2 && {commands(fleet, heir, OPEN)}"
+
+
+@pytest.mark.parametrize("point, end, call", [("old.freeze:after", "old", "old.open"),
+                                              ("cas.redirecting:after", "new", "new.open")])
+def test_a_server_is_not_opened_by_a_process_that_stood_still_after_it_had_looked(lab, point, end, call):
+    fleet = of_lab(lab)
+    server = fleet.primary() if end == "old" else fleet.relay()
+    heir = fleet.replicas(server)[0]
+    fleet.move(fleet.relay().region, fault=f"{point}=kill", expect=KILLED)
+    fleet.sql(server, "SET GLOBAL read_only=1")
+    done = fleet.resume(fault=f"{call}:before={slow(fleet, heir)}", expect=FAILED)
+    assert_moved_on(fleet, done, heir)
+    assert writable(fleet) == [heir.name]
+
+
+def test_converge_does_not_open_a_primary_after_it_stood_still(lab):
+    fleet = of_lab(lab)
+    fleet.move(fleet.relay().region, expect=DONE)
+    primary = fleet.primary()
+    heir = fleet.replicas(primary)[0]
+    fleet.sql(primary, "SET GLOBAL read_only=1")
+    done = fleet.cli("fleet", "converge", "--yes", fault=f"role.open:before={slow(fleet, heir)}", expect=NO_GO)
+    assert heir.address in done.stdout, done
+    assert writable(fleet) == [heir.name]
