@@ -224,6 +224,7 @@ void status_make(const struct status_request *request, struct fleet_status *ret)
 {
     const struct fleet_observation *seen = request->seen;
     *ret = (struct fleet_status){.paused = mem_strdup(request->paused),
+                                 .run_left = mem_strdup(request->run_left),
                                  .store_error = mem_strdup(request->store_error),
                                  .shards = mem_zalloc((seen->count + 1) * sizeof(*ret->shards)),
                                  .count = seen->count};
@@ -231,6 +232,15 @@ void status_make(const struct status_request *request, struct fleet_status *ret)
         struct look look = {.request = request, .seen = &seen->shards[i], .to = &ret->shards[i]};
         make_shard(&look);
     }
+}
+
+bool status_is_left(const struct fleet_status *status, const struct status_shard *shard)
+{
+    for (unsigned state = 0; status->run_left && state < SHARD_STATES; state++)
+        if (state != SHARD_SERVING &&
+            strcmp(shard->state, shard_state_name((enum shard_state)state)) == 0)
+            return true;
+    return false;
 }
 
 static void release_server(struct status_server *server)
@@ -264,6 +274,7 @@ void fleet_status_release(struct fleet_status *status)
         release_shard(&status->shards[i]);
     free(status->shards);
     free(status->paused);
+    free(status->run_left);
     free(status->store_error);
     *status = (struct fleet_status){0};
 }

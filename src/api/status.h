@@ -39,6 +39,7 @@ struct status_shard {
 
 struct fleet_status {
     char *paused;      /* by whom and why; NULL: it is not */
+    char *run_left;    /* a run that nobody goes on with, and what to type; NULL: none */
     char *store_error; /* why nothing is known of the store; NULL: nothing is wrong */
     struct status_shard *shards;
     size_t count;
@@ -51,9 +52,12 @@ struct status_request {
     const char *store_error;         /* it could not be opened; NULL: nothing is wrong */
     const char *routes_error;        /* it could not be read; NULL: nothing is wrong */
     const char *paused;
+    const char *run_left;
 };
 
 void status_make(const struct status_request *request, struct fleet_status *ret);
+/* Is the shard in the middle of a move, and nobody goes on with it? */
+bool status_is_left(const struct fleet_status *status, const struct status_shard *shard);
 void fleet_status_release(struct fleet_status *status);
 
 /* A new object. */

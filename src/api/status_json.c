@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,8 @@
 
 static json_t *lag_json(double lag_ms)
 {
-    return lag_ms < 0 ? json_null() : json_real(lag_ms);
+    return lag_ms < 0 ? json_null()
+                      : json_real(round(lag_ms * 1000) / 1000); /* microseconds are enough */
 }
 
 static json_t *servers_json(const struct status_shard *shard)
@@ -47,8 +49,8 @@ json_t *status_encode(const struct fleet_status *status)
     json_t *shards = json_array();
     for (size_t i = 0; i < status->count; i++)
         json_array_append_new(shards, shard_json(&status->shards[i]));
-    return json_pack("{s:s?, s:o, s:s?}", "paused", status->paused, "shards", shards, "store_error",
-                     status->store_error);
+    return json_pack("{s:s?, s:s?, s:o, s:s?}", "paused", status->paused, "run_left",
+                     status->run_left, "shards", shards, "store_error", status->store_error);
 }
 
 /* ---- reading ---- */
@@ -124,6 +126,7 @@ enum status status_decode(const json_t *json, struct fleet_status *ret, struct e
     const json_t *shards = json_object_get(json, "shards");
     size_t count = json_array_size(shards);
     struct fleet_status status = {.paused = copy(json, "paused"),
+                                  .run_left = copy(json, "run_left"),
                                   .store_error = copy(json, "store_error"),
                                   .shards = mem_zalloc((count + 1) * sizeof(*status.shards))};
     bool is_good = json_is_array(shards);

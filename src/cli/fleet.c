@@ -280,7 +280,9 @@ const struct cli_command fleet_commands[] = {
          "many replicas acknowledge the primary's writes. STATE is serving unless a run is moving\n"
          "the shard or left it half-way. Lines with ! say what is not as it should be; whether a\n"
          "move would work is the business of 'holdfast readiness'. With --watch and --json: a\n"
-         "document a line.",
+         "document a line. Exit status 3 when a shard has no server, or several, that accept "
+         "writes,\n"
+         "or is in the middle of a move that nobody goes on with.",
      .options = status_options,
      .run = fleet_status},
     {.path = "readiness",

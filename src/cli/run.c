@@ -2,7 +2,6 @@
  * run list, show, resume, abort, and report; and the table of all commands about runs. */
 #include "cli/run.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
@@ -13,23 +12,15 @@
 #include "move/fault.h"
 #include "os/file.h"
 #include "report/html.h"
-#include "report/text.h"
 #include "show/follow.h"
+#include "show/runs.h"
 #include "store/store.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <string.h>
 #include <sys/stat.h>
 
 enum { CHECK_MS = 5000, PAGE_MODE = 0644 };
-
-static void print_json(json_t *object)
-{
-    AUTO_FREE char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    json_decref(object);
-    printf("%s\n", text ? text : "{}");
-}
 
 /* The operand, or the run that is not finished. */
 static enum status choose_run(const struct fleet_scene *scene, const struct cli_args *args,
@@ -154,90 +145,8 @@ static enum status run_abort_command(const struct cli_args *args, struct err *er
 static enum status run_list(const struct cli_args *args, struct err *err)
 {
     AUTO(fleet_scene_release) struct fleet_scene scene = {0};
-    struct run_record *records = NULL;
-    size_t count = 0;
     enum status status = run_scene_open(&scene, args, false, err);
-    if (!status)
-        status = run_record_list(scene.store, &records, &count, err);
-    if (status)
-        return status;
-    json_t *list = json_array();
-    if (count == 0 && !cli_flag(args, "--json"))
-        printf("no runs yet\n");
-    for (size_t i = 0; i < count; i++) {
-        char started[WALL_TEXT_MAX];
-        clock_wall_format(records[i].started_us, started);
-        json_array_append_new(
-            list,
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:s?, s:I}", "run", records[i].id, "state",
-                      run_state_name(records[i].state), "to", records[i].target, "started", started,
-                      "by", records[i].by, "origin", records[i].origin, "reason", records[i].reason,
-                      "shards", (json_int_t)records[i].shard_count));
-        if (!cli_flag(args, "--json"))
-            printf("%s  %-8s to %s, %zu shards, %s by %s%s%s\n", records[i].id,
-                   run_state_name(records[i].state), records[i].target, records[i].shard_count,
-                   started, records[i].by, records[i].reason ? ": " : "",
-                   records[i].reason ? records[i].reason : "");
-    }
-    if (cli_flag(args, "--json"))
-        print_json(json_incref(list));
-    json_decref(list);
-    run_record_list_free(records, count);
-    return ST_OK;
-}
-
-/* The record, and where each of its shards is now. */
-static void print_run_json(const struct fleet_scene *scene, const struct run_record *record)
-{
-    AUTO_FREE char *text = run_record_encode(record);
-    json_t *object = json_loads(text, 0, NULL), *routes = json_array();
-    for (size_t i = 0; i < record->shard_count; i++) {
-        struct route route;
-        struct err err = ERR_INIT;
-        if (route_load(scene->store, record->shards[i], store_deadline(scene->store, STORE_GLANCE),
-                       &route, &err))
-            continue;
-        json_array_append_new(
-            routes, json_pack("{s:s, s:s, s:s, s:s, s:I}", "shard", record->shards[i], "state",
-                              shard_state_name(route.state), "home", route.home, "primary",
-                              route.primary, "epoch", (json_int_t)route.epoch));
-    }
-    json_object_set_new(object, "routes", routes);
-    print_json(object);
-}
-
-static void show_shards(const struct fleet_scene *scene, const struct run_record *record)
-{
-    for (size_t i = 0; i < record->shard_count; i++) {
-        struct route route;
-        struct err err = ERR_INIT;
-        if (route_load(scene->store, record->shards[i], store_deadline(scene->store, STORE_GLANCE),
-                       &route, &err))
-            printf("  %s: %s\n", record->shards[i],
-                   err.status == ST_NOT_FOUND ? "not moved yet" : err.text);
-        else
-            printf("  %s: %s, home %s, primary %s, epoch %llu\n", record->shards[i],
-                   shard_state_name(route.state), route.home, route.primary,
-                   (unsigned long long)route.epoch);
-    }
-}
-
-static enum status print_report(const struct fleet_scene *scene, const char *id, bool as_json,
-                                struct err *err)
-{
-    AUTO_FREE char *json = NULL;
-    enum status status = report_load(scene->store, id, &json, err);
-    if (status)
-        return status;
-    json_t *object = as_json ? json_loads(json, 0, NULL) : NULL;
-    if (object) { /* the store has it on one line */
-        print_json(object);
-        return ST_OK;
-    }
-    AUTO(buf_release) struct buf text = {0};
-    report_text_format(json, &text);
-    printf("%s", buf_text(&text));
-    return ST_OK;
+    return status ? status : runs_print_list(scene.store, cli_flag(args, "--json"), err);
 }
 
 /* Live, until it ends; then as it is shown without. */
@@ -250,7 +159,7 @@ static enum status run_follow(const struct fleet_scene *scene, const char *id, b
     if (status)
         return status;
     struct err none = ERR_INIT;
-    status_ignore(print_report(scene, id, as_json, &none), "there may be no report");
+    status_ignore(runs_print_report(scene->store, id, as_json, &none), "there may be no report");
     status = run_exit_status(record.state);
     if (status)
         err_set(err, status, "run %s: %s", id, run_state_name(record.state));
@@ -263,41 +172,14 @@ static enum status run_show(const struct cli_args *args, struct err *err)
 {
     AUTO(fleet_scene_release) struct fleet_scene scene = {0};
     char id[RUN_ID_MAX] = "";
-    struct run_record record = {0};
+    bool as_json = cli_flag(args, "--json");
     enum status status = run_scene_open(&scene, args, false, err);
     if (!status)
         status = choose_run(&scene, args, id, err);
-    if (!status && cli_flag(args, "--follow"))
-        return run_follow(&scene, id, cli_flag(args, "--json"), err);
-    if (!status)
-        status = run_record_load(scene.store, id, &record, err);
     if (status)
         return status;
-    if (cli_flag(args, "--json")) {
-        print_run_json(&scene, &record);
-    } else {
-        printf("run %s: to %s: %s, by %s\n", record.id, record.target, run_state_name(record.state),
-               record.by);
-        for (const char *at = record.audit ? record.audit : ""; *at; at += *at == '\n') {
-            size_t length = strcspn(at, "\n");
-            printf("  %.*s\n", (int)length, at);
-            at += length;
-        }
-        char holder[RUN_ID_MAX] = "";
-        struct err nobody = ERR_INIT;
-        bool is_held = run_lock_holder(scene.store, holder, &nobody) == ST_OK &&
-                       strcmp(holder, record.id) == 0;
-        AUTO_FREE char *next = run_record_next(&record);
-        if (record.state == RUN_RUNNING && !is_held)
-            printf("its process is gone; next: %s\n", next);
-        if (record.state == RUN_STUCK && !is_held)
-            printf("it waits for an operator; next: mend what 'why' says below, then: %s\n", next);
-        show_shards(&scene, &record);
-        struct err none = ERR_INIT;
-        status_ignore(print_report(&scene, id, false, &none), "there may be no report yet");
-    }
-    run_record_release(&record);
-    return ST_OK;
+    return cli_flag(args, "--follow") ? run_follow(&scene, id, as_json, err)
+                                      : runs_print_one(scene.store, id, as_json, err);
 }
 
 /* Every crash point of a move, for the tests that stop the conductor at each of them. */
@@ -377,7 +259,8 @@ static enum status report(const struct cli_args *args, struct err *err)
     AUTO(fleet_scene_release) struct fleet_scene scene = {0};
     enum status status = run_scene_open(&scene, args, false, err);
     return status ? status
-                  : print_report(&scene, cli_operand(args, 0), cli_flag(args, "--json"), err);
+                  : runs_print_report(scene.store, cli_operand(args, 0), cli_flag(args, "--json"),
+                                      err);
 }
 
 #define FLEET_OPTION                                                                               \

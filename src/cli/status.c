@@ -8,6 +8,7 @@
 #include "cli/run.h"
 #include "fleet/observation.h"
 #include "fleet/route.h"
+#include "show/runs.h"
 #include "show/watch.h"
 #include "store/store.h"
 
@@ -25,7 +26,8 @@ struct manner {
 static void print_json(const struct fleet_status *seen, struct manner manner, FILE *out)
 {
     json_t *json = status_encode(seen);
-    json_dumpf(json, out, manner.is_watched ? JSON_COMPACT : JSON_INDENT(2));
+    json_dumpf(json, out,
+               (manner.is_watched ? JSON_COMPACT : JSON_INDENT(2)) | JSON_REAL_PRECISION(9));
     fputs("\n", out);
     json_decref(json);
 }
@@ -91,15 +93,27 @@ static void print_shards(const struct fleet_status *seen, FILE *out)
                 seen->count == 1 ? " needs attention" : "s need attention");
 }
 
-/* For scripts: a shard that nobody can write to, or that two servers accept writes of, is an error.
- * Whatever else is wrong with it, it serves. */
+static enum status judge_left(const struct fleet_status *seen, struct err *err)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < seen->count; i++)
+        left += status_is_left(seen, &seen->shards[i]);
+    if (left == 0)
+        return ST_OK;
+    err_set(err, ST_NO_GO, "%zu of %zu shard%s in the middle of a move that nobody goes on with",
+            left, seen->count, seen->count == 1 ? " is" : "s are");
+    return err_hint(err, "%s", seen->run_left);
+}
+
+/* For scripts: a shard that nobody can write to, that two servers accept writes of, or that is in
+ * between and stays so, is an error. Whatever else is wrong with it, it serves. */
 static enum status exit_status(const struct fleet_status *seen, struct err *err)
 {
     size_t bad = 0;
     for (size_t i = 0; i < seen->count; i++)
         bad += !seen->shards[i].primary;
     if (bad == 0)
-        return ST_OK;
+        return judge_left(seen, err);
     err_set(err, ST_NO_GO,
             "%zu of %zu %s not have exactly one server that answers and accepts writes", bad,
             seen->count, seen->count == 1 ? "shard does" : "shards do");
@@ -112,6 +126,7 @@ static void look(const struct fleet_scene *scene, struct fleet_status *ret)
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
     AUTO(route_list_release) struct route_list routes = {0};
     AUTO_FREE char *paused = run_pause_text(scene->store);
+    AUTO_FREE char *run_left = runs_left_text(scene->store);
     struct err err = ERR_INIT;
     fleet_observe_lag(scene->fleet, scene->shards, scene->shard_count, clock_deadline(LAG_MS),
                       &seen);
@@ -125,6 +140,7 @@ static void look(const struct fleet_scene *scene, struct fleet_status *ret)
         .store_error = scene->store_err.status ? scene->store_err.text : NULL,
         .routes_error = err.status ? err.text : NULL,
         .paused = paused,
+        .run_left = run_left,
     };
     status_make(&request, ret);
 }
@@ -140,6 +156,8 @@ static void show(const struct fleet_status *seen, struct manner manner, FILE *ou
     }
     if (seen->paused)
         fprintf(out, "! %s\n", seen->paused);
+    if (seen->run_left)
+        fprintf(out, "! %s\n", seen->run_left);
     print_shards(seen, out);
 }
 

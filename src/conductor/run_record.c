@@ -7,6 +7,7 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "base/text.h"
 #include "os/caller.h"
 #include "store/store.h"
 
@@ -114,6 +115,7 @@ void run_record_release(struct run_record *record)
     free(record->reason);
     free(record->audit);
     free(record->waves);
+    free(record->unreadable);
     *record = (struct run_record){0};
 }
 
@@ -259,11 +261,11 @@ enum status run_record_list(struct store *store, struct run_record **ret_records
         return status;
     struct run_record *records = mem_zalloc((list.count + 1) * sizeof(*records));
     for (size_t i = 0; i < list.count; i++) {
-        status = decode(list.entries[i].value, &records[i], err);
-        if (status) {
-            run_record_list_free(records, i);
-            return status;
-        }
+        struct err why = ERR_INIT;
+        if (decode(list.entries[i].value, &records[i], &why) == ST_OK)
+            continue;
+        records[i].unreadable = text_clean_line(why.text);
+        snprintf(records[i].id, RUN_ID_MAX, "%s", list.entries[i].key + strlen("runs/"));
     }
     *ret_records = records;
     *ret_count = list.count;

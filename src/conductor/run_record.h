@@ -55,7 +55,8 @@ struct run_record {
     int64_t failures_max; /* more shards that do not move stop the run; -1: however many */
     double estimate_ms;   /* how long it was expected to take; -1: not known */
     bool returns;         /* when it is stopped, what moved goes back */
-    bool is_called_off;   /* an operator aborted it: whoever takes it moves nothing on */
+    char *unreadable; /* in a list only: why it does not read, and only its id is known; or NULL */
+    bool is_called_off; /* an operator aborted it: whoever takes it moves nothing on */
 };
 
 /* A new id, sortable by time; who orders it filled in. */
@@ -72,7 +73,7 @@ void run_record_add_first_order(struct run_record *record);
 void run_record_release(struct run_record *record);
 MUST_CHECK enum status run_record_load(struct store *store, const char *id, struct run_record *ret,
                                        struct err *err);
-/* All runs, oldest first; free with run_record_list_free(). */
+/* All runs, oldest first, also those that do not read; free with run_record_list_free(). */
 MUST_CHECK enum status run_record_list(struct store *store, struct run_record **ret_records,
                                        size_t *ret_count, struct err *err);
 void run_record_list_free(struct run_record *records, size_t count);

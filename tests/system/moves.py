@@ -123,7 +123,7 @@ class Fleet:
         """The id of the run that waits to be resumed, or None."""
         done = self.cli("run", "show", "--json")
         if done.returncode == 0:
-            return json.loads(done.stdout)["id"]
+            return json.loads(done.stdout)["run"]
         assert "no run is unfinished" in done.stderr, done.stderr
         return None
 

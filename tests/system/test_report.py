@@ -72,7 +72,7 @@ def test_a_run_that_was_resumed_reports_what_both_processes_did(lab):
     """The first one moves a shard and dies with the second; its measurements are not lost."""
     lab.cli("switchover", "--to", "east", "--yes", "--wave", "canary=1,100%", check=False,
             env={"HOLDFAST_FAULT": "report.shard:after=kill"})
-    run = json.loads(lab.cli("run", "show", "--json").stdout)["id"]
+    run = json.loads(lab.cli("run", "show", "--json").stdout)["run"]
     so_far = lab.json("report", run)
     assert so_far["result"] == "running" and so_far["took_ms"] is None
     assert [shard["name"] for shard in so_far["shards"]] == ["s0"]

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is said of a shard that is stuck: who can write, what it waits for, and what to do."""
+import contextlib
 import json
 import re
 import signal
+import sqlite3
 import time
 
 import pytest
@@ -24,6 +26,17 @@ def get_stuck(lab, fault, to="east"):
     shard = fleet.move(to, fault=fault, expect=STUCK)["shard"]
     assert shard["result"] == "stuck", shard
     return fleet, shard
+
+
+def look_at_runs(fleet):
+    """Does the last run's process live, by two commands; its line; what status says of it."""
+    listed = json.loads(fleet.cli("run", "list", "--json", expect=DONE).stdout)[-1]
+    shown = json.loads(fleet.cli("run", "show", listed["run"], "--json", expect=DONE).stdout)
+    assert listed.items() <= shown.items(), (listed, shown)
+    line = fleet.cli("run", "list", expect=DONE).stdout.splitlines()[-1]
+    left = json.loads(fleet.cli("status", "--json").stdout)["run_left"]
+    assert left is None or f"! {left}\n" in fleet.cli("status").stdout
+    return listed["alive"], shown["alive"], line.split("  ", 1)[1].split("20")[0], left
 
 
 def verdict(fleet):
@@ -57,6 +70,12 @@ def test_clients_that_write_while_the_old_primary_is_away_are_told_of(lab):
     old, new = lab.address("s0-west-1"), lab.address("s0-east-1")
     fleet, shard = get_stuck(lab, f"cas.redirecting:after=run:{disaster(lab, 'kill', 's0-west-1')}")
     assert shard["writable"] is True
+    done = fleet.cli("status", expect=3)
+    assert "1 of 1 shard is in the middle of a move that nobody goes on with" in done.stderr, done
+    assert f"! run {fleet.unfinished()}: it waits for an operator: holdfast run resume" in done.stdout
+    assert "(waits for an operator)" in fleet.cli("run", "list").stdout
+    report = json.loads(fleet.cli("run", "show", "--json").stdout)["report"]
+    assert report["shards"][0]["hint"] == shard["hint"]
     assert shard["hint"].startswith(f"writes go on at {new}; bring {old} back, then: "), shard
     assert verdict(fleet).startswith("✓ kept")
     lab.cli("lab", "restart", "s0-west-1")
@@ -110,10 +129,14 @@ def test_an_order_to_abort_that_a_process_died_with_is_kept(lab):
     fleet = of_lab(lab, policy=PATIENCE)
     process = fleet.start("switchover", "--to", "east", "--yes", fault="cas.frozen:after=stop")
     wait_until(lambda: fleet.unfinished() and (fleet.route() or {}).get("state") == "frozen", 10, "frozen")
+    assert look_at_runs(fleet) == (True, True, "running  to east, 1 shard, ", None)
     fleet.cli("run", "abort", expect=DONE)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=10)
     wait_until(lambda: "its process is gone" in fleet.cli("run", "show").stdout, 15, "its lease is over")
+    gone = f"run {fleet.unfinished()}: its process is gone: "
+    assert look_at_runs(fleet)[:2] == (False, False) and look_at_runs(fleet)[3].startswith(gone)
+    assert "(its process is gone)" in fleet.cli("run", "list").stdout
     assert fleet.resume(expect=ABORTED)["shard"]["result"] == "aborted"
     assert "asked the run to abort" in fleet.cli("report", fleet.cli("run", "list").stdout.split()[0], "--json").stdout
 
@@ -158,3 +181,16 @@ def test_a_shard_that_was_closed_when_its_run_waited_was_out_until_it_went_on(la
     lab.cli("lab", "restart", "s0-east-1")
     done = fleet.resume(expect=DONE)["shard"]
     assert done["result"] == "moved" and done["outage_at_least_ms"] > 0, done
+
+
+def test_one_record_that_does_not_read_hides_no_run(lab):
+    fleet = of_lab(lab)
+    first, second = (fleet.move(to, expect=DONE)["report"]["run"] for to in ("east", "west"))
+    with contextlib.closing(sqlite3.connect(f"{lab.dir}/store/store.db")) as store:
+        store.execute("UPDATE entry SET value = '{' WHERE key = ?", (f"runs/{first}",))
+        store.commit()
+    lines = fleet.cli("run", "list", expect=DONE).stdout.splitlines()
+    assert lines[0].startswith(f"{first}  ? the store holds a run that does not read") and second in lines[1]
+    listed = json.loads(fleet.cli("run", "list", "--json", expect=DONE).stdout)
+    assert listed[0]["problem"] and listed[1]["state"] == "done", listed
+    fleet.move("east", expect=DONE)

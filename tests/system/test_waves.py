@@ -78,7 +78,7 @@ def test_a_return_outlives_the_process_that_was_to_do_it(lab, point):
     move(lab, "--wave", "1,2", "--on-abort", "return", expect=-signal.SIGKILL,
          env={"HOLDFAST_FAULT": f"cas.serving:after=run:{kill};{point}=kill"})
     waiting = lab.json("run", "show")
-    assert waiting["target"] == "west" and waiting["shards"] == ["s0"], waiting
+    assert waiting["to"] == "west" and waiting["names"] == ["s0"], waiting
     report = lab.json("run", "resume")
     assert results(report) == {"s0": "moved"} and set(homes(lab).values()) == {"west"}
     states = [run["state"] for run in lab.json("run", "list")]

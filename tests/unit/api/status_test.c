@@ -20,7 +20,8 @@
     ",\"lag_ms\":1.5,\"semi_sync\":" semi_sync ",\"ackers\":2,\"state\":\"serving\",\"epoch\":7,"  \
     "\"problems\":[\"one\",\"two\"]," SERVERS "}"
 #define GOOD(name) SHARD(name, "\"west\"", "\"w:1\"", "\"on\"")
-#define STATUS(shards) "{\"paused\":null,\"shards\":[" shards "],\"store_error\":\"gone\"}"
+#define STATUS(shards)                                                                             \
+    "{\"paused\":null,\"run_left\":null,\"shards\":[" shards "],\"store_error\":\"gone\"}"
 #define FINDING(check, shard)                                                                      \
     "{\"check\":\"" check "\",\"severity\":\"no-go\",\"accepted\":false,\"shard\":" shard          \
     ",\"server\":null,\"problem\":\"p\",\"advice\":\"a\"}"
