@@ -245,6 +245,15 @@ struct inventory_shard *inventory_add_shard(struct inventory *inventory, const c
     return &inventory->shards[inventory->shard_count - 1];
 }
 
+bool inventory_accepts(const struct inventory *inventory, const char *check)
+{
+    const struct inventory_policy *policy = &inventory->policy;
+    for (size_t i = 0; i < policy->accept_count; i++)
+        if (strcmp(policy->accept[i], check) == 0)
+            return true;
+    return false;
+}
+
 const struct inventory_shard *inventory_find_shard(const struct inventory *inventory,
                                                    const char *name)
 {

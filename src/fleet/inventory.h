@@ -178,6 +178,8 @@ MUST_CHECK enum status inventory_add_host_server(const struct inventory *invento
                                                  struct inventory_host *host, const char *name,
                                                  struct err *err);
 
+/* Does the operator accept the no-go of this readiness check? */
+bool inventory_accepts(const struct inventory *inventory, const char *check);
 const struct inventory_shard *inventory_find_shard(const struct inventory *inventory,
                                                    const char *name); /* or NULL */
 const struct inventory_host *inventory_find_host(const struct inventory *inventory,

@@ -66,14 +66,6 @@ const char *readiness_check_title(const char *id)
 
 /* --- Findings --------------------------------------------------------------------------------- */
 
-static bool is_accepted(const struct inventory_policy *policy, const char *id)
-{
-    for (size_t i = 0; i < policy->accept_count; i++)
-        if (strcmp(policy->accept[i], id) == 0)
-            return true;
-    return false;
-}
-
 void checkup_add(struct checkup *checkup, enum check_id check,
                  const struct server_observation *server, const char *format, ...)
 {
@@ -84,8 +76,7 @@ void checkup_add(struct checkup *checkup, enum check_id check,
         .server = server ? server->server->name : NULL,
         .advice = mem_strdup(table[check].advice),
     };
-    if (finding.severity == SEVERITY_NO_GO &&
-        is_accepted(&checkup->fleet->policy, table[check].id)) {
+    if (finding.severity == SEVERITY_NO_GO && inventory_accepts(checkup->fleet, table[check].id)) {
         finding.severity = SEVERITY_WARNING;
         finding.is_accepted = true;
     }

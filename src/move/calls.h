@@ -41,6 +41,8 @@
     X(CALL_FORGET,           "new.forget",       SQL,   false) \
     X(CALL_LIST_HELD,        "old.list-held",    SQL,   false) \
     X(CALL_END_HELD,         "old.end-held",     SQL,   false) \
+    X(CALL_LIST_OPEN,        "old.list-open",    SQL,   false) \
+    X(CALL_END_OPEN,         "old.end-open",     SQL,   false) \
     X(CALL_END_FREEZE,       "old.end-freeze",   SQL,   false) \
     X(CALL_LOOK_FOLLOW,      "old.follow-look",  SQL,   false) \
     X(CALL_LATE,             "old.late",         SQL,   false) \

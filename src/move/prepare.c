@@ -29,16 +29,6 @@ enum {
     IDLE_MS = 1000, /* a session is not idle for longer while it waits for its turn */
 };
 
-static enum status look(struct session *session, const struct sql_flavour *flavour, enum call call,
-                        nsec deadline, struct sql_server_state *ret, struct err *err)
-{
-    AUTO(buf_release) struct buf sql = {0};
-    AUTO(sql_result_release) struct sql_result result = {0};
-    flavour->observe(&sql);
-    enum status status = session_exec(session, call, buf_text(&sql), deadline, &result, err);
-    return status ? status : flavour->read_observation(&result, ret, err);
-}
-
 /* One row: file and offset. */
 static void keep_log_end(const struct sql_result *result, char ret_end[static ROUTE_NAME_MAX])
 {
@@ -46,13 +36,25 @@ static void keep_log_end(const struct sql_result *result, char ret_end[static RO
     snprintf(ret_end, ROUTE_NAME_MAX, "%s:%s", file ? file : "", offset ? offset : "");
 }
 
+/* A prepared XA transaction could have been made since readiness was checked. */
 static enum status look_at_old(struct move *move, struct err *err)
 {
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
-    enum status status =
-        look(&move->old_session, move->flavour, CALL_LOOK_OLD, move->view.deadline, &state, err);
+    move->flavour->observe(&sql);
+    buf_add(&sql, "; ");
+    move->flavour->list_prepared(&sql);
+    enum status status = session_exec(&move->old_session, CALL_LOOK_OLD, buf_text(&sql),
+                                      move->view.deadline, &result, err);
+    size_t prepared = status ? 0 : sql_rows(&result, result.count - 1);
+    if (!status)
+        status = move->flavour->read_observation(&result, &state, err);
     if (status)
         return status;
+    if (prepared > 0 && !inventory_accepts(move->mandate->fleet, "prepared-xa"))
+        return err_set(err, ST_NO_GO, "%s has %zu prepared XA transactions", move->old_server->name,
+                       prepared);
     if (state.is_read_only || state.channels > 0)
         return err_set(err, ST_CONFLICT, "%s is no longer a writable primary",
                        move->old_server->name);
@@ -79,10 +81,15 @@ static enum status keep_link(struct move *move, const struct sql_server_state *s
 
 static enum status look_at_new(struct move *move, struct err *err)
 {
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
     nsec asked = clock_now();
-    enum status status =
-        look(&move->new_session, move->flavour, CALL_LOOK_NEW, move->view.deadline, &state, err);
+    move->flavour->observe(&sql);
+    enum status status = session_exec(&move->new_session, CALL_LOOK_NEW, buf_text(&sql),
+                                      move->view.deadline, &result, err);
+    if (!status)
+        status = move->flavour->read_observation(&result, &state, err);
     if (status)
         return status;
     if (!state.is_read_only || state.channels != 1 || !state.is_sql_running || !state.is_io_running)

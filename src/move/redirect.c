@@ -87,6 +87,21 @@ static enum status forget_source(struct move *move, nsec deadline, struct err *e
     return ST_OK;
 }
 
+/* Never only their statements: a client whose write waits for an acknowledgement would be told that
+ * it succeeded. Here none does. */
+static void end_sessions(struct move *move, enum call call, const struct sql_result *ids,
+                         nsec deadline)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    for (size_t row = 0; row < sql_rows(ids, 0); row++) {
+        buf_clear(&sql);
+        move->flavour->kill(&sql, sql_number(sql_value(ids, 0, row, 0), 0));
+        struct err ignored = ERR_INIT;
+        status_ignore(run_simple(&move->old_session, call, &sql, deadline, &ignored),
+                      "it may have ended by itself");
+    }
+}
+
 /* Sessions of privileged accounts whose writes the freeze holds up: they would go into the old
  * primary's binlog the moment it ends. None of them was acknowledged, none waits for an ack. */
 static enum status end_held(struct move *move, nsec deadline, struct err *err)
@@ -96,17 +111,33 @@ static enum status end_held(struct move *move, nsec deadline, struct err *err)
     move->flavour->list_held(&sql);
     enum status status =
         session_exec(&move->old_session, CALL_LIST_HELD, buf_text(&sql), deadline, &held, err);
-    for (size_t row = 0; !status && row < sql_rows(&held, 0); row++) {
-        buf_clear(&sql);
-        move->flavour->kill(&sql, sql_number(sql_value(&held, 0, row, 0), 0));
-        struct err ignored = ERR_INIT;
-        status_ignore(run_simple(&move->old_session, CALL_END_HELD, &sql, deadline, &ignored),
-                      "it may have ended by itself");
-    }
-    if (sql_rows(&held, 0) > 0)
-        move_note(move, "%s: ended %zu privileged sessions whose statements the freeze held up",
-                  move->old_server->name, sql_rows(&held, 0));
-    return status;
+    if (status || sql_rows(&held, 0) == 0)
+        return status;
+    end_sessions(move, CALL_END_HELD, &held, deadline);
+    move_note(move, "%s: ended %zu privileged sessions whose statements the freeze held up",
+              move->old_server->name, sql_rows(&held, 0));
+    return ST_OK;
+}
+
+/* What is open at the old primary cannot be committed there any more, since it is read-only; but
+ * its locks would stop the applier there as soon as the new primary changes the same row, until the
+ * client goes. Of a prepared XA transaction only the owner goes: it can then be committed at the
+ * new primary, which has it too, and from there at all others. */
+static enum status end_transactions(struct move *move, nsec deadline, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result open = {0};
+    enum status status = session_take(move->mandate, &move->old_session, deadline, err);
+    move->flavour->list_lockers(&sql);
+    if (!status)
+        status =
+            session_exec(&move->old_session, CALL_LIST_OPEN, buf_text(&sql), deadline, &open, err);
+    if (status || sql_rows(&open, 0) == 0)
+        return status;
+    end_sessions(move, CALL_END_OPEN, &open, deadline);
+    move_note(move, "%s: ended %zu sessions with an open transaction, which could not commit",
+              move->old_server->name, sql_rows(&open, 0));
+    return ST_OK;
 }
 
 /* Events of a privileged definer would write on the old primary when the freeze ends. */
@@ -204,7 +235,9 @@ static enum status redirect_old(struct move *move, nsec deadline, struct err *er
                       move->route.old_primary, move->new_server->name);
         return ST_OK;
     }
-    enum status status = end_freeze(move, deadline, err);
+    enum status status = end_transactions(move, deadline, err);
+    if (!status)
+        status = end_freeze(move, deadline, err);
     if (!status)
         status = move_follow(move, deadline, err);
     if (!status)

@@ -169,7 +169,10 @@ struct sql_flavour {
     /* Let go of what freeze holds besides read-only. First end those whom it holds up: the rows
      * of list_held are connection ids; none of them can be waiting for an acknowledgement. */
     void (*list_held)(struct buf *sql);
-    void (*end_freeze)(struct buf *sql); /* the last row: the position right after */
+    /* Connection ids of sessions whose open transactions hold locks, but not replication's. */
+    void (*list_lockers)(struct buf *sql);
+    void (*list_prepared)(struct buf *sql); /* a row for each prepared XA transaction */
+    void (*end_freeze)(struct buf *sql);    /* the last row: the position right after */
     /* For a former primary that is to follow: be read-only, stop replication; one row: the position
      * applied from a source, the position in its own log. */
     void (*look_before_follow)(struct buf *sql);

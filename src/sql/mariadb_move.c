@@ -241,6 +241,20 @@ void mariadb_list_held(struct buf *sql)
                  " lock' AND ID <> CONNECTION_ID() AND COMMAND <> 'Daemon'");
 }
 
+/* A dump that only reads a snapshot holds none. */
+void mariadb_list_lockers(struct buf *sql)
+{
+    buf_add(sql, "SELECT p.ID FROM information_schema.INNODB_TRX t JOIN"
+                 " information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id"
+                 " WHERE t.trx_lock_structs > 0 AND p.ID <> CONNECTION_ID()"
+                 " AND p.USER <> 'system user' AND p.COMMAND NOT LIKE 'Slave%'");
+}
+
+void mariadb_list_prepared(struct buf *sql)
+{
+    buf_add(sql, "XA RECOVER");
+}
+
 void mariadb_end_freeze(struct buf *sql)
 {
     buf_add(sql, "BACKUP STAGE END; SELECT @@gtid_binlog_pos");

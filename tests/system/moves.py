@@ -400,6 +400,13 @@ def hold_command(fleet, server, statement, state):
                        str(server.port), user, password, statement, state])
 
 
+def open_command(fleet, server, *statements):
+    """A command that sends the statements on one connection of a client, and leaves it open."""
+    user, password = fleet.accounts["app"]
+    return shlex.join([sys.executable, os.path.join(HERE, "hold_open.py"), server.host, str(server.port),
+                       user, password, fleet.database, *statements])
+
+
 def points(fleet, of=None):
     """Every crash point of a move, or those "role." of bringing roles back, or "failover.":
     "CALL:MOMENT"."""

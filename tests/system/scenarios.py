@@ -8,7 +8,7 @@ import contextlib
 from typing import NamedTuple
 
 from conftest import wait_until
-from moves import (DONE, KILLED, SOAK, Writers, assert_sound, hold_command, of_lab,
+from moves import (DONE, KILLED, SOAK, Writers, assert_sound, hold_command, of_lab, open_command,
                    other_region)
 
 SOUND_SECONDS = 20  # after a server was mended
@@ -36,6 +36,7 @@ PUBLISHED = "cas.redirecting:after"
 UNUSUAL = {
     "old.schema": Passage(trouble="missing table"),
     "old.end-held": Passage(trouble="held session"),
+    "old.end-open": Passage(trouble="open transaction"),
     "old.evict": Passage("cas.preparing:after", "locks held"),
     "new.evict": Passage("cas.preparing:after", "locks held"),
     "new.confirm": Passage(BEFORE_PROMOTE),
@@ -108,6 +109,9 @@ def pass_point(fleet, point, action, first=None, **options):
     faults = [f"{first}=kill" if first else f"{point}={action}"]
     if way.trouble == "held session":
         faults.insert(0, f"old.freeze:after=run:{hold_command(fleet, old, *FLUSH)}")
+    if way.trouble == "open transaction":
+        transaction = open_command(fleet, old, "BEGIN", "INSERT INTO ledger (n) VALUES (-1)")
+        faults.insert(0, f"old.try-freeze:after=run:{transaction}")
     if way.trouble == "missing table":
         fleet.sql(old, "DROP TABLE holdfast.load_row")
     if is_flushed:  # in strict order a replica's own number stops its applier: see put_right()

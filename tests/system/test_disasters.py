@@ -13,8 +13,8 @@ import time
 import pytest
 
 from conftest import HOLDFAST, wait_until
-from moves import (ABORTED, DONE, KILLED, SOAK, STUCK, Writers, assert_sound, hold_command, of_lab, other_region,
-                   points, violations)
+from moves import (ABORTED, DONE, KILLED, SOAK, STUCK, Writers, assert_sound, hold_command, of_lab, open_command,
+                   other_region, points, violations)
 from scenarios import ACCEPT, PATIENT, Bench, furnish, pass_point, put_right, run_all
 
 FAILED = 1
@@ -277,6 +277,74 @@ def test_ackers_that_vanish_during_the_freeze_lead_to_undo(lab):
         assert_sound(fleet, writers.acked)
         fleet.move(other_region(fleet, old.region), expect=DONE)
         assert_sound(fleet, writers.acked)
+
+
+# ---- transactions that are open at the freeze ----
+
+def row_of_its_own(fleet):
+    fleet.sql(fleet.primary(), f"INSERT INTO {fleet.database}.ledger (id, n) VALUES (999, 0)")
+    return f"UPDATE {fleet.database}.ledger SET n = n + 1 WHERE id = 999"
+
+
+def wait_for_row(fleet, n):
+    for server in fleet.servers:
+        wait_until(lambda s=server: fleet.value(s, f"SELECT n FROM {fleet.database}.ledger WHERE id = 999") == n,
+                   10, f"{server.name} has the row")
+
+
+@pytest.mark.parametrize("is_left_behind", [False, True])
+def test_a_transaction_that_is_open_at_the_freeze_does_not_hold_up_the_old_region(lab, is_left_behind):
+    """The row that it changed is changed at the new primary: its lock would stop the applier."""
+    fleet = of_lab(lab)
+    old, new, update = fleet.primary(), fleet.relay(), row_of_its_own(fleet)
+    transaction = open_command(fleet, old, "BEGIN", update)
+    change = "kill" if is_left_behind else f"run:{hold_command(fleet, new, update, '')}"
+    done = fleet.move(new.region, fault=f"old.try-freeze:after=run:{transaction};cas.redirecting:after={change}")
+    if is_left_behind:
+        fleet.sql(new, update)
+        done = fleet.resume()
+    assert done["code"] == DONE and "ended 1 sessions with an open transaction" in done["shard"]["notes"], done
+    wait_for_row(fleet, 1)
+    assert_sound(fleet)
+
+
+def test_a_reader_of_a_snapshot_outlives_the_move(lab):
+    """As a dump does: it holds no locks."""
+    fleet = of_lab(lab)
+    reader = fleet.connect(fleet.primary(), "app", database=fleet.database)
+    with reader.cursor() as cursor:
+        cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        cursor.execute("SELECT COUNT(*) FROM ledger")
+        fleet.move(fleet.relay().region, expect=DONE)
+        cursor.execute("SELECT COUNT(*) FROM ledger")
+    reader.close()
+    assert_sound(fleet)
+
+
+XA = ["XA START 'x'", "UPDATE ledger SET n = n + 1 WHERE id = 999", "XA END 'x'", "XA PREPARE 'x'"]
+
+
+def test_a_prepared_transaction_that_comes_after_the_checks_is_a_no_go(lab):
+    fleet = of_lab(lab)
+    row_of_its_own(fleet)
+    old = fleet.primary()
+    done = fleet.move(fleet.relay().region, expect=FAILED,
+                      fault=f"old.connect:before=run:{open_command(fleet, old, *XA)}")
+    assert "1 prepared XA transactions" in done["shard"]["error"], done
+    assert fleet.primary() is old
+
+
+def test_a_transaction_that_is_prepared_just_before_the_freeze_is_committed_at_the_new_primary(lab):
+    """Its owner at the old primary is ended: the commit could not be applied there beside it."""
+    fleet = of_lab(lab)
+    row_of_its_own(fleet)
+    old, new = fleet.primary(), fleet.relay()
+    done = fleet.move(new.region, expect=DONE,
+                      fault=f"old.try-freeze:after=run:{open_command(fleet, old, *XA)}")
+    assert "ended 1 sessions" in done["shard"]["notes"], done
+    fleet.sql(new, "XA COMMIT 'x'")
+    wait_for_row(fleet, 1)
+    assert_sound(fleet)
 
 
 # ---- a conductor that sleeps through its replacement ----
