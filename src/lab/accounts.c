@@ -96,7 +96,7 @@ enum status lab__passwords_make(struct lab *lab, struct err *err)
         AUTO_FREE char *path = lab__path(lab, accounts[i].password_file);
         AUTO(buf_release) struct buf line = {0};
         buf_printf(&line, "%s\n", secret_reveal(&lab->passwords[i]));
-        status = lab__write_file(path, line.data, line.length, err);
+        status = file_write_unsynced(path, line.data, line.length, err);
         if (status)
             return status;
     }

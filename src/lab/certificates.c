@@ -22,7 +22,7 @@ static enum status write_pem(const struct lab *lab, const char *name, const char
 {
     AUTO_FREE char *file = mem_printf("%s.%s", name, kind);
     AUTO_FREE char *path = lab__tls_path(lab, file);
-    enum status status = lab__write_file(path, pem->data, pem->length, err);
+    enum status status = file_write_unsynced(path, pem->data, pem->length, err);
     explicit_bzero(pem->data, pem->length);
     return status;
 }

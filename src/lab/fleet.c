@@ -70,5 +70,5 @@ enum status lab__fleet_write(const struct lab *lab, struct err *err)
     AUTO(buf_release) struct buf text = {0};
     inventory_write(inventory, &text);
     AUTO_FREE char *path = lab_fleet_path(lab);
-    return lab__write_file(path, text.data, text.length, err);
+    return file_write_unsynced(path, text.data, text.length, err);
 }

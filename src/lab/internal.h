@@ -38,35 +38,18 @@ void lab__tables_sql(struct buf *sql);                          /* for the prima
 char *lab__tls_path(const struct lab *lab, const char *file); /* caller frees */
 MUST_CHECK enum status lab__certificates_make(const struct lab *lab, struct err *err);
 
-/* --- config.c, copy.c, template.c ---------------------------------------------------------------
+/* --- config.c, template.c ---------------------------------------------------------------
  */
 
 /* The options that make a server small; needed whenever a program opens the data folder. */
 void lab__small_options(struct buf *config);
 void lab__server_options(const struct lab *lab, const struct lab_server *server,
                          struct buf *config);
-MUST_CHECK enum status lab__copy_folder(const char *from, const char *to, struct err *err);
-/* A new file only for its owner, or what was in it replaced; not synced. */
-MUST_CHECK enum status lab__write_file(const char *path, const char *text, size_t length,
-                                       struct err *err);
 
 MUST_CHECK enum status lab__find_mariadbd(char **ret_path, struct err *err);
 /* Make DIR/template: a data folder with this lab's accounts. */
 MUST_CHECK enum status lab__template_make(struct lab *lab, const struct lab_progress *progress,
                                           struct err *err);
-
-/* --- port.c -------------------------------------------------------------------------------------
- */
-
-/* Holds the lab's port on every address until each server takes its own. */
-struct lab_ports {
-    int *fds;
-    size_t count;
-};
-MUST_CHECK enum status lab__ports_take(struct lab *lab, int first, struct lab_ports *ret,
-                                       struct err *err);
-void lab__ports_leave(struct lab_ports *ports, size_t index);
-void lab__ports_release(struct lab_ports *ports);
 
 /* --- server.c, process.c ------------------------------------------------------------------------
  */

@@ -30,8 +30,8 @@ enum status lab__server_make(const struct lab *lab, const struct lab_server *ser
     AUTO(buf_release) struct buf config = {0};
     lab__server_options(lab, server, &config);
     enum status status = folder_make(temporary, FOLDER_MODE, err);
-    status = status ? status : lab__copy_folder(template, data, err);
-    return status ? status : lab__write_file(path, config.data, config.length, err);
+    status = status ? status : folder_copy(template, data, err);
+    return status ? status : file_write_unsynced(path, config.data, config.length, err);
 }
 
 enum status lab__server_start(const struct lab *lab, struct lab_server *server, struct err *err)

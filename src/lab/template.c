@@ -6,6 +6,7 @@
 #include "base/scope.h"
 #include "lab/internal.h"
 #include "os/file.h"
+#include "os/program.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -26,26 +27,6 @@ enum {
 
 /* --- Finding the programs ----------------------------------------------------------------------
  */
-
-/* The first folder of 'path' that has this program; the caller frees. */
-static char *find_in(const char *path, const char *program)
-{
-    while (path && *path) {
-        size_t length = strcspn(path, ":");
-        AUTO_FREE char *candidate = mem_printf("%.*s/%s", (int)length, path, program);
-        if (length > 0 && access(candidate, X_OK) == 0)
-            return take_pointer(candidate);
-        path += length + (path[length] == ':');
-    }
-    return NULL;
-}
-
-/* Folders of servers' programs are not in the PATH of everybody. */
-static char *find_program(const char *program)
-{
-    char *found = find_in(getenv("PATH"), program);
-    return found ? found : find_in("/usr/sbin:/usr/bin:/usr/local/sbin:/usr/libexec", program);
-}
 
 static enum status not_installed(const char *program, struct err *err)
 {
@@ -70,7 +51,7 @@ enum status lab__find_mariadbd(char **ret_path, struct err *err)
         *ret_path = mem_strdup(chosen);
         return ST_OK;
     }
-    char *found = find_program("mariadbd");
+    char *found = program_find("mariadbd");
     if (!found)
         return not_installed("mariadbd", err);
     *ret_path = found;
@@ -192,7 +173,7 @@ static char *cache_path(const char *version)
 static enum status publish(const struct template_paths *paths, struct err *err)
 {
     AUTO_FREE char *beside = mem_printf("%s.new-%d", paths->cache, (int)getpid());
-    enum status status = lab__copy_folder(paths->template, beside, err);
+    enum status status = folder_copy(paths->template, beside, err);
     if (!status && rename(beside, paths->cache))
         status = err_set_errno(err, errno, "rename", beside);
     if (status)
@@ -207,13 +188,13 @@ static enum status write_options(const struct lab *lab, const char *path, struct
     buf_printf(&config, "[mariadbd]\ntmpdir=\"%s\"\n", temporary);
     lab__small_options(&config);
     enum status status = folder_make(temporary, FOLDER_MODE, err);
-    return status ? status : lab__write_file(path, config.data, config.length, err);
+    return status ? status : file_write_unsynced(path, config.data, config.length, err);
 }
 
 static enum status install(const struct lab *lab, const struct template_paths *paths,
                            const struct lab_progress *progress, struct err *err)
 {
-    AUTO_FREE char *installer = find_program("mariadb-install-db");
+    AUTO_FREE char *installer = program_find("mariadb-install-db");
     if (!installer)
         return not_installed("mariadb-install-db", err);
     AUTO_FREE char *output = lab__path(lab, "install.log");
@@ -238,7 +219,7 @@ static enum status add_accounts(const struct lab *lab, const struct template_pat
     AUTO_FREE char *path = lab__path(lab, "accounts.sql");
     AUTO(buf_release) struct buf sql = {0};
     lab__accounts_sql(lab, &sql);
-    enum status status = lab__write_file(path, sql.data, sql.length, err);
+    enum status status = file_write_unsynced(path, sql.data, sql.length, err);
     if (status)
         return status;
     AUTO_FREE char *output = lab__path(lab, "accounts.log");
@@ -271,7 +252,7 @@ static enum status use_cached(const struct lab *lab, const struct template_paths
                               const struct lab_progress *progress, bool *ret_is_used,
                               struct err *err)
 {
-    enum status status = lab__copy_folder(paths->cache, paths->template, err);
+    enum status status = folder_copy(paths->cache, paths->template, err);
     if (status)
         return status;
     *ret_is_used = !add_accounts(lab, paths, progress, err);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "lab/internal.h"
+#include "net/ports.h"
 #include "os/file.h"
 
 #include <dirent.h>
@@ -107,16 +108,15 @@ static enum status check_space(const struct lab *lab, struct err *err)
 }
 
 /* Each server starts while the data of the next is copied: this paces them, too. */
-static enum status start_servers(struct lab *lab, const struct lab_choice *all,
-                                 struct lab_ports *ports, const struct lab_progress *progress,
-                                 struct err *err)
+static enum status start_servers(struct lab *lab, const struct lab_choice *all, struct ports *ports,
+                                 const struct lab_progress *progress, struct err *err)
 {
     for (size_t i = 0; i < all->count; i++) {
         enum status status = lab__stop_wanted(progress, err);
         status = status ? status : lab__server_make(lab, all->servers[i], err);
         if (status)
             return status;
-        lab__ports_leave(ports, i);
+        ports_leave(ports, i);
         status = lab__server_start(lab, all->servers[i], err);
         if (status)
             return status;
@@ -124,13 +124,24 @@ static enum status start_servers(struct lab *lab, const struct lab_choice *all,
     return lab__store(lab, err);
 }
 
+static enum status take_ports(struct lab *lab, int first, struct ports *ret, struct err *err)
+{
+    AUTO_FREE const char **hosts = mem_zalloc(lab->server_count * sizeof(*hosts));
+    for (size_t i = 0; i < lab->server_count; i++)
+        hosts[i] = lab->servers[i].host;
+    enum status status = ports_take(hosts, lab->server_count, first, ret, err);
+    if (!status)
+        lab->port = ret->port;
+    return status;
+}
+
 /* One attempt with a port; ST_CONFLICT when a stranger took it in the last moment. */
 static enum status start_on_port(struct lab *lab, const struct lab_choice *all, int first_port,
                                  const struct lab_progress *progress, struct lab_links *ret,
                                  struct err *err)
 {
-    AUTO(lab__ports_release) struct lab_ports ports = {0};
-    enum status status = lab__ports_take(lab, first_port, &ports, err);
+    AUTO(ports_release) struct ports ports = {0};
+    enum status status = take_ports(lab, first_port, &ports, err);
     status = status ? status : start_servers(lab, all, &ports, progress, err);
     return status ? status : lab__servers_connect(lab, all, progress, ret, err);
 }

@@ -96,6 +96,19 @@ enum status file_write(const char *path, const char *bytes, size_t length, mode_
     return sync_folder_of(path, err);
 }
 
+enum status file_write_unsynced(const char *path, const char *bytes, size_t length, struct err *err)
+{
+    AUTO_FREE char *beside = mem_printf("%s.new-XXXXXX", path);
+    AUTO_CLOSE int fd = mkostemp(beside, O_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(err, errno, "create", beside);
+    if (write_all(fd, bytes, length) == 0 && rename(beside, path) == 0)
+        return ST_OK;
+    int error = errno;
+    unlink(beside);
+    return err_set_errno(err, error, "write", path);
+}
+
 enum status file_read_secret(const char *path, char **ret_secret, bool *ret_is_exposed,
                              struct err *err)
 {

@@ -25,6 +25,10 @@ MUST_CHECK enum status file_read(const char *path, size_t cap_bytes, struct buf 
 MUST_CHECK enum status file_write(const char *path, const char *bytes, size_t length, mode_t mode,
                                   struct err *err);
 
+/* The same for what need not survive a crash: put in place, mode 0600, nothing is synced. */
+MUST_CHECK enum status file_write_unsynced(const char *path, const char *bytes, size_t length,
+                                           struct err *err);
+
 /* Read a password or a token into *ret_secret (caller frees): without one newline at its end; empty
  * or with a NUL byte inside is ST_INVALID. *ret_is_exposed says that its group or everybody may
  * read the file, which is worth a warning. */
@@ -33,6 +37,10 @@ MUST_CHECK enum status file_read_secret(const char *path, char **ret_secret, boo
 
 /* Make a folder and those above it, as far as they are missing. */
 MUST_CHECK enum status folder_make(const char *path, mode_t mode, struct err *err);
+
+/* Copy a folder and what is below it to a new place, for its owner only; links and the like are
+ * left out. Nothing is synced. */
+MUST_CHECK enum status folder_copy(const char *from, const char *to, struct err *err);
 
 /* Remove a folder with all in it, or one file. Nothing there is ST_OK. Symbolic links are removed,
  * never followed. Goes on after a failure and reports the first. Refuses "" and "/". */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The parts of a lab that need no server: names, folders, its file, ports, configuration. */
+ * The parts of a lab that need no server: names, folders, its file, configuration. */
 #include "base/mem.h"
 #include "base/scope.h"
 #include "lab/internal.h"
@@ -151,35 +151,11 @@ static void a_damaged_file_is_refused_with_its_path(void **state UNUSED)
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         AUTO(lab_freep) struct lab *lab = NULL;
         struct err err = ERR_INIT;
-        assert_int_equal(lab__write_file(path, texts[i], strlen(texts[i]), NULL), ST_OK);
+        assert_int_equal(file_write_unsynced(path, texts[i], strlen(texts[i]), NULL), ST_OK);
         assert_int_equal(lab_open(folder, &lab, &err), ST_INVALID);
         assert_non_null(strstr(err.text, path));
     }
     assert_int_equal(folder_remove(path, NULL), ST_OK);
-}
-
-static void two_labs_get_different_ports(void **state UNUSED)
-{
-    AUTO(lab_freep)
-    struct lab *one = lab__new("/one", &(struct lab_shape){.shards = 1}),
-               *two = lab__new("/two", &(struct lab_shape){.shards = 2});
-    AUTO(lab__ports_release) struct lab_ports first = {0}, second = {0};
-    assert_int_equal(lab__ports_take(one, 27001, &first, NULL), ST_OK);
-    assert_int_equal(lab__ports_take(two, 27001, &second, NULL), ST_OK);
-    assert_int_not_equal(one->port, two->port);
-}
-
-static void a_copy_has_all_files_and_folders(void **state UNUSED)
-{
-    AUTO_FREE char *from = mem_printf("%s/from", folder), *to = mem_printf("%s/to", folder);
-    AUTO_FREE char *inner = mem_printf("%s/a/b", from), *file = mem_printf("%s/c", inner);
-    AUTO_FREE char *copied = mem_printf("%s/a/b/c", to);
-    AUTO(buf_release) struct buf text = {0};
-    assert_int_equal(folder_make(inner, 0700, NULL), ST_OK);
-    assert_int_equal(lab__write_file(file, "hello", 5, NULL), ST_OK);
-    assert_int_equal(lab__copy_folder(from, to, NULL), ST_OK);
-    assert_int_equal(file_read(copied, 100, &text, NULL), ST_OK);
-    assert_string_equal(buf_text(&text), "hello");
 }
 
 static void configuration_is_role_neutral(void **state UNUSED)
@@ -241,8 +217,6 @@ int main(void)
         cmocka_unit_test(without_a_home_the_folder_has_to_be_named),
         cmocka_unit_test(what_is_stored_is_read_back),
         cmocka_unit_test(a_damaged_file_is_refused_with_its_path),
-        cmocka_unit_test(two_labs_get_different_ports),
-        cmocka_unit_test(a_copy_has_all_files_and_folders),
         cmocka_unit_test(configuration_is_role_neutral),
         cmocka_unit_test(passwords_are_long_different_and_only_for_the_owner),
         cmocka_unit_test(the_state_is_up_only_when_every_server_answers),

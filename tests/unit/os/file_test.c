@@ -160,6 +160,34 @@ static void a_removed_tree_takes_its_links_but_not_their_targets(void **state UN
     assert_int_equal(folder_remove(path_of("kept/file"), &err), ST_OK);
 }
 
+static void
+what_is_written_unsynced_replaces_what_was_there_and_is_for_the_owner(void **state UNUSED)
+{
+    put("file", "old and longer", 0644);
+    assert_int_equal(file_write_unsynced(path_of("file"), "new", 3, &err), ST_OK);
+    AUTO(buf_release) struct buf text = {0};
+    assert_int_equal(file_read(path_of("file"), 100, &text, &err), ST_OK);
+    assert_string_equal(buf_text(&text), "new");
+    struct stat info;
+    assert_int_equal(stat(path_of("file"), &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+}
+
+static void a_copy_has_all_files_and_folders_but_no_links(void **state UNUSED)
+{
+    assert_int_equal(folder_make(path_of("from/a/b"), 0755, &err), ST_OK);
+    put("from/a/b/c", "hello", 0644);
+    put("from/empty", "", 0644);
+    assert_int_equal(symlink("a", path_of("from/link")), 0);
+    AUTO_FREE char *from = mem_strdup(path_of("from"));
+    assert_int_equal(folder_copy(from, path_of("to"), &err), ST_OK);
+    AUTO(buf_release) struct buf text = {0};
+    assert_int_equal(file_read(path_of("to/a/b/c"), 100, &text, &err), ST_OK);
+    assert_string_equal(buf_text(&text), "hello");
+    assert_int_equal(access(path_of("to/empty"), F_OK), 0);
+    assert_int_equal(access(path_of("to/link"), F_OK), -1);
+}
+
 static void the_root_is_never_removed(void **state UNUSED)
 {
     assert_int_equal(folder_remove("", &err), ST_INVALID);
@@ -181,6 +209,8 @@ int main(void)
         IN_FOLDER(a_secret_that_others_can_read_is_reported),
         IN_FOLDER(a_secret_with_a_nul_byte_is_refused),
         IN_FOLDER(folders_are_made_to_the_last_and_again),
+        IN_FOLDER(what_is_written_unsynced_replaces_what_was_there_and_is_for_the_owner),
+        IN_FOLDER(a_copy_has_all_files_and_folders_but_no_links),
         IN_FOLDER(a_removed_tree_takes_its_links_but_not_their_targets),
         cmocka_unit_test(the_root_is_never_removed),
     };

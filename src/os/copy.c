@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Files of a lab that need not survive a power failure, and copies of data folders. Nothing is
- * synced: with 24 servers that would take longer than all the rest. Where the file system can
- * share blocks between files (btrfs, xfs), a copy takes no space and no time. */
+ * Copies of folders; see file.h. Where the file system can share blocks between files (btrfs, xfs),
+ * a copy takes no space and no time. */
 #include "base/mem.h"
 #include "base/scope.h"
-#include "lab/internal.h"
 #include "os/file.h"
 
 #include <dirent.h>
@@ -15,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { FOLDER_MODE = 0700, FILE_MODE = 0600 };
 
@@ -53,7 +52,7 @@ static void close_listing(DIR **listing)
         closedir(*listing);
 }
 
-enum status lab__copy_folder(const char *from, const char *to, struct err *err)
+enum status folder_copy(const char *from, const char *to, struct err *err)
 {
     enum status status = folder_make(to, FOLDER_MODE, err);
     if (status)
@@ -70,26 +69,9 @@ enum status lab__copy_folder(const char *from, const char *to, struct err *err)
         if (lstat(source, &info))
             return err_set_errno(err, errno, "read", source);
         if (S_ISDIR(info.st_mode))
-            status = lab__copy_folder(source, target, err);
+            status = folder_copy(source, target, err);
         else if (S_ISREG(info.st_mode))
             status = copy_file(source, target, err);
     }
     return status;
-}
-
-enum status lab__write_file(const char *path, const char *text, size_t length, struct err *err)
-{
-    AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
-    if (fd < 0)
-        return err_set_errno(err, errno, "create", path);
-    while (length > 0) {
-        ssize_t count = write(fd, text, length);
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count < 0)
-            return err_set_errno(err, errno, "write", path);
-        text += count;
-        length -= (size_t)count;
-    }
-    return ST_OK;
 }
