@@ -48,8 +48,19 @@ enum status run_read_reason(const struct cli_args *args, char **ret, struct err 
     if (given && strlen(given) > REASON_MAX)
         return err_set(err, ST_INVALID, "--reason: %zu bytes are too many: at most %d",
                        strlen(given), REASON_MAX);
-    *ret = given ? text_clean_line(given) : NULL;
+    AUTO_FREE char *line = given ? text_clean_line(given) : NULL;
+    *ret = line && line[strspn(line, " ")] ? take_pointer(line) : NULL;
     return ST_OK;
+}
+
+enum status run_demand_reason(const struct inventory *fleet, const struct cli_args *args,
+                              char **ret, struct err *err)
+{
+    enum status status = run_read_reason(args, ret, err);
+    if (status || *ret || !fleet->policy.is_reason_required)
+        return status;
+    err_set(err, ST_INVALID, "policy.reason_required: what is it for? --reason is missing");
+    return err_hint(err, "add --reason TEXT; it is kept with the order");
 }
 
 char *run_pause_text(struct store *store)
@@ -102,7 +113,7 @@ static char *journal_directory(const struct fleet_scene *scene)
     return strncmp(url, "file://", 7) == 0 ? mem_printf("%s/journal", url + 7) : NULL;
 }
 
-static struct journal *open_journal(const struct fleet_scene *scene, const char *id)
+struct journal *run_open_journal(const struct fleet_scene *scene, const char *id)
 {
     AUTO_FREE char *directory = journal_directory(scene);
     return journal_open(directory, id);
@@ -138,7 +149,7 @@ static void say_report(struct words *words, const struct switchover_report *repo
     AUTO_FREE char *json = switchover_report_json(report);
     AUTO(buf_release) struct buf text = {0};
     if (!words->as_json) {
-        report_text_format(json, &text);
+        report_text_format(json, false, &text);
         printf("%s", buf_text(&text));
         fflush(stdout);
     } else if (words->json) {
@@ -182,7 +193,7 @@ static enum status carry(const struct fleet_scene *scene,
                          const struct fleet_observation *observation, struct run *run,
                          struct words *words, struct switchover_report *ret, struct err *err)
 {
-    run->mandate.journal = open_journal(scene, run->record.id);
+    run->mandate.journal = run_open_journal(scene, run->record.id);
     const char *order = strrchr(run->record.audit, '\n');
     order = order ? order + 1 : run->record.audit;
     journal_add(run->mandate.journal, NULL, run->mandate.is_resumed ? "resume" : "begin", "%s",

@@ -3,11 +3,13 @@
  */
 #include "roles/converge.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cli/fleet.h"
 #include "cli/run.h"
 #include "fleet/observation.h"
+#include "move/journal.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -154,12 +156,35 @@ static enum status judge(size_t left, struct err *err)
     return err_hint(err, "the lines with ! say what and where");
 }
 
-static enum status converge(const struct fleet_scene *scene, struct said *said, struct err *err)
+/* It is no run: its order and what came of it are in the journal "converge", and in the log. */
+static void keep_order(const struct fleet_scene *scene, struct run *run, const char *reason)
+{
+    run->mandate.journal = run_open_journal(scene, "converge");
+    run_record_add_order(&run->record, "ordered to bring roles back: %s",
+                         reason ? reason : "no reason given");
+    journal_add(run->mandate.journal, NULL, "begin", "%s", run->record.audit);
+    log_event(EV_RUN_ORDER, "run", "converge", "order", run->record.audit, NULL);
+}
+
+static void keep_outcome(const struct run *run, const struct roles_outcome *outcome)
+{
+    struct journal *journal = run->mandate.journal;
+    if (outcome->done[0])
+        journal_add(journal, outcome->shard->name, "done", "%s", outcome->done);
+    if (outcome->left[0])
+        journal_add(journal, outcome->shard->name, "left", "%s", outcome->left);
+    if (outcome->err.status)
+        journal_add(journal, outcome->shard->name, "failure", "%s", outcome->err.text);
+}
+
+static enum status converge(const struct fleet_scene *scene, const char *reason, struct said *said,
+                            struct err *err)
 {
     struct run *run = NULL;
     enum status status = run_hold(scene->store, scene->fleet, &run, err);
     if (status)
         return status;
+    keep_order(scene, run, reason);
     run_set_running(run);
     struct roles_outcome *outcomes = mem_zalloc((scene->shard_count + 1) * sizeof(*outcomes));
     roles_converge(&run->mandate, scene->shards, scene->shard_count, clock_deadline(CONVERGE_MS),
@@ -172,6 +197,7 @@ static enum status converge(const struct fleet_scene *scene, struct said *said, 
             status = outcomes[i].err.status;
             *err = outcomes[i].err;
         }
+        keep_outcome(run, &outcomes[i]);
         say(said, outcomes[i].shard->name, outcomes[i].done, outcomes[i].left);
         roles_outcome_release(&outcomes[i]);
     }
@@ -216,6 +242,9 @@ enum status fleet_converge(const struct cli_args *args, struct err *err)
         status = look_at(&scene, &look, err);
     if (!status && (is_dry || look.step_count == 0))
         return only_look(&look, &said, is_dry, err);
+    AUTO_FREE char *reason = NULL;
+    if (!status)
+        status = run_demand_reason(scene.fleet, args, &reason, err);
     bool is_asked = !cli_flag(args, "--yes");
     if (!status && is_asked) {
         struct said plan = {.out = as_json ? stderr : stdout};
@@ -223,7 +252,7 @@ enum status fleet_converge(const struct cli_args *args, struct err *err)
         status = ask_go(err);
     }
     if (!status)
-        return converge(&scene, &said, err);
+        return converge(&scene, reason, &said, err);
     json_decref(said.shards);
     return status;
 }

@@ -74,7 +74,7 @@ static enum status make_record(const struct fleet_scene *scene, const struct cli
 {
     const char *home = NULL;
     AUTO_FREE char *reason = NULL;
-    enum status status = run_read_reason(args, &reason, err);
+    enum status status = run_demand_reason(scene->fleet, args, &reason, err);
     for (size_t i = 0; i < scene->shard_count && !status; i++) {
         if (!losses[i].is_lost)
             continue;
@@ -93,9 +93,6 @@ static enum status make_record(const struct fleet_scene *scene, const struct cli
         err_set(err, ST_NO_GO, "no shard has lost its primary; nothing was changed");
         return err_hint(err, "holdfast status shows who is who");
     }
-    if (!reason && scene->fleet->policy.is_reason_required)
-        return err_set(err, ST_INVALID,
-                       "policy.reason_required: what is it for? --reason is missing");
     ret->kind = RUN_FAILOVER;
     ret->reason = take_pointer(reason);
     ret->is_forced = cli_flag(args, "--force");

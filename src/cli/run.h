@@ -24,8 +24,13 @@ enum status run_exit_status(enum run_state state);
  * caller frees. */
 char *run_pause_text(struct store *store);
 
-/* What --reason says, fit to be shown on one line; NULL: not given. The caller frees. */
+/* What --reason says, fit to be shown on one line; NULL: not given, or blank. The caller frees. */
 MUST_CHECK enum status run_read_reason(const struct cli_args *args, char **ret, struct err *err);
+/* The same for what policy.reason_required is about. */
+MUST_CHECK enum status run_demand_reason(const struct inventory *fleet, const struct cli_args *args,
+                                         char **ret, struct err *err);
+/* The journal of a run, or of what is none; never NULL. */
+struct journal *run_open_journal(const struct fleet_scene *scene, const char *id);
 
 /* Carry the run out to its end, with progress, and say what came of it. Takes the run;
  * 'observation' is of its shards. */

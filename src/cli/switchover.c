@@ -297,13 +297,9 @@ static enum status read_order(const struct cli_args *args, const struct plan *pl
         return err_hint(err, "stay: what moved stays there; return: it goes back");
     }
     AUTO_FREE char *reason = NULL;
-    status = run_read_reason(args, &reason, err);
+    status = run_demand_reason(plan->scene.fleet, args, &reason, err);
     if (status)
         return status;
-    if (!reason && plan->scene.fleet->policy.is_reason_required) {
-        err_set(err, ST_INVALID, "policy.reason_required: what is it for? --reason is missing");
-        return err_hint(err, "add --reason TEXT; it is kept with the run");
-    }
     run_record_init(ret, plan->scene.fleet->regions[plan->to]);
     for (size_t i = 0; i < plan->scene.shard_count; i++)
         run_record_add_shard(ret, plan->scene.shards[i]->name);

@@ -291,6 +291,7 @@ static void report_init(struct switchover_report *report, const struct run *run,
     report->is_resumed = run->mandate.is_resumed;
     report->by = mem_strdup(run->record.by);
     report->reason = mem_strdup(run->record.reason);
+    report->audit = mem_strdup(run->record.audit);
     report->ordered_us = run->record.started_us;
     report->settle_ms = run->record.settle_ms;
     report->estimate_ms = run->record.estimate_ms;
@@ -396,6 +397,7 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     bool is_fenced = false;
     ret->state = judge(run, ret, &is_fenced);
     ret->took_ms = clock_ms(clock_now() - ret->began);
+    free(ret->audit);
     ret->audit = keep_orders(run);
     ret->is_called_off = atomic_load(&run->mandate.is_called_off);
     if (!is_fenced)

@@ -60,6 +60,22 @@ static void add_route(const struct page *page, struct buf *out)
     page_text(out, page_head(page, "to"));
 }
 
+/* Each line of them is one order. */
+static void add_orders(const char *audit, struct buf *out)
+{
+    if (!audit[0])
+        return;
+    buf_add(out, "<ul class=\"orders\">");
+    for (const char *at = audit; *at; at += *at == '\n') {
+        size_t length = strcspn(at, "\n");
+        buf_add(out, "<li>");
+        page_text_bytes(out, at, length);
+        buf_add(out, "</li>");
+        at += length;
+    }
+    buf_add(out, "</ul>");
+}
+
 static void add_head(const struct page *page, struct buf *out)
 {
     const struct result *result = find_result(page_head(page, "result"));
@@ -96,7 +112,9 @@ static void add_head(const struct page *page, struct buf *out)
     }
     buf_add(out, "</dd></div><div><dt>Shards</dt><dd>");
     page_count(out, (long long)page->count);
-    buf_add(out, "</dd></div></dl></header>\n");
+    buf_add(out, "</dd></div></dl>");
+    add_orders(page_head(page, "audit"), out);
+    buf_add(out, "</header>\n");
 }
 
 /* ---- the promise ---- */

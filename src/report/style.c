@@ -37,6 +37,7 @@ const char page_style[] =
 "dt{font-size:12.5px}dd{overflow-wrap:anywhere}"
 ".facts{display:flex;flex-wrap:wrap;gap:10px 34px;border-top:1px solid var(--line);padding-top:14px}"
 ".facts dd{font-variant-numeric:tabular-nums}"
+".orders{margin:0;padding:14px 0 0 18px;overflow-wrap:anywhere}"
 ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(250px,1fr));gap:14px}"
 ".card{background:var(--card);border-radius:12px;padding:16px 18px}"
 ".card h3{display:flex;justify-content:space-between;margin-bottom:10px}"

@@ -138,7 +138,16 @@ static void format_hook(const json_t *hook, struct buf *out)
         text_at(failure, text_at(failure, "shard")[0] ? "shard" : "wave"), text_at(failure, "why"));
 }
 
-void report_text_format(const char *json, struct buf *out)
+static void format_orders(const char *audit, struct buf *out)
+{
+    for (const char *at = audit; *at; at += *at == '\n') {
+        size_t length = strcspn(at, "\n");
+        buf_printf(out, "  %.*s\n", (int)length, at);
+        at += length;
+    }
+}
+
+void report_text_format(const char *json, bool with_orders, struct buf *out)
 {
     json_t *report = json_loads(json, 0, NULL);
     if (!report) {
@@ -149,6 +158,8 @@ void report_text_format(const char *json, struct buf *out)
     size_t index = 0;
     int width = name_width(shards);
     format_summary(report, out);
+    if (with_orders)
+        format_orders(text_at(report, "audit"), out);
     const char *const *columns = columns_of(report);
     buf_printf(out, "  %-*s  %-13s %-22s %9s %9s", width, "shard", "result", "primary", "outage ms",
                "before");

@@ -6,7 +6,10 @@
 
 #include "base/buf.h"
 
-/* Append the lines to 'out'; of JSON that is no report, a line that says so. */
-void report_text_format(const char *json, struct buf *out);
+#include <stdbool.h>
+
+/* Append the lines to 'out'; of JSON that is no report, a line that says so. With orders: who
+ * ordered what. */
+void report_text_format(const char *json, bool with_orders, struct buf *out);
 
 #endif

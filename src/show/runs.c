@@ -179,7 +179,8 @@ static void show_orders(const char *audit)
     }
 }
 
-enum status runs_print_report(struct store *store, const char *id, bool as_json, struct err *err)
+static enum status print_report(struct store *store, const char *id, bool as_json, bool with_orders,
+                                struct err *err)
 {
     AUTO_FREE char *json = NULL;
     enum status status = report_load(store, id, &json, err);
@@ -191,9 +192,14 @@ enum status runs_print_report(struct store *store, const char *id, bool as_json,
         return ST_OK;
     }
     AUTO(buf_release) struct buf text = {0};
-    report_text_format(json, &text);
+    report_text_format(json, with_orders, &text);
     printf("%s", buf_text(&text));
     return ST_OK;
+}
+
+enum status runs_print_report(struct store *store, const char *id, bool as_json, struct err *err)
+{
+    return print_report(store, id, as_json, true, err);
 }
 
 static void show_run(struct store *store, const struct run_record *record)
@@ -209,7 +215,8 @@ static void show_run(struct store *store, const struct run_record *record)
         printf("it waits for an operator; next: mend what 'why' says below, then: %s\n", next);
     show_shards(store, record);
     struct err none = ERR_INIT;
-    status_ignore(runs_print_report(store, record->id, false, &none), "there may be no report yet");
+    status_ignore(print_report(store, record->id, false, false, &none),
+                  "there may be no report yet");
 }
 
 enum status runs_print_one(struct store *store, const char *id, bool as_json, struct err *err)

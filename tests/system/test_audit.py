@@ -35,13 +35,17 @@ def test_the_orders_of_a_run_are_kept(lab):
     assert orders == [first, second]
     page = lab.cli("report", report["run"], "--html", "-").stdout
     assert "&lt;b&gt;now&lt;/b&gt;" in page and "<b>now" not in page
+    text = lab.cli("report", report["run"]).stdout
+    assert text.splitlines()[1:3] == [f"  {first}", f"  {second}"], text
+    assert f"<li>{second}</li></ul>" in page
 
 
 def test_a_reason_may_be_required(lab):
     with open(lab.fleet, "a", encoding="utf-8") as fleet:
         fleet.write("\npolicy: { reason_required: true }\n")
-    refused = lab.cli("switchover", "--to", "east", "--yes", check=False)
-    assert refused.returncode == 2 and "--reason is missing" in refused.stderr
+    for blank in ([], ["--reason", " \t "]):
+        refused = lab.cli("switchover", "--to", "east", "--yes", *blank, check=False)
+        assert refused.returncode == 2 and "--reason is missing" in refused.stderr
     assert lab.json("run", "list") == []
     assert lab.json("switchover", "--to", "east", "--yes", "--reason", "drill")["reason"] == "drill"
 
@@ -55,3 +59,18 @@ def test_an_abort_by_somebody_else_is_kept(lab):
     out, err = process.communicate(timeout=30)
     last = json.loads(out)["audit"].split("\n")[-1]
     assert last.endswith("asked the run to abort") and "192.0.2.7" in last, out + err
+
+
+def test_bringing_roles_back_leaves_a_trail(lab):
+    lab.json("switchover", "--to", "east", "--yes")
+    with open(lab.fleet, "a", encoding="utf-8") as fleet:
+        fleet.write("\npolicy: { reason_required: true }\n")
+    lab.sql("s0-west-2", "STOP SLAVE")
+    refused = lab.cli("fleet", "converge", "--yes", check=False)
+    assert refused.returncode == 2 and "--reason is missing" in refused.stderr
+    done = lab.cli("fleet", "converge", "--yes", "--reason", "rebooted", env={**FROM, "HOLDFAST_LOG": "info"})
+    journal = pathlib.Path(lab.dir, "store", "journal", "converge.jsonl").read_text().splitlines()
+    order, came = (json.loads(line) for line in journal)
+    assert order["event"] == "begin" and order["text"].endswith("ordered to bring roles back: rebooted")
+    assert "192.0.2.7" in order["text"] and "run.order" in done.stderr and "rebooted" in done.stderr
+    assert came["shard"] == "s0" and "start replication" in came["text"], came
