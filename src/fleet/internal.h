@@ -6,9 +6,6 @@
 #include "fleet/observation.h"
 #include "wire/yaml.h"
 
-/* From the servers' states: roles, sources, the primary, the relays. Pure. */
-void shard_observation__derive(struct shard_observation *shard);
-
 /* ---- inventory.c ---- */
 /* "host", "host:port" or "[v6]:port" as servers are called; the caller frees. */
 MUST_CHECK enum status inventory__parse_address(const char *address, char **ret_name,

@@ -103,7 +103,7 @@ static const struct server_observation *find_relay(const struct shard_observatio
     return best;
 }
 
-void shard_observation__derive(struct shard_observation *shard)
+void shard_observation_derive(struct shard_observation *shard)
 {
     shard->primary = NULL;
     shard->writable_count = 0;
@@ -207,6 +207,11 @@ static void prepare(const struct fleet_survey *survey, struct fleet_observation 
     }
 }
 
+void fleet_observation_prepare(const struct inventory *fleet, struct fleet_observation *ret)
+{
+    prepare(&(struct fleet_survey){.fleet = fleet}, ret);
+}
+
 static size_t count_servers(const struct fleet_observation *group)
 {
     size_t servers = 0;
@@ -233,7 +238,7 @@ static void ask(const struct inventory *fleet, struct fleet_observation *group,
         }
     sql_run(calls, count, deadline);
     for (size_t i = 0; i < group->count; i++)
-        shard_observation__derive(&group->shards[i]);
+        shard_observation_derive(&group->shards[i]);
 }
 
 void fleet_observe(const struct inventory *fleet, const struct inventory_shard *const *shards,

@@ -91,4 +91,10 @@ const struct server_observation *shard_find_silent(const struct shard_observatio
 const struct server_observation *shard_find_ignored_source(const struct shard_observation *shard);
 void fleet_observation_release(struct fleet_observation *observation);
 
+/* For those who ask by themselves: room for all servers of the fleet, of which nothing is known;
+ * and what follows from the states of a shard's servers: roles, sources, the primary, the relays.
+ */
+void fleet_observation_prepare(const struct inventory *fleet, struct fleet_observation *ret);
+void shard_observation_derive(struct shard_observation *shard);
+
 #endif

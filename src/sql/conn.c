@@ -17,11 +17,13 @@
 
 #include <errmsg.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <mysqld_error.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum phase { PHASE_IDLE, PHASE_RESOLVE, PHASE_CONNECT, PHASE_QUERY, PHASE_STORE, PHASE_NEXT };
 
@@ -63,6 +65,26 @@ void sql_conn_break(struct sql_conn *conn)
     conn->is_open = false;
     conn->phase = PHASE_IDLE;
     conn->waiting = 0;
+}
+
+/* The farewell that libmariadb sends when it closes goes to a socket that nobody reads. */
+int sql__conn_give_socket(struct sql_conn *conn)
+{
+    int nobody[2];
+    if (!conn->is_open || conn->endpoint.tls || conn->phase != PHASE_IDLE ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, nobody))
+        return -1;
+    int fd = mysql_get_socket(conn->mysql);
+    int given = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (given >= 0 && dup2(nobody[0], fd) < 0) {
+        close(given);
+        given = -1;
+    }
+    close(nobody[0]);
+    close(nobody[1]);
+    if (given >= 0)
+        sql_conn_break(conn);
+    return given;
 }
 
 void sql_conn_free(struct sql_conn *conn)

@@ -16,4 +16,10 @@ struct sql_set {
 /* Frees 'take', which may be NULL. */
 struct sql_set sql__set_of(MYSQL_RES *take);
 
+struct sql_conn;
+
+/* The socket of an open, idle connection in clear text, which is closed here without a word to the
+ * server; the caller's. -1: it is not such a one. */
+int sql__conn_give_socket(struct sql_conn *conn);
+
 #endif

@@ -158,7 +158,7 @@ static inline void sample_ignore_e3(struct sample *sample)
 
 static inline void sample_derive(struct sample *sample)
 {
-    shard_observation__derive(&sample->observation);
+    shard_observation_derive(&sample->observation);
 }
 
 /* Runs all checks of the shard. */

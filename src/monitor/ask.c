@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Questions over kept connections; see internal.h. Opening is libmariadb's work; in clear text the
+ * socket is taken from it as soon as it has logged in, so that few of its connections are alive at
+ * the same time. */
+#include "monitor/internal.h"
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+enum { EVENTS_MAX = 256 };
+
+bool link_is_open(const struct link *link)
+{
+    return link->lean || (link->conn && sql_conn_is_open(link->conn));
+}
+
+const char *link_server_version(const struct link *link)
+{
+    return link->lean ? lean_server_version(link->lean) : sql_conn_server_version(link->conn);
+}
+
+/* A descriptor that is closed leaves its epoll set by itself. */
+void link_close(struct link *link)
+{
+    lean_free(link->lean);
+    sql_conn_free(link->conn);
+    link->lean = NULL;
+    link->conn = NULL;
+    link->pending = NULL;
+}
+
+/* ---- opening ---- */
+
+struct opening {
+    struct monitor *monitor;
+    struct ask *ask;
+};
+
+static void on_open(struct sql_call *call)
+{
+    struct opening *opening = call->context;
+    struct link *link = opening->ask->link;
+    opening->ask->status = call->status;
+    opening->ask->err = call->err;
+    if (call->status) {
+        link_close(link);
+        return;
+    }
+    link->lean = lean_take(link->conn);
+    if (!link->lean)
+        return;
+    sql_conn_free(link->conn);
+    link->conn = NULL;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = link};
+    epoll_ctl(opening->monitor->epoll_fd, EPOLL_CTL_ADD, lean_fd(link->lean), &event);
+}
+
+static void open_links(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
+{
+    AUTO_FREE struct opening *openings = mem_zalloc((count + 1) * sizeof(*openings));
+    AUTO_FREE struct sql_call *calls = mem_zalloc((count + 1) * sizeof(*calls));
+    size_t closed = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct link *link = asks[i].link;
+        if (link_is_open(link))
+            continue;
+        link_close(link);
+        struct sql_endpoint endpoint =
+            inventory_endpoint(monitor->fleet, &monitor->fleet->credentials, link->server);
+        link->conn = sql_conn_new(&endpoint);
+        openings[closed] = (struct opening){monitor, &asks[i]};
+        calls[closed] =
+            (struct sql_call){.conn = link->conn, .on_done = on_open, .context = &openings[closed]};
+        closed++;
+    }
+    if (closed > 0)
+        sql_run(calls, closed, deadline);
+}
+
+/* ---- asking ---- */
+
+static void end(struct ask *ask, enum status status)
+{
+    ask->status = status;
+    ask->finished = clock_now();
+    ask->link->pending = NULL;
+    if (!status)
+        return;
+    err_wrap(&ask->err, "%s", ask->link->server->name);
+    if (status != ST_SQL)
+        link_close(ask->link);
+}
+
+static void step(struct link *link)
+{
+    struct ask *ask = link->pending;
+    if (!ask) { /* nobody asked: it says farewell */
+        link_close(link);
+        return;
+    }
+    enum lean_state state = lean_step(link->lean, &ask->result, &ask->err);
+    if (state != LEAN_WAITS)
+        end(ask, ask->err.status);
+}
+
+static size_t begin(struct ask *asks, size_t count)
+{
+    size_t waiting = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct ask *ask = &asks[i];
+        if (!ask->link->lean || ask->status)
+            continue;
+        ask->started = clock_now();
+        ask->link->pending = ask;
+        if (lean_ask(ask->link->lean, ask->sql, &ask->err) == LEAN_WAITS)
+            waiting++;
+        else
+            end(ask, ask->err.status);
+    }
+    return waiting;
+}
+
+static void expire(struct ask *asks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct ask *ask = &asks[i];
+        if (ask->link->pending != ask)
+            continue;
+        err_set(&ask->err, ST_TIMEOUT, "no answer within %.0f ms",
+                clock_ms(clock_now() - ask->started));
+        end(ask, ST_TIMEOUT);
+    }
+}
+
+static size_t count_pending(const struct ask *asks, size_t count)
+{
+    size_t pending = 0;
+    for (size_t i = 0; i < count; i++)
+        pending += asks[i].link->pending == &asks[i];
+    return pending;
+}
+
+static void ask_lean(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
+{
+    struct epoll_event events[EVENTS_MAX];
+    size_t waiting = begin(asks, count);
+    while (waiting > 0 && clock_now() < deadline) {
+        int ready = epoll_wait(monitor->epoll_fd, events, EVENTS_MAX, clock_ms_left(deadline));
+        for (int i = 0; i < ready; i++)
+            step(events[i].data.ptr);
+        waiting = ready < EVENTS_MAX ? count_pending(asks, count) : waiting;
+    }
+    expire(asks, count);
+}
+
+static void on_answer(struct sql_call *call)
+{
+    struct ask *ask = call->context;
+    ask->status = call->status;
+    ask->err = call->err;
+    ask->result = call->result;
+    ask->started = call->started;
+    ask->finished = call->finished;
+}
+
+static void ask_others(struct ask *asks, size_t count, nsec deadline)
+{
+    AUTO_FREE struct sql_call *calls = mem_zalloc((count + 1) * sizeof(*calls));
+    size_t asked = 0;
+    for (size_t i = 0; i < count; i++)
+        if (asks[i].link->conn && !asks[i].status)
+            calls[asked++] = (struct sql_call){.conn = asks[i].link->conn,
+                                               .sql = asks[i].sql,
+                                               .on_done = on_answer,
+                                               .context = &asks[i]};
+    if (asked > 0)
+        sql_run(calls, asked, deadline);
+}
+
+void monitor__ask(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
+{
+    open_links(monitor, asks, count, deadline);
+    ask_lean(monitor, asks, count, deadline);
+    ask_others(asks, count, deadline);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Shared inside monitor/ only: the connections, and asking over them. */
+#ifndef HOLDFAST_MONITOR_INTERNAL_H
+#define HOLDFAST_MONITOR_INTERNAL_H
+
+#include "monitor/monitor.h"
+#include "sql/conn.h"
+#include "sql/lean.h"
+
+/* To one server: lean, or libmariadb's; neither: closed. */
+struct link {
+    const struct inventory_server *server;
+    struct lean *lean;
+    struct sql_conn *conn;
+    struct ask *pending; /* of the lean one */
+};
+
+/* A question for one server, and what came of it. */
+struct ask {
+    struct link *link;
+    const char *sql;
+    enum status status;
+    struct err err;
+    struct sql_result result;
+    nsec started, finished;
+};
+
+struct monitor {
+    const struct inventory *fleet;
+    struct link *links; /* shard after shard, as in the fleet */
+    size_t *first;      /* index of each shard's first link */
+    size_t count;
+    int epoll_fd; /* of the lean ones */
+};
+
+bool link_is_open(const struct link *link);
+const char *link_server_version(const struct link *link);
+void link_close(struct link *link);
+
+/* Ask all, side by side; connections that are closed are opened first. */
+void monitor__ask(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline);
+
+#endif
