@@ -57,6 +57,19 @@ static enum status check_left_out(const struct fleet_scene *scene, const char *r
                     run);
 }
 
+/* And those that it left in the middle, when they are back in the fleet file. */
+static enum status add_left(struct fleet_scene *scene, const struct run *run, struct err *err)
+{
+    AUTO_FREE bool *is_left = mem_zalloc(scene->fleet->shard_count + 1);
+    enum status status = run_list_left(scene->store, scene->fleet, run->record.id, is_left, err);
+    for (size_t i = 0; i < scene->shard_count; i++)
+        is_left[scene->shards[i]->index] = false; /* in the list already */
+    for (size_t i = 0; i < scene->fleet->shard_count; i++)
+        if (is_left[i])
+            scene->shards[scene->shard_count++] = &scene->fleet->shards[i];
+    return status;
+}
+
 /* The shards of the record in place of all. One that was taken out of the fleet file is nobody's to
  * move any more; the others must not wait for it. */
 static enum status choose_record_shards(struct fleet_scene *scene, const struct run *run,
@@ -70,9 +83,10 @@ static enum status choose_record_shards(struct fleet_scene *scene, const struct 
     if (status)
         return status;
     free(scene->shards);
-    scene->shards = mem_zalloc((record->shard_count + 1) * sizeof(*scene->shards));
+    scene->shards =
+        mem_zalloc((record->shard_count + scene->fleet->shard_count + 1) * sizeof(*scene->shards));
     scene->shard_count = 0;
-    for (size_t i = 0; i < record->shard_count; i++) {
+    for (size_t i = 0; i < record->shard_count && !run->had_ended; i++) {
         const struct inventory_shard *shard = inventory_find_shard(scene->fleet, record->shards[i]);
         if (shard)
             scene->shards[scene->shard_count++] = shard;
@@ -80,7 +94,7 @@ static enum status choose_record_shards(struct fleet_scene *scene, const struct 
             fprintf(stderr, "holdfast: run %s: its shard '%s' is not in %s any more: left out\n",
                     record->id, record->shards[i], scene->path);
     }
-    return ST_OK;
+    return add_left(scene, run, err);
 }
 
 /* Take over an unfinished run and bring every shard to one side. No readiness check stands in the

@@ -14,6 +14,7 @@
 #include "conductor/run_record.h"
 #include "conductor/run_write.h"
 #include "fleet/inventory.h"
+#include "fleet/route.h"
 #include "move/fault.h"
 #include "move/gate.h"
 #include "move/journal.h"
@@ -214,13 +215,50 @@ enum status run_hold(struct store *store, const struct inventory *fleet, struct 
     return ST_OK;
 }
 
-static enum status check_unfinished(struct store *store, const char *id, struct err *err)
+enum status run_list_left(struct store *store, const struct inventory *fleet, const char *id,
+                          bool *ret_is_left, struct err *err)
 {
-    char current[RUN_ID_MAX] = "";
-    enum status status = run_current(store, current, err);
+    AUTO(route_list_release) struct route_list routes = {0};
+    enum status status = route_list_load(store, store_deadline(store, STORE_WORK), &routes, err);
+    for (size_t i = 0; i < fleet->shard_count && !status; i++) {
+        struct route route = {0};
+        struct err ignored = ERR_INIT;
+        ret_is_left[i] =
+            route_list_get(&routes, fleet->shards[i].name, &route, &ignored) == ST_OK &&
+            route.state != SHARD_SERVING && strcmp(route.run, id) == 0;
+    }
+    return status;
+}
+
+/* Of a run that has ended: one was out of the fleet file then, and is back. */
+static bool left_any_shard(const struct run *run, const char *id)
+{
+    const struct inventory *fleet = run->mandate.fleet;
+    AUTO_FREE bool *is_left = mem_zalloc(fleet->shard_count + 1);
+    struct err ignored = ERR_INIT;
+    bool has_left = false;
+    if (run_list_left(run->mandate.store, fleet, id, is_left, &ignored) == ST_OK)
+        for (size_t i = 0; i < fleet->shard_count; i++)
+            has_left = has_left || is_left[i];
+    return has_left;
+}
+
+/* May it be taken over? And what must be so still when it is: also of a run that was taken over and
+ * has ended since, and of which another one follows. */
+static enum status check_unfinished(struct run *run, const char *id, struct store_compare *ret_left,
+                                    struct err *err)
+{
+    struct store *store = run->mandate.store;
+    AUTO(store_entry_release) struct store_entry current = {0};
+    enum status status =
+        store_get(store, RUN_CURRENT_KEY, store_deadline(store, STORE_WORK), &current, err);
     if (status && status != ST_NOT_FOUND)
         return status;
-    if (strcmp(current, id) == 0)
+    run->had_ended = status == ST_NOT_FOUND;
+    *ret_left = run->had_ended
+                    ? (struct store_compare){STORE_ABSENT, RUN_CURRENT_KEY, 0}
+                    : (struct store_compare){STORE_MOD_REV_IS, RUN_CURRENT_KEY, current.mod_rev};
+    if (run->had_ended ? left_any_shard(run, id) : strcmp(current.value, id) == 0)
         return ST_OK;
     AUTO(run_record_release) struct run_record record = {0};
     status = run_record_load(store, id, &record, err); /* says when there is no such run */
@@ -247,11 +285,11 @@ static enum status hear_abort(struct run *run, struct err *err)
 enum status run_take(struct store *store, const struct inventory *fleet, const char *id,
                      bool is_called_off, struct run **ret, struct err *err)
 {
-    enum status status = check_unfinished(store, id, err);
-    if (status)
-        return status;
     struct run *run = run_new(store, fleet);
-    status = run_record_load(store, id, &run->record, err);
+    struct store_compare is_left;
+    enum status status = check_unfinished(run, id, &is_left, err);
+    if (!status)
+        status = run_record_load(store, id, &run->record, err);
     run->mandate.is_resumed = true;
     run->record.state = RUN_RUNNING;
     if (!status)
@@ -264,7 +302,6 @@ enum status run_take(struct store *store, const struct inventory *fleet, const c
     run->record.is_called_off = run->record.is_called_off || is_called_off;
     run->mandate.is_abort_only = run->record.is_called_off;
     atomic_store(&run->mandate.is_called_off, run->record.is_called_off);
-    struct store_compare is_left = {STORE_EXISTS, RUN_CURRENT_KEY, 0};
     if (!status)
         status = take_lock(run, CALL_RUN_TAKE, &is_left, err);
     if (status) {

@@ -28,6 +28,7 @@ struct run {
     int64_t lease;
     struct keeper *keeper;
     struct announcer *announcer; /* of the hooks, while it is carried out; NULL: none */
+    bool had_ended;              /* taken over once more, only for what it left in the middle */
     char *_Atomic aborted_by;    /* whoever asked for it from another process; NULL: nobody */
 };
 
@@ -35,10 +36,15 @@ struct run {
  * says which run is in progress or unfinished, and what to type. */
 MUST_CHECK enum status run_begin(struct store *store, const struct inventory *fleet,
                                  struct run_record *take, struct run **ret, struct err *err);
-/* Continue an unfinished run whose process is gone. With 'is_called_off', or when an operator
- * called it off before, it only undoes or finishes what is in flight. */
+/* Continue an unfinished run whose process is gone; or one that has ended, for the shards that it
+ * left in the middle because they were not in the fleet file then. With 'is_called_off', or when an
+ * operator called it off before, it only undoes or finishes what is in flight. */
 MUST_CHECK enum status run_take(struct store *store, const struct inventory *fleet, const char *id,
                                 bool is_called_off, struct run **ret, struct err *err);
+/* Which shards of the fleet (by their place in it) are in the middle of a move that is this run's.
+ */
+MUST_CHECK enum status run_list_left(struct store *store, const struct inventory *fleet,
+                                     const char *id, bool *ret_is_left, struct err *err);
 /* Only the run lock, for what is no run (roles are brought back): nothing is recorded, and nothing
  * is left when the process dies. run_free() gives it back. */
 MUST_CHECK enum status run_hold(struct store *store, const struct inventory *fleet,

@@ -215,11 +215,7 @@ static bool load_route(struct checkup *checkup, const struct readiness_request *
             checkup_advise(checkup, "holdfast run %s %s",
                            checkup->is_called_off ? "abort" : "resume", ret->run);
         else
-            checkup_advise(
-                checkup,
-                "that run has ended: accept this (policy.accept: [ unfinished-run ]) for "
-                "one switchover of this shard to %s, which brings it to one side",
-                ret->home);
+            checkup_advise(checkup, "holdfast run abort %s brings it to one side", ret->run);
     }
     return true;
 }

@@ -130,8 +130,10 @@ static bool find_primary(struct draft *draft)
     if (route && route->state == SHARD_REPOINTING)
         return find_opened_primary(draft);
     if (route && route->state != SHARD_SERVING) {
-        add_obstacle(draft, NULL, "holdfast run show", "a run is in the middle of moving it (%s)",
-                     route->run);
+        AUTO_FREE char *advice = mem_printf("holdfast run show %s; when nothing goes on with it: "
+                                            "holdfast run abort %s brings it to one side",
+                                            route->run, route->run);
+        add_obstacle(draft, NULL, advice, "a run is in the middle of moving it (%s)", route->run);
         return false;
     }
     if (shard->writable_count > 1) {

@@ -102,13 +102,16 @@ def test_a_shard_in_the_middle_is_not_left_behind_with_the_wrong_fleet_file(lab)
     path.write_text(whole[:first] + whole[second:])
     refused = lab.cli("run", "resume", check=False)
     assert refused.returncode == 2 and "in the middle of its move" in refused.stderr, refused
+    run = lab.json("run", "list")[-1]["run"]
     lab.cli("run", "abort", check=False)
     path.write_text(whole)
     said = lab.cli("readiness", "--to", "east", check=False).stdout
-    assert "for one switchover of this shard to east" in said, said
-    path.write_text(whole + "policy: { accept: [ unfinished-run ] }\n")
-    report = lab.json("switchover", "--to", "east", "--yes", "--shard", "s0")
-    assert report["shards"][0]["result"] == "moved"
+    assert f"holdfast run abort {run} brings it to one side" in said, said
+    report = lab.json("run", "abort", run)
+    assert {shard["name"]: shard["result"] for shard in report["shards"]} == {"s0": "moved"}
+    again = lab.cli("run", "abort", run, check=False)
+    assert f"run {run} has ended" in again.stderr, again
+    assert "unfinished-run" not in lab.cli("readiness", "--to", "west", check=False).stdout
 
 
 def test_a_privileged_probe_writes_nothing_at_the_relay(lab):

@@ -445,6 +445,27 @@ def test_a_live_run_is_aborted_by_another_process(lab, tmp_path):
     assert fleet.primary() is old
 
 
+def test_a_run_that_ended_meanwhile_is_not_taken_over_in_place_of_the_next_one(lab, tmp_path):
+    """One operator resumes it; just before, another one has aborted it, and begun one that is stuck."""
+    fleet = of_lab(lab, policy="{ move_timeout: 2s }")
+    new, script, begun = fleet.relay(), tmp_path / "second.sh", tmp_path / "begun"
+    fleet.move(new.region, fault="cas.preparing:after=kill", expect=KILLED)
+    first = fleet.unfinished()
+    script.write_text(f"""unset HOLDFAST_FAULT
+{HOLDFAST} run abort
+export HOLDFAST_FAULT='cas.redirecting:after=run:{lab_command("kill", new.name)}'
+{HOLDFAST} switchover --to {new.region} --yes
+test $? = {STUCK} && touch {begun}
+""", encoding="utf-8")
+    refused = fleet.cli("run", "resume", first, fault=f"run.take:before=run:sh {script} >/dev/null 2>&1")
+    assert begun.exists() and refused.returncode == FAILED, refused
+    second = fleet.unfinished()
+    assert second != first and f"run {second} was not finished" in refused.stderr, refused
+    fleet.cli("lab", "restart", new.name, expect=DONE)
+    fleet.resume(expect=DONE)
+    assert_sound(fleet)
+
+
 def test_a_run_left_behind_is_aborted(lab):
     fleet = of_lab(lab)
     old, to = fleet.primary(), fleet.relay().region
