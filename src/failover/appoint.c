@@ -128,7 +128,6 @@ static enum status count_ackers(struct failover *failover, struct session *sessi
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
-    AUTO(gtid_set_release) struct gtid_set ignored = {0};
     flavour->observe(&sql);
     nsec asked = clock_now();
     enum status status = session_exec(session, CALL_FAIL_COUNT, buf_text(&sql),
