@@ -148,7 +148,9 @@ static enum status run_abort_command(const struct cli_args *args, struct err *er
         struct err ignored = ERR_INIT;
         if (run_lock_holder(scene.store, holder, &ignored) == ST_OK && strcmp(holder, id) == 0) {
             status = keeper_request_abort(scene.store, id, err);
-            if (!status)
+            if (!status && cli_flag(args, "--json"))
+                printf("{\"run\": \"%s\", \"asked\": true}\n", id);
+            else if (!status)
                 printf("run %s was asked to abort; it says itself what came of it\n", id);
             return status;
         }
@@ -376,7 +378,8 @@ const struct cli_command run_commands[] = {
      "Takes the run over: finishes or undoes what was in flight, then moves the remaining shards.",
      run_options, run_resume, false},
     {"run abort", "[RUN]", "Abort a run: of a live process, or one that was left behind",
-     "What is past the point of no return is finished, everything else goes back.",
+     "What is past the point of no return is finished, everything else goes back. A live process is asked, and says "
+     "itself what came of it: --json is {\"run\", \"asked\"} then, else the report.",
      run_options, run_abort_command, false},
     {"report", "RUN", "Print the report of a run, or make a page of it",
      "With --html: one HTML page that needs nothing beside it, to read, print or pass on: what was "

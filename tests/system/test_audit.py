@@ -55,7 +55,8 @@ def test_an_abort_by_somebody_else_is_kept(lab):
     process = lab.popen("switchover", "--to", "east", "--yes", "--json", "--wave", "1",
                         "--settle", "60")
     wait_until(lambda: "home east" in lab.cli("run", "show", check=False).stdout, 20, "one moved")
-    lab.cli("run", "abort", env=FROM)
+    run = lab.json("run", "list")[0]["run"]
+    assert lab.json("run", "abort", env=FROM) == {"run": run, "asked": True}
     out, err = process.communicate(timeout=30)
     last = json.loads(out)["audit"].split("\n")[-1]
     assert last.endswith("asked the run to abort") and "192.0.2.7" in last, out + err
