@@ -287,7 +287,6 @@ static void report_init(struct switchover_report *report, const struct run *run,
                                                   .baseline_ms = -1,
                                                   .at_least_ms = -1,
                                                   .critical_ms = -1};
-    report->is_measured = run->mandate.probe != NULL;
     report->is_resumed = run->mandate.is_resumed;
     report->by = mem_strdup(run->record.by);
     report->reason = mem_strdup(run->record.reason);
@@ -384,7 +383,8 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     bool is_planned = run->record.kind == RUN_SWITCHOVER; /* else it broke before we looked */
     if (is_planned && run->mandate.fleet->probe.user && !run->mandate.is_abort_only)
         run->mandate.probe = probe_start(run->mandate.fleet);
-    ret->is_measured = run->mandate.probe != NULL;
+    ret->is_measured =
+        run->mandate.fleet->probe.user != NULL; /* else by this process or before it */
     struct err shape = ERR_INIT;
     if (waves_parse(run->record.waves, ret->count, &ret->waves, &shape)) /* checked when ordered */
         status_ignore(waves_parse(NULL, ret->count, &ret->waves, &shape), "one wave is no error");

@@ -91,6 +91,18 @@ def test_a_run_that_was_resumed_reports_what_both_processes_did(lab):
     assert said["write_outage_ms"]["max"] >= first["write_outage_ms"]
 
 
+@pytest.mark.lab(shards=2)
+def test_what_was_measured_is_kept_by_a_process_that_only_undoes(lab):
+    lab.cli("switchover", "--to", "east", "--yes", "--wave", "canary=1,100%", check=False,
+            env={"HOLDFAST_FAULT": "report.shard:after=kill"})
+    run = lab.json("run", "list")[0]["run"]
+    first = lab.json("report", run)["shards"][0]
+    report = lab.json("run", "abort", check=False)
+    assert report["measured_by"] == "probe"
+    assert report["shards"][0]["write_outage_ms"] == first["write_outage_ms"] > 0, report
+    assert "no probe account" not in lab.cli("report", run).stdout
+
+
 def test_old_runs_make_room_and_the_others_give_an_estimate(lab):
     fleet = of_lab(lab, policy="{ keep_runs: 3 }")
     plan = json.loads(fleet.cli("plan", "switchover", "--to", "east", "--json", expect=DONE).stdout)
