@@ -146,16 +146,21 @@ enum outcome hold_gtid_wait(struct session *session, const struct args *args, st
     return outcome;
 }
 
-static enum outcome promoted(struct session *session, const char *opened)
+/* A value, and the OK with which a compound statement ends. */
+static enum outcome end_compound(struct session *session, const char *column, const char *value)
 {
-    static const char *const columns[] = {"opened"};
     bool has_more = session->reply.has_more;
-    session->reply.has_more = true; /* the compound statement itself ends with an OK */
-    session_columns(session, columns, 1);
-    session_row(session, &opened, 1);
+    session->reply.has_more = true;
+    session_columns(session, &column, 1);
+    session_row(session, &value, 1);
     session_rows_end(session);
     session->reply.has_more = has_more;
     return session_ok(session, 0);
+}
+
+static enum outcome promoted(struct session *session, const char *opened)
+{
+    return end_compound(session, "opened", opened);
 }
 
 enum outcome hold_promote(struct session *session, const struct args *args)
@@ -175,4 +180,15 @@ enum outcome hold_promote(struct session *session, const struct args *args)
     server->strict = server->semi_source = true;
     sim_server_open(server);
     return promoted(session, "1");
+}
+
+enum outcome hold_open(struct session *session, const struct args *args)
+{
+    struct sim_server *server = session->server;
+    if ((double)clock_wall_us() / 1e6 < arg_number(&args->items[0])) {
+        server->semi_source = true;
+        server->semi_replica = false;
+        sim_server_open(server);
+    }
+    return end_compound(session, "@@global.read_only", server->read_only ? "1" : "0");
 }

@@ -45,6 +45,9 @@ static const struct {
      " THEN IF UNIX_TIMESTAMP(SYSDATE(6)) < %n THEN SET GLOBAL gtid_strict_mode=1;"
      " SET GLOBAL rpl_semi_sync_master_enabled=1; SET GLOBAL read_only=0; SET opened = 1;"
      " END IF; END IF; SELECT opened; END", hold_promote, {NULL}},
+    {"BEGIN NOT ATOMIC IF UNIX_TIMESTAMP(SYSDATE(6)) < %n THEN SET GLOBAL rpl_semi_sync_slave_enabled=0;"
+     "SET GLOBAL rpl_semi_sync_master_enabled=1; SET GLOBAL read_only=0; END IF;"
+     " SELECT @@global.read_only; END", hold_open, {NULL}},
 
     {"CHANGE MASTER TO MASTER_HOST=%s, MASTER_PORT=%n, MASTER_USER=%s, MASTER_PASSWORD=%s,"
      " MASTER_SSL=%~, MASTER_USE_GTID=slave_pos", replica_change, {NULL}},
@@ -69,6 +72,7 @@ static const struct {
     {"SELECT ID AS id, %~" PROCESSLIST "WHERE STATE LIKE 'Waiting for table %%lock' %*", NULL, ACTIVITY},
     {"SELECT ID AS id, %~" PROCESSLIST "WHERE INFO RLIKE %*", NULL, ACTIVITY},
     {"SELECT ID" PROCESSLIST "WHERE STATE = 'Waiting for backup lock' AND ID <> CONNECTION_ID() AND COMMAND <> 'Daemon'", table_held, {NULL}},
+    {"SELECT p.ID FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p %*", NULL, {"ID"}},
     {"SELECT DISTINCT LEFT(HOST, %~) AS host" PROCESSLIST "WHERE COMMAND LIKE 'Binlog Dump%%'", table_dumps, {NULL}},
     {"SELECT GRANTEE AS account, PRIVILEGE_TYPE AS privilege FROM information_schema.USER_PRIVILEGES %*", table_privileges, {NULL}},
     {"SELECT EVENT_SCHEMA AS db, EVENT_NAME AS name, %~ FROM information_schema.EVENTS %*", NULL, {"db", "name", "is_enabled"}},

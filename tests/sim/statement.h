@@ -12,7 +12,8 @@ enum outcome statement_run(struct session *session, const char *text);
 typedef enum outcome statement_fn(struct session *session, const struct args *args);
 
 /* ---- holds.c: what keeps others waiting ---- */
-statement_fn hold_backup_start, hold_backup_block, hold_backup_end, hold_kill, hold_promote;
+statement_fn hold_backup_start, hold_backup_block, hold_backup_end, hold_kill, hold_promote,
+    hold_open;
 enum outcome hold_close(struct session *session); /* SET GLOBAL read_only=1 */
 /* Values of the functions in a SELECT; ret is "" for NULL. */
 enum outcome hold_get_lock(struct session *session, const struct args *args, struct buf *ret);
