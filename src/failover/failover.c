@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORD_MS = 2000, PACE_MS = 50 };
+enum { RECORD_MS = 2000, PACE_MS = 50, WAIT_MS = 10 };
 
 void failover_note(struct failover *failover, const char *format, ...)
 {
@@ -36,8 +36,13 @@ void failover_phase_add(struct failover *failover, enum move_phase phase, nsec s
 {
     nsec now = clock_now();
     failover->phase_ns[phase] += now - since;
-    VEC_PUSH(failover->spans, failover->span_count, failover->span_capacity,
-             ((struct move_span){phase, since, now}));
+    struct move_span *last =
+        failover->span_count ? &failover->spans[failover->span_count - 1] : NULL;
+    if (last && last->phase == phase)
+        last->to = now;
+    else
+        VEC_PUSH(failover->spans, failover->span_count, failover->span_capacity,
+                 ((struct move_span){phase, since, now}));
 }
 
 enum status failover_take(struct failover *failover, const struct inventory_server *server,
@@ -99,10 +104,22 @@ void failover_look_again(struct failover *failover, enum call call, struct failo
 
 /* ---- the engine ---- */
 
+static enum status step_wait(struct failover *failover, struct err *err UNUSED)
+{
+    nsec began = clock_now();
+    poll(NULL, 0, WAIT_MS);
+    failover_phase_add(failover, PHASE_FENCE, began);
+    return ST_OK;
+}
+
 static enum status (*const steps[FAILOVER_ACTIONS])(struct failover *failover, struct err *err) = {
-    [FAILOVER_GATHER] = failover_step_gather, [FAILOVER_APPOINT] = failover_step_appoint,
-    [FAILOVER_OPEN] = failover_step_open,     [FAILOVER_CONFIRM] = failover_step_confirm,
-    [FAILOVER_FOLLOW] = failover_step_follow, [FAILOVER_RELEASE] = failover_step_release,
+    [FAILOVER_GATHER] = failover_step_gather,
+    [FAILOVER_APPOINT] = failover_step_appoint,
+    [FAILOVER_WAIT] = step_wait,
+    [FAILOVER_OPEN] = failover_step_open,
+    [FAILOVER_CONFIRM] = failover_step_confirm,
+    [FAILOVER_FOLLOW] = failover_step_follow,
+    [FAILOVER_RELEASE] = failover_step_release,
 };
 
 static void fail(struct failover *failover, const struct err *err)
@@ -122,6 +139,8 @@ static bool record(struct failover *failover, const struct failover_rule *rule)
     nsec began = clock_now();
     enum status status = failover_record(failover, rule->next, clock_deadline(RECORD_MS), &err);
     failover->view.has_record_failed = status != ST_OK;
+    if (rule->next == SHARD_FENCING && !status && !failover->fenced_at)
+        failover->fenced_at = clock_now(); /* after it was known, never before */
     if (rule->next == SHARD_REPOINTING)
         failover_phase_add(failover, PHASE_PUBLISH, began);
     if (rule->next == SHARD_REPOINTING && !status)
@@ -157,10 +176,25 @@ static void finish(struct failover *failover, const struct failover_rule *rule)
                 move_result_name(failover->result), rule->why);
 }
 
+/* Until the lost primary's permission is over, and no longer when its agent closed it before. */
+static bool is_over(const struct failover *failover, nsec now)
+{
+    const struct failover_permission *permission = failover->permission;
+    if (!permission)
+        return true;
+    if (failover->fenced_at && now - failover->fenced_at >= permission->ttl_ms * NSEC_PER_MS)
+        return true;
+    return permission->is_closed &&
+           permission->is_closed(permission->context, failover->lost->name);
+}
+
 static void refresh_view(struct failover *failover)
 {
     struct failover_view *view = &failover->view;
     view->now = clock_now();
+    if (!failover->fenced_at && view->state == SHARD_FENCING) /* inherited: it was before now */
+        failover->fenced_at = view->now;
+    view->is_over = is_over(failover, view->now);
     view->must_stop = mandate_must_stop(failover->mandate);
     view->was_opening = failover->route.new_primary[0] != '\0';
 }
@@ -168,7 +202,9 @@ static void refresh_view(struct failover *failover)
 void failover_run(struct failover *failover)
 {
     failover->began_at = clock_now();
-    failover->view.deadline = clock_deadline(failover->mandate->fleet->policy.move_timeout_ms);
+    failover->view.deadline =
+        clock_deadline(failover->mandate->fleet->policy.move_timeout_ms +
+                       (failover->permission ? failover->permission->ttl_ms : 0));
     while (failover->result == MOVE_PENDING) {
         refresh_view(failover);
         const struct failover_rule *rule = failover_plan(&failover->view);

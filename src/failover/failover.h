@@ -18,6 +18,16 @@
 #include "move/move.h"
 #include "move/session.h"
 
+/* How the lost primary is kept from serving, besides that nobody acknowledges its writes: what
+ * permit/ does for a server whose host has an agent. */
+struct failover_permission {
+    int64_t ttl_ms; /* so long after the revocation nobody serves any more */
+    /* Did the agent say that the server is closed, after it heard of the revocation? NULL: nobody
+     * can be asked. */
+    bool (*is_closed)(void *context, const char *server);
+    void *context;
+};
+
 struct failover {
     /* Given; see failover_init(). */
     const struct mandate *mandate;
@@ -25,6 +35,7 @@ struct failover {
     const struct inventory_server *lost;
     char *const *without; /* servers of the region that need not answer: names */
     size_t without_count;
+    const struct failover_permission *permission; /* NULL: there are no agents */
 
     /* Where it is. */
     struct route route;
@@ -45,7 +56,7 @@ struct failover {
     nsec phase_ns[MOVE_PHASES];
     struct move_span *spans;
     size_t span_count, span_capacity;
-    nsec began_at, published_at;
+    nsec began_at, fenced_at, published_at;
 };
 
 /* 'lost' is the primary that the route names, or one that the caller found when there is none yet

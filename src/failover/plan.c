@@ -42,6 +42,11 @@ static bool appointed(const struct failover_view *view)
     return view->is_appointed && view->candidate == CANDIDATE_UNTOUCHED;
 }
 
+static bool may_open_now(const struct failover_view *view)
+{
+    return appointed(view) && view->is_over;
+}
+
 static bool is_open(const struct failover_view *view)
 {
     return view->candidate == CANDIDATE_OPEN;
@@ -82,8 +87,9 @@ static const struct failover_rule rules[] = {
     {SHARD_FENCING,    cannot_record,     SHARD_FENCING,    FAILOVER_GIVE_UP, "the store does not take the new state"},
     {SHARD_FENCING,    may_turn_back_now, SHARD_SERVING,    FAILOVER_FINISH,  "stopped; the lost primary is still the shard's"},
     {SHARD_FENCING,    may_turn_back,     SHARD_FENCING,    FAILOVER_RELEASE, "stopped before a candidate could open"},
-    {SHARD_FENCING,    appointed,         SHARD_OPENING,    FAILOVER_OPEN,    "the candidate has everything, and who acknowledges"},
+    {SHARD_FENCING,    may_open_now,      SHARD_OPENING,    FAILOVER_OPEN,    "the candidate has everything, and who acknowledges"},
     {SHARD_FENCING,    past_deadline,     SHARD_FENCING,    FAILOVER_GIVE_UP, "nobody could be made the primary"},
+    {SHARD_FENCING,    appointed,         SHARD_FENCING,    FAILOVER_WAIT,    "the lost primary may still be permitted to serve"},
     {SHARD_FENCING,    gathered,          SHARD_FENCING,    FAILOVER_APPOINT, "there is a candidate"},
     {SHARD_FENCING,    always,            SHARD_FENCING,    FAILOVER_GATHER,  "there is no candidate yet"},
 
@@ -135,6 +141,7 @@ const char *failover_guard_name(const struct failover_rule *rule)
         {may_turn_back_now, "may turn back now"},
         {gathered, "gathered"},
         {appointed, "appointed"},
+        {may_open_now, "may open now"},
         {is_open, "candidate is open"},
         {is_closed, "candidate is closed"},
         {may_open, "may open"},

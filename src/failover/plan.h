@@ -32,6 +32,7 @@ enum candidate { CANDIDATE_TABLE(TABLE_ID) CANDIDATES };
     X(FAILOVER_GIVE_UP, "give-up") /* report; an operator must act, then resume */                 \
     X(FAILOVER_GATHER, "gather")   /* cut the lost one off, apply what was received, elect */      \
     X(FAILOVER_APPOINT, "appoint") /* the candidate gets everything, and who acknowledges */       \
+    X(FAILOVER_WAIT, "wait")       /* until the lost one's permission to serve is over */          \
     X(FAILOVER_OPEN, "open")       /* the candidate accepts writes */                              \
     X(FAILOVER_CONFIRM, "confirm") /* take it afresh and look whether it is open */                \
     X(FAILOVER_FOLLOW, "follow")   /* the others follow it */                                      \
@@ -49,6 +50,7 @@ struct failover_view {
     bool must_stop;    /* an operator aborts */
     bool was_opening;  /* a candidate may have been open and have acknowledged writes */
     bool is_gathered, is_appointed, is_followed, is_released;
+    bool is_over; /* the lost primary may not serve any more: permit/permit.h */
     enum candidate candidate;
     bool has_record_failed; /* the last write of a state to the store */
 };

@@ -11,17 +11,23 @@
 
 #include <cmocka.h>
 
-enum { BITS = 10 };
+enum { BITS = 11 };
 
 /* The view with this number; all views are 0 .. view_count() - 1. */
 static struct failover_view view_at(unsigned number)
 {
     struct failover_view view = {.deadline = 10};
-    bool *bits[BITS] = {&view.is_done,           &view.is_inherited,
-                        &view.must_stop,         &view.was_opening,
-                        &view.is_gathered,       &view.is_appointed,
-                        &view.is_followed,       &view.is_released,
-                        &view.has_record_failed, NULL};
+    bool *bits[BITS] = {&view.is_done,
+                        &view.is_inherited,
+                        &view.must_stop,
+                        &view.was_opening,
+                        &view.is_gathered,
+                        &view.is_appointed,
+                        &view.is_followed,
+                        &view.is_released,
+                        &view.is_over,
+                        &view.has_record_failed,
+                        NULL};
     for (unsigned i = 0; i < BITS; i++, number /= 2)
         if (bits[i])
             *bits[i] = number % 2;
