@@ -87,6 +87,7 @@ static void every_row_is_the_answer_to_some_view(void **state)
 static bool opens_rashly(const struct failover_view *view, const struct failover_rule *rule)
 {
     return rule->action == FAILOVER_OPEN && (rule->next != SHARD_OPENING || !view->is_appointed ||
+                                             (view->state == SHARD_FENCING && !view->is_over) ||
                                              view->candidate != CANDIDATE_UNTOUCHED ||
                                              (view->state == SHARD_OPENING && view->is_inherited));
 }
