@@ -12,7 +12,6 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static enum status load(const struct cli_args *args, struct inventory **ret, struct err *err)
 {
@@ -25,19 +24,10 @@ static void add_words(struct buf *out, const struct inventory_command *command)
         buf_printf(out, "%s%s", i ? " " : "", command->argv[i]);
 }
 
-/* Why it would not start here; NULL: it would. */
-static const char *trouble_of(const struct inventory_command *command)
-{
-    if (command->argv && access(command->argv[0], F_OK))
-        return "does not exist here";
-    return command->argv && access(command->argv[0], X_OK) ? "may not be executed by this user"
-                                                           : NULL;
-}
-
 static void add_trouble(struct buf *out, const struct inventory_command *command)
 {
-    if (trouble_of(command))
-        buf_printf(out, "!   %s %s\n", command->argv[0], trouble_of(command));
+    if (hook_command_trouble(command))
+        buf_printf(out, "!   %s %s\n", command->argv[0], hook_command_trouble(command));
 }
 
 static enum status hook_list(const struct cli_args *args, struct err *err)

@@ -384,7 +384,7 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     if (is_planned && run->mandate.fleet->probe.user && !run->mandate.is_abort_only)
         run->mandate.probe = probe_start(run->mandate.fleet);
     ret->is_measured =
-        run->mandate.fleet->probe.user != NULL; /* else by this process or before it */
+        is_planned && run->mandate.fleet->probe.user; /* perhaps before it was resumed */
     struct err shape = ERR_INIT;
     if (waves_parse(run->record.waves, ret->count, &ret->waves, &shape)) /* checked when ordered */
         status_ignore(waves_parse(NULL, ret->count, &ret->waves, &shape), "one wave is no error");

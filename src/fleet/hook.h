@@ -47,6 +47,8 @@ struct inventory_hook {
     bool is_required; /* when it fails before something, that does not begin */
 };
 
+/* Why its program would not start here, by this user; NULL: it would, or there is none. */
+const char *hook_command_trouble(const struct inventory_command *command);
 const char *hook_event_name(enum hook_event event);
 bool hook_event_is_gate(enum hook_event event);
 /* NULL-ended, in the order of the table. */

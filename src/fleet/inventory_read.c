@@ -298,6 +298,14 @@ static enum status read_policy(struct yaml_file *file, yaml_node_t *node, void *
 
 static const char *const event_names[] = {HOOK_EVENT_TABLE(TABLE_TEXT) NULL};
 
+const char *hook_command_trouble(const struct inventory_command *command)
+{
+    if (!command->argv || access(command->argv[0], X_OK) == 0)
+        return NULL;
+    return access(command->argv[0], F_OK) ? "does not exist here"
+                                          : "may not be executed by this user";
+}
+
 const char *hook_event_name(enum hook_event event)
 {
     return event_names[event];

@@ -91,6 +91,15 @@ void checkup_add(struct checkup *checkup, enum check_id check,
     ret->no_go_count += finding.severity == SEVERITY_NO_GO;
 }
 
+void checkup_soften(struct checkup *checkup)
+{
+    INVARIANT(checkup->ret->count > 0);
+    struct finding *last = &checkup->ret->findings[checkup->ret->count - 1];
+    checkup->ret->no_go_count -= last->severity == SEVERITY_NO_GO;
+    last->severity = SEVERITY_WARNING;
+    last->is_accepted = false;
+}
+
 void checkup_advise(struct checkup *checkup, const char *format, ...)
 {
     INVARIANT(checkup->ret->count > 0);
@@ -249,6 +258,23 @@ static void check_store(struct checkup *checkup, struct store *store)
 
 /* --- All -------------------------------------------------------------------------------------- */
 
+/* What would be called: by the machine that looks, which is to be the one that runs it. */
+static void check_hooks(struct checkup *checkup)
+{
+    for (size_t i = 0; i < checkup->fleet->hook_count; i++) {
+        const struct inventory_hook *hook = &checkup->fleet->hooks[i];
+        const char *exec = hook_command_trouble(&hook->exec),
+                   *undo = hook_command_trouble(&hook->undo);
+        if (!exec && !undo)
+            continue;
+        checkup_add(checkup, CHECK_HOOK_MISSING, NULL, "hook '%s'%s: %s %s", hook->name,
+                    hook->is_required ? ", which must agree" : "",
+                    exec ? hook->exec.argv[0] : hook->undo.argv[0], exec ? exec : undo);
+        if (!exec || !hook->is_required)
+            checkup_soften(checkup);
+    }
+}
+
 static void check_fleet(struct checkup *checkup, const struct readiness_request *request)
 {
     if (request->store_problem)
@@ -260,6 +286,7 @@ static void check_fleet(struct checkup *checkup, const struct readiness_request 
     if (request->store)
         check_runs(checkup, request);
     check_own_certificate(checkup);
+    check_hooks(checkup);
     if (request->paused)
         checkup_add(checkup, CHECK_PAUSED, NULL, "%s", request->paused);
     if (!request->fleet->probe.user)

@@ -107,7 +107,7 @@ static void format_summary(const json_t *report, struct buf *out)
                !is_move ? "from the order to fail over until the new primary was published"
                : strcmp(text_at(report, "measured_by"), "probe") == 0
                    ? "as the probe saw it, the longest wait without a move under 'before'"
-                   : "freeze to publish as the runner saw it: no probe account is configured",
+                   : "freeze to publish as the runner saw it: it had no probe",
                json_number_value(json_object_get(outage, "p50")),
                json_number_value(json_object_get(outage, "p99")),
                json_number_value(json_object_get(outage, "max")));

@@ -287,3 +287,17 @@ def test_a_probe_is_not_confused_by_processes_that_start(lab, hooks):
     for to in ("east", "west", "east", "west"):
         done = lab.cli("switchover", "--to", to, "--yes", check=False)
         assert done.returncode in (DONE, FAILED), done  # this may be no calm machine
+
+
+def test_a_hook_that_cannot_be_called_is_said_before_the_run(lab, hooks):
+    hooks.add("gate", ["run.before"], required=True, exec=["/no/such/gate"])
+    hooks.add("news", ["run.after"], exec=["/no/such/news"])
+    hooks.add("tidy", ["run.after"])
+    found = {f["problem"]: f["severity"] for f in lab.json("readiness", check=False)["findings"]
+             if f["check"] == "hook-missing"}
+    assert found == {"hook 'gate', which must agree: /no/such/gate does not exist here": "no-go",
+                     "hook 'news': /no/such/news does not exist here": "warning"}, found
+    assert "not ready" in lab.cli("switchover", "--to", "east", "--yes", check=False).stderr
+    pathlib.Path(lab.fleet).write_text(pathlib.Path(lab.fleet).read_text() +
+                                       "policy: { accept: [ hook-missing ] }\n")
+    move(lab, expect=FAILED)
