@@ -16,9 +16,10 @@
 #include "move/mandate.h"
 #include "store/store.h"
 
+#include <poll.h>
 #include <stdlib.h>
 
-enum { LOCK_WAIT_MS = 2000 };
+enum { LOCK_WAIT_MS = 2000, AGAIN_MS = 20 };
 
 /* The same for every store and every fleet file: two operators who name a shard differently exclude
  * each other all the same. */
@@ -123,44 +124,90 @@ static enum status connect_session(const struct mandate *mandate, struct session
     return exec_on(session->conn, calls_of(session)->connect, NULL, deadline, NULL, err);
 }
 
-/* End the session that holds the lock, if it is one that we may end. */
-static enum status evict(const struct mandate *mandate, struct session *session, const char *lock,
-                         nsec deadline, struct err *err)
+/* Held beside it: says whose session it is to whoever takes the run over. */
+static char *run_lock_name(const struct mandate *mandate)
+{
+    return mem_printf(LOCK_NAME "/%s", mandate->run);
+}
+
+struct holder {
+    int64_t id;     /* connection; 0: nobody */
+    int64_t run_id; /* who holds the run's own lock */
+};
+
+static enum status look_for_holder(const struct mandate *mandate, struct session *session,
+                                   nsec deadline, struct holder *ret, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
-    session->flavour->lock_holder(&sql, lock);
-    enum call look = calls_of(session)->holder;
-    enum status status = exec_on(session->conn, look, buf_text(&sql), deadline, &result, err);
-    int64_t holder = status ? 0 : sql_number(session_last_value(&result), 0);
-    if (status || holder == 0)
+    AUTO_FREE char *of_run = run_lock_name(mandate);
+    session->flavour->lock_holder(&sql, LOCK_NAME);
+    buf_add(&sql, "; ");
+    session->flavour->lock_holder(&sql, of_run);
+    enum call call = calls_of(session)->holder;
+    enum status status = exec_on(session->conn, call, buf_text(&sql), deadline, &result, err);
+    if (!status)
+        *ret = (struct holder){sql_number(sql_value(&result, 0, 0, 0), 0),
+                               sql_number(sql_value(&result, 1, 0, 0), 0)};
+    return status;
+}
+
+/* A session that just ends lets go of one lock after the other. */
+static enum status find_holder(const struct mandate *mandate, struct session *session,
+                               nsec deadline, struct holder *ret, struct err *err)
+{
+    enum status status = look_for_holder(mandate, session, deadline, ret, err);
+    if (status || !mandate->is_resumed || ret->id == 0 || ret->run_id != 0)
         return status;
-    if (!mandate->is_resumed && (unsigned long)holder != session->last_id) {
+    poll(NULL, 0, AGAIN_MS);
+    return look_for_holder(mandate, session, deadline, ret, err);
+}
+
+/* End the session that holds the lock, if it is one that we may end: this process's own, or one of
+ * the run that it has taken over. Another store, or another fleet file, may have a run of its own
+ * there, and that is in its critical section. */
+static enum status evict(const struct mandate *mandate, struct session *session, nsec deadline,
+                         struct err *err)
+{
+    struct holder holder = {0};
+    enum status status = find_holder(mandate, session, deadline, &holder, err);
+    if (status || holder.id == 0)
+        return status;
+    bool is_of_run = mandate->is_resumed && holder.id == holder.run_id;
+    if (!is_of_run && (unsigned long)holder.id != session->last_id) {
         err_set(err, ST_BUSY, "%s is held by another Holdfast (connection %lld)",
-                session->server->name, (long long)holder);
+                session->server->name, (long long)holder.id);
         err_hint(err, "look at 'SHOW PROCESSLIST' there; another store may be moving this shard");
         return ST_BUSY;
     }
     status = mandate_check_token(mandate, deadline, err); /* it may be the one that replaced us */
     if (status)
         return status;
-    buf_clear(&sql);
-    session->flavour->kill(&sql, holder);
+    AUTO(buf_release) struct buf sql = {0};
+    session->flavour->kill(&sql, holder.id);
     enum call call = calls_of(session)->evict;
     status_ignore(exec_on(session->conn, call, buf_text(&sql), deadline, NULL, err),
                   "it may have ended by itself; the lock decides");
     return sql_conn_is_open(session->conn) ? ST_OK : err->status;
 }
 
-static enum status lock_server(struct session *session, const char *lock, nsec deadline,
-                               struct err *err)
+/* Both locks in one packet. */
+static enum status lock_server(const struct mandate *mandate, struct session *session,
+                               nsec deadline, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
-    session->flavour->lock(&sql, lock, LOCK_WAIT_MS);
+    AUTO_FREE char *of_run = run_lock_name(mandate);
+    session->flavour->lock(&sql, LOCK_NAME, LOCK_WAIT_MS);
+    buf_add(&sql, "; ");
+    session->flavour->lock(&sql, of_run, LOCK_WAIT_MS);
     enum call call = calls_of(session)->lock;
     enum status status = exec_on(session->conn, call, buf_text(&sql), deadline, &result, err);
-    if (!status && sql_number(session_last_value(&result), 0) != 1)
+    bool is_held = !status;
+    for (size_t set = 0; set < result.count; set++)
+        is_held = is_held && (sql_rows(&result, set) == 0 ||
+                              sql_number(sql_value(&result, set, 0, 0), 0) == 1);
+    if (!status && !is_held)
         status = err_set(err, ST_BUSY, "%s: the Holdfast lock did not become free within %d ms",
                          session->server->name, LOCK_WAIT_MS);
     return status;
@@ -171,12 +218,11 @@ enum status session_take(const struct mandate *mandate, struct session *session,
 {
     if (session->is_held && sql_conn_is_open(session->conn))
         return ST_OK;
-    const char *lock = LOCK_NAME;
     enum status status = connect_session(mandate, session, deadline, err);
     if (!status)
-        status = evict(mandate, session, lock, deadline, err);
+        status = evict(mandate, session, deadline, err);
     if (!status)
-        status = lock_server(session, lock, deadline, err);
+        status = lock_server(mandate, session, deadline, err);
     if (!status) /* after the lock was taken, never before: see above */
         status = mandate_check_token(mandate, deadline, err);
     if (status) {
@@ -201,7 +247,7 @@ void session_give_back(struct session *session, nsec deadline)
     AUTO(buf_release) struct buf sql = {0};
     struct err ignored = ERR_INIT;
     if (session->is_held) {
-        session->flavour->unlock(&sql, LOCK_NAME);
+        session->flavour->unlock(&sql);
         status_ignore(
             session_exec(session, CALL_GIVE_BACK, buf_text(&sql), deadline, NULL, &ignored),
             "it is free when the connection is closed");

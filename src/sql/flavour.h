@@ -212,7 +212,7 @@ struct sql_flavour {
     void (*switch_scheduler)(struct buf *sql, bool on);
     /* One row, one column each: 1 = done. */
     void (*lock)(struct buf *sql, const char *name, int wait_ms);
-    void (*unlock)(struct buf *sql, const char *name);
+    void (*unlock)(struct buf *sql);
     void (*lock_holder)(struct buf *sql, const char *name); /* connection id or NULL */
     void (*kill)(struct buf *sql, int64_t connection_id);
 };

@@ -50,7 +50,7 @@ void mariadb_follow(struct buf *sql, const struct sql_source *source);
 /* A column of the state of its replication; "" when there is none. */
 const char *mariadb_link_value(const struct sql_server_state *state, const char *column);
 void mariadb_lock(struct buf *sql, const char *name, int wait_ms);
-void mariadb_unlock(struct buf *sql, const char *name);
+void mariadb_unlock(struct buf *sql);
 void mariadb_lock_holder(struct buf *sql, const char *name);
 void mariadb_kill(struct buf *sql, int64_t connection_id);
 

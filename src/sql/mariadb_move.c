@@ -393,11 +393,9 @@ void mariadb_lock(struct buf *sql, const char *name, int wait_ms)
     buf_printf(sql, ", %d.%03d)", wait_ms / 1000, wait_ms % 1000);
 }
 
-void mariadb_unlock(struct buf *sql, const char *name)
+void mariadb_unlock(struct buf *sql)
 {
-    buf_add(sql, "DO RELEASE_LOCK(");
-    sql_quote(sql, name);
-    buf_add(sql, ")");
+    buf_add(sql, "DO RELEASE_ALL_LOCKS()");
 }
 
 void mariadb_lock_holder(struct buf *sql, const char *name)

@@ -15,36 +15,52 @@ static nsec after(const struct session *session, double seconds)
     return seconds < 0 ? NSEC_NEVER : session->began + (nsec)(seconds * (double)NSEC_PER_SEC);
 }
 
-/* --- The user lock ---------------------------------------------------------------------------- */
+/* --- User locks ------------------------------------------------------------------------------- */
 
-/* A server has one at a time here. */
+/* The lock of that name, or NULL when it is free. */
+static struct sim_lock *find_lock(struct sim_server *server, const char *name)
+{
+    for (size_t i = 0; i < SIM_LOCKS; i++)
+        if (server->locks[i].holder && strcmp(server->locks[i].name, name) == 0)
+            return &server->locks[i];
+    return NULL;
+}
+
+static bool take_lock(struct session *session, const char *name)
+{
+    struct sim_lock *locks = session->server->locks;
+    for (size_t i = 0; i < SIM_LOCKS; i++)
+        if (!locks[i].holder) {
+            locks[i].holder = session;
+            snprintf(locks[i].name, sizeof(locks[i].name), "%s", name);
+            return true;
+        }
+    return false;
+}
+
 enum outcome hold_get_lock(struct session *session, const struct args *args, struct buf *ret)
 {
-    struct sim_server *server = session->server;
     char name[ARG_MAX_SIZE];
     if (!arg_string(&args->items[0], name) || strlen(name) >= SIM_LOCK_MAX)
         return session_unknown(session, args->items[0].text);
-    bool is_taken = server->lock_holder && server->lock_holder != session;
-    if (server->lock_holder && strcmp(server->lock_name, name) != 0)
-        return session_unknown(session, "a second user lock");
+    const struct sim_lock *lock = find_lock(session->server, name);
+    bool is_taken = lock && lock->holder != session;
     nsec deadline = after(session, arg_number(&args->items[1]));
     if (is_taken && clock_now() < deadline)
         return session_wait(session, deadline, "User lock");
+    if (!lock && !take_lock(session, name))
+        return session_unknown(session, "one user lock more");
     buf_add(ret, is_taken ? "0" : "1");
-    if (!is_taken) {
-        server->lock_holder = session;
-        snprintf(server->lock_name, sizeof(server->lock_name), "%s", name);
-    }
     return RUN_DONE;
 }
 
 enum outcome hold_lock_user(struct session *session, const struct args *args, struct buf *ret)
 {
-    const struct sim_server *server = session->server;
     char name[ARG_MAX_SIZE];
-    if (arg_string(&args->items[0], name) && server->lock_holder &&
-        strcmp(server->lock_name, name) == 0)
-        buf_printf(ret, "%u", (unsigned)server->lock_holder->id);
+    const struct sim_lock *lock =
+        arg_string(&args->items[0], name) ? find_lock(session->server, name) : NULL;
+    if (lock)
+        buf_printf(ret, "%u", (unsigned)lock->holder->id);
     return RUN_DONE;
 }
 

@@ -23,6 +23,7 @@ enum {
     SIM_SHARDS_MAX = 10000,
     SIM_USER_MAX = 64,
     SIM_LOCK_MAX = 64,
+    SIM_LOCKS = 8,
     SIM_ACCOUNTS = 3, /* in the order of enum account_kind (fleet/grants.h) */
 };
 
@@ -62,8 +63,10 @@ struct sim_server {
     struct session *backup;  /* holds a backup stage */
     bool blocks_commits;     /* ... which is BLOCK_COMMIT */
     struct session *closing; /* waits to set read_only: new writes queue up behind it */
-    struct session *lock_holder;
-    char lock_name[SIM_LOCK_MAX];
+    struct sim_lock {
+        struct session *holder; /* NULL: free */
+        char name[SIM_LOCK_MAX];
+    } locks[SIM_LOCKS];
 
     struct session *sessions;
     unsigned waiting; /* sessions whose statement waits for the state to change */

@@ -33,8 +33,9 @@ static void let_go(struct session *session)
     session_stop_waiting(session);
     if (server->backup == session)
         server->backup = NULL;
-    if (server->lock_holder == session)
-        server->lock_holder = NULL;
+    for (size_t i = 0; i < SIM_LOCKS; i++)
+        if (server->locks[i].holder == session)
+            server->locks[i].holder = NULL;
     sim_server_changed(server);
 }
 

@@ -92,9 +92,10 @@ def held_locks(fleet, servers):
 
         def take():
             for connection in connections:
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT GET_LOCK('holdfast', 2) AS got")
-                    assert cursor.fetchone()["got"] == 1
+                for lock in ("holdfast", f"holdfast/{fleet.unfinished()}"):
+                    with connection.cursor() as cursor:
+                        cursor.execute("SELECT GET_LOCK(%s, 2) AS got", (lock,))
+                        assert cursor.fetchone()["got"] == 1
 
         yield take
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -423,6 +424,28 @@ def test_a_second_operator_is_told_which_run_is_in_progress(lab, tmp_path):
     assert done["report"]["run"] in said and "run show" in said, said
     assert "command failed" not in done["stderr"], "the second switchover was let in"
     assert_sound(fleet)
+
+
+def test_a_run_that_is_resumed_does_not_end_the_sessions_of_another_run(lab):
+    """Of another store, as on another operator's machine, and in its critical section: the server is
+    frozen, and would be opened beside the one that this run is about to promote."""
+    fleet = of_lab(lab, policy="{ move_timeout: 2s }")
+    to = fleet.relay().region
+    other = pathlib.Path(fleet.file).with_name("other.yaml")
+    other.write_text(pathlib.Path(fleet.file).read_text(encoding="utf-8").replace(f"{lab.dir}/store", f"{lab.dir}/store2"),
+                     encoding="utf-8")
+    fleet.move(to, fault="old.freeze:before=kill", expect=KILLED)
+    fleet.env["HOLDFAST_FLEET"] = str(other)
+    theirs = fleet.start("switchover", "--to", to, "--yes", fault="old.freeze:after=stop")
+    wait_until(lambda: process_state(theirs.pid) == "T", 20, "it stands still")
+    fleet.env["HOLDFAST_FLEET"] = fleet.file
+    stuck = fleet.cli("run", "abort", expect=STUCK)
+    assert "is held by another Holdfast" in stuck.stdout, stuck
+    assert all(fleet.value(server, "SELECT @@GLOBAL.read_only") for server in fleet.servers)
+    theirs.send_signal(signal.SIGCONT)
+    theirs.communicate(timeout=30)
+    fleet.cli("run", "abort", expect=ABORTED)
+    assert len([server for server in fleet.servers if not fleet.value(server, "SELECT @@GLOBAL.read_only")]) == 1
 
 
 def test_a_live_run_is_aborted_by_another_process(lab, tmp_path):
