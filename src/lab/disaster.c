@@ -16,23 +16,11 @@
 
 enum { END_MS = 10000, STOP_MS = 5000, PAUSE_MS = 1, PROC_MAX_BYTES = 128 * 1024 };
 
-enum lab_process_state lab__process_state(const struct process *process)
-{
-    if (process->pid == 0 || !process_is_alive(process))
-        return LAB_PROCESS_ENDED;
-    AUTO_FREE char *path = mem_printf("/proc/%d/stat", (int)process->pid);
-    AUTO(buf_release) struct buf text = {0};
-    if (file_read(path, PROC_MAX_BYTES, &text, NULL))
-        return LAB_PROCESS_ENDED;
-    const char *name_end = strrchr(buf_text(&text), ')');
-    return name_end && strncmp(name_end, ") T", 3) == 0 ? LAB_PROCESS_STOPPED : LAB_PROCESS_RUNS;
-}
-
 size_t lab_running(const struct lab *lab)
 {
     size_t count = 0;
     for (size_t i = 0; i < lab->server_count; i++)
-        count += lab__process_state(&lab->servers[i].process) != LAB_PROCESS_ENDED;
+        count += process_state(&lab->servers[i].process) != PROCESS_ENDED;
     return count;
 }
 
@@ -78,7 +66,7 @@ enum status lab_kill(const struct lab_choice *choice, struct err *err)
 /* A stopped process of another parent tells nobody: it has to be looked at. */
 static enum status wait_stopped(const struct lab_server *server, nsec deadline, struct err *err)
 {
-    while (lab__process_state(&server->process) == LAB_PROCESS_RUNS) {
+    while (process_state(&server->process) == PROCESS_RUNS) {
         if (clock_now() >= deadline)
             return err_set(err, ST_TIMEOUT, "%s did not stop in time", server->name);
         status_ignore(process_wait(&server->process, clock_deadline(PAUSE_MS), NULL, NULL),

@@ -72,8 +72,6 @@ void lab__links_release(struct lab_links *links);
 /* Run calls[i].sql where it is set, side by side; the first error. Results are in the calls. */
 MUST_CHECK enum status lab__links_run(struct lab_links *links, int64_t timeout_ms, struct err *err);
 
-enum lab_process_state { LAB_PROCESS_RUNS, LAB_PROCESS_STOPPED, LAB_PROCESS_ENDED };
-enum lab_process_state lab__process_state(const struct process *process);
 /* SIGKILL to all of the lab's processes, known by identity or by their command line; waits. */
 MUST_CHECK enum status lab__kill_all(const struct lab *lab, size_t *ret_ended, struct err *err);
 

@@ -55,13 +55,13 @@ void lab_observe(const struct lab *lab, int64_t timeout_ms, struct lab_view *vie
     struct lab_choice running = {0};
     for (size_t i = 0; i < lab->server_count; i++) {
         struct lab_server *server = &lab->servers[i];
-        enum lab_process_state state = lab__process_state(&server->process);
+        enum process_state state = process_state(&server->process);
         views[i] = (struct lab_view){.role = LAB_ROLE_DOWN};
-        if (state == LAB_PROCESS_ENDED)
+        if (state == PROCESS_ENDED)
             continue;
         views[i].uptime_s = uptime_s(&server->process);
         views[i].role = LAB_ROLE_FROZEN;
-        if (state == LAB_PROCESS_RUNS)
+        if (state == PROCESS_RUNS)
             VEC_PUSH(running.servers, running.count, running.capacity, server);
     }
     struct lab_links links;

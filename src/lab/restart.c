@@ -16,7 +16,7 @@ static enum status refuse_running(const struct lab_choice *choice, struct err *e
 {
     for (size_t i = 0; i < choice->count; i++) {
         const struct lab_server *server = choice->servers[i];
-        if (lab__process_state(&server->process) != LAB_PROCESS_RUNS)
+        if (process_state(&server->process) != PROCESS_RUNS)
             continue;
         err_set(err, ST_CONFLICT, "%s runs (pid %d); nothing was restarted", server->name,
                 (int)server->process.pid);

@@ -41,7 +41,8 @@ static enum status no_process(pid_t pid, struct err *err)
     return err_set(err, ST_NOT_FOUND, "process %d does not run", (int)pid);
 }
 
-enum status process__identify(pid_t pid, bool with_ended, struct process *ret, struct err *err)
+/* Who has this number now, and the letter of its state. */
+static enum status look_at(pid_t pid, struct process *ret, char *ret_state, struct err *err)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
@@ -52,8 +53,9 @@ enum status process__identify(pid_t pid, bool with_ended, struct process *ret, s
 
     /* The name, in parentheses, may contain anything, also spaces and parentheses. */
     const char *at = strrchr(buf_text(&text), ')');
-    if (!at || at[1] != ' ' || (!with_ended && strchr("ZXx", at[2])))
+    if (!at || at[1] != ' ')
         return no_process(pid, err);
+    char state = at[2];
     at += 2;
     for (int i = 0; i < STAT_FIELDS_BEFORE_START && at; i++) {
         at = strchr(at, ' ');
@@ -63,6 +65,25 @@ enum status process__identify(pid_t pid, bool with_ended, struct process *ret, s
     if (!at || sscanf(at, "%" SCNu64, &found.start_ticks) != 1)
         return err_set(err, ST_INTERNAL, "cannot understand '%s'", path);
     enum status status = read_boot(found.boot, err);
+    if (status)
+        return status;
+    *ret = found;
+    *ret_state = state;
+    return ST_OK;
+}
+
+static bool is_over(char state)
+{
+    return strchr("ZXx", state) != NULL;
+}
+
+enum status process__identify(pid_t pid, bool with_ended, struct process *ret, struct err *err)
+{
+    char state = 0;
+    struct process found;
+    enum status status = look_at(pid, &found, &state, err);
+    if (!status && !with_ended && is_over(state))
+        return no_process(pid, err);
     if (!status)
         *ret = found;
     return status;
@@ -73,16 +94,29 @@ enum status process_identify(pid_t pid, struct process *ret, struct err *err)
     return process__identify(pid, false, ret, err);
 }
 
+static bool is_same(const struct process *process, const struct process *now)
+{
+    return process->start_ticks == now->start_ticks && strcmp(process->boot, now->boot) == 0;
+}
+
 static bool is_there(const struct process *process, bool with_ended)
 {
     struct process now = {0};
-    return !process__identify(process->pid, with_ended, &now, NULL) &&
-           process->start_ticks == now.start_ticks && strcmp(process->boot, now.boot) == 0;
+    return !process__identify(process->pid, with_ended, &now, NULL) && is_same(process, &now);
 }
 
 bool process_is_alive(const struct process *process)
 {
     return is_there(process, false);
+}
+
+enum process_state process_state(const struct process *process)
+{
+    char state = 0;
+    struct process now = {0};
+    if (look_at(process->pid, &now, &state, NULL) || !is_same(process, &now) || is_over(state))
+        return PROCESS_ENDED;
+    return state == 'T' ? PROCESS_STOPPED : PROCESS_RUNS;
 }
 
 static enum status failed_on(pid_t pid, int error, const char *verb, struct err *err)

@@ -46,6 +46,9 @@ MUST_CHECK enum status process_identify(pid_t pid, struct process *ret, struct e
 /* It runs, or is stopped. False once it ended, also before its parent took notice. */
 bool process_is_alive(const struct process *process);
 
+enum process_state { PROCESS_RUNS, PROCESS_STOPPED, PROCESS_ENDED };
+enum process_state process_state(const struct process *process);
+
 /* Wait until it ended; ST_TIMEOUT at the deadline. *ret_exit (may be NULL) becomes its exit code,
  * 128 + the signal that ended it, or -1 when it is not our child and nobody can tell. */
 MUST_CHECK enum status process_wait(const struct process *process, nsec deadline, int *ret_exit,

@@ -80,6 +80,21 @@ static void a_program_that_does_not_exist_is_named(void **state UNUSED)
     assert_non_null(strstr(err.text, "holdfast-no-such-program"));
 }
 
+static void the_state_of_a_process_is_seen(void **state UNUSED)
+{
+    struct process child = spawn_shell("exec sleep 60", NULL), stranger = child;
+    assert_int_equal(process_state(&child), PROCESS_RUNS);
+    stranger.start_ticks++;
+    assert_int_equal(process_state(&stranger), PROCESS_ENDED);
+    assert_int_equal(process_signal(&child, SIGSTOP, &err), ST_OK);
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)child.pid, &info, WSTOPPED | WNOWAIT), 0);
+    assert_int_equal(process_state(&child), PROCESS_STOPPED);
+    assert_int_equal(process_signal(&child, SIGKILL, &err), ST_OK);
+    wait_end(&child);
+    assert_int_equal(process_state(&child), PROCESS_ENDED);
+}
+
 static void a_stopped_process_is_alive_and_an_unreaped_one_is_not(void **state UNUSED)
 {
     struct process child = spawn_shell("exec sleep 60", NULL);
@@ -146,6 +161,7 @@ int main(void)
         cmocka_unit_test(the_exit_code_and_the_output_of_a_child_arrive),
         cmocka_unit_test(a_child_has_its_own_session_default_signals_and_no_descriptor_of_ours),
         cmocka_unit_test(a_program_that_does_not_exist_is_named),
+        cmocka_unit_test(the_state_of_a_process_is_seen),
         cmocka_unit_test(a_stopped_process_is_alive_and_an_unreaped_one_is_not),
         cmocka_unit_test(a_process_with_the_same_number_but_another_start_or_boot_is_a_stranger),
         cmocka_unit_test(an_identity_survives_being_written_and_read),
