@@ -111,8 +111,8 @@ static char *authorization_of(struct etcd_client *client, uint64_t *ret_login)
     return header;
 }
 
-void etcd__errand_init(struct etcd_client *client, size_t member, const char *path,
-                       struct etcd_errand *ret)
+void etcd_errand_init_at(struct etcd_client *client, size_t member, const char *path,
+                         struct etcd_errand *ret)
 {
     *ret = (struct etcd_errand){
         .member = member,
@@ -128,7 +128,7 @@ void etcd__errand_init(struct etcd_client *client, size_t member, const char *pa
 
 void etcd_errand_init(struct etcd_client *client, const char *path, struct etcd_errand *ret)
 {
-    etcd__errand_init(client, atomic_load(&client->current), path, ret);
+    etcd_errand_init_at(client, atomic_load(&client->current), path, ret);
 }
 
 void etcd_errand_release(struct etcd_errand *errand)
@@ -181,7 +181,7 @@ enum status etcd__attempt(struct etcd_attempt *attempt, struct etcd_answer *ret_
     struct etcd_client *client = attempt->client;
     AUTO(etcd_errand_release) struct etcd_errand errand;
     AUTO(http_answer_release) struct http_answer http = {0};
-    etcd__errand_init(client, attempt->member, attempt->call->path, &errand);
+    etcd_errand_init_at(client, attempt->member, attempt->call->path, &errand);
     struct http_post post = {.url = errand.url,
                              .body = attempt->call->body,
                              .headers = errand.headers,

@@ -65,6 +65,8 @@ struct etcd_errand { /* to one member; not to be moved */
     uint64_t login; /* with which it goes; 0: none */
 };
 void etcd_errand_init(struct etcd_client *client, const char *path, struct etcd_errand *ret);
+void etcd_errand_init_at(struct etcd_client *client, size_t member, const char *path,
+                         struct etcd_errand *ret);
 void etcd_errand_release(struct etcd_errand *errand);
 /* That member was of no use: the next request goes to another one. */
 void etcd_client_leave(struct etcd_client *client, size_t member);

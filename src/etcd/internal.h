@@ -42,9 +42,6 @@ struct etcd_attempt {
 MUST_CHECK enum status etcd__attempt(struct etcd_attempt *attempt, struct etcd_answer *ret_answer,
                                      struct err *err);
 
-void etcd__errand_init(struct etcd_client *client, size_t member, const char *path,
-                       struct etcd_errand *ret);
-
 /* Log in, unless somebody did since 'refused'. Waits for whoever is doing it. */
 MUST_CHECK enum status etcd__login(struct etcd_client *client, struct http_line *line,
                                    nsec deadline, uint64_t refused, struct err *err);

@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Watches of etcd: one stream each, run on the caller's thread. A stream that ends, or that was
- * silent for IDLE_MS (its member may be frozen, or cut off from the others), is begun again at the
- * next revision with another member, which misses nothing. Only a compaction loses something, and
- * etcd says so. A log-in goes over the same stream, before the watch.
+ * Watches of etcd: one stream each, run on the caller's thread. A stream that ends, or whose member
+ * gave no sign of life for IDLE_MS and then PULSE_MS (it may be frozen, or cut off from the
+ * others), is begun again at the next revision with another member, which misses nothing. Only a
+ * compaction loses something, and etcd says so. A log-in goes over the same stream, before the
+ * watch.
  */
 #include "store/etcd.h"
 
 #include "base/mem.h"
 #include "base/scope.h"
 #include "etcd/errors.h"
+#include "etcd/pulse.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 enum {
-    IDLE_MS = 2000,
+    IDLE_MS = 1000,
+    PULSE_MS = 1000,
+    LOGIN_MS = 3000,
     RETRY_MIN_MS = 20,
     RETRY_MAX_MS = 1000,
     CHANGES_MAX = 1024 * 1024 /* that came and nobody took */
@@ -26,6 +31,8 @@ struct etcd_watch {
     struct store_watch base;
     struct etcd_store *etcd;
     struct http_stream *stream;
+    struct etcd_pulse *pulse;
+    int epoll; /* of both */
     char *prefix;
     int64_t after;           /* everything up to this revision has come */
     size_t member, searched; /* bytes of an unfinished line without a newline */
@@ -69,7 +76,7 @@ static void send(struct etcd_watch *watch, const char *path, const char *body)
     watch->login = errand.login;
     watch->is_running = true;
     watch->searched = 0;
-    set_restart(watch, IDLE_MS);
+    set_restart(watch, watch->is_login ? LOGIN_MS : IDLE_MS);
 }
 
 static void start_watch(struct etcd_watch *watch)
@@ -242,11 +249,23 @@ static void run_stream(struct etcd_watch *watch)
         take_login(watch);
 }
 
+/* The stream has been silent for long: is nothing happening, or is its member gone? */
+static bool may_be_calm(struct etcd_watch *watch)
+{
+    if (!watch->is_running || watch->is_login || etcd_pulse_is_asking(watch->pulse))
+        return false;
+    etcd_pulse_ask(watch->pulse, watch->etcd->client, watch->member);
+    set_restart(watch, PULSE_MS);
+    return true;
+}
+
 /* Whatever can be done now. */
 static void run(struct etcd_watch *watch)
 {
     run_stream(watch);
-    if (clock_now() < watch->restart_at || watch->end.status)
+    if (etcd_pulse_felt(watch->pulse) && watch->is_running)
+        set_restart(watch, IDLE_MS);
+    if (clock_now() < watch->restart_at || watch->end.status || may_be_calm(watch))
         return;
     if (watch->is_running)
         stop(watch);
@@ -255,6 +274,18 @@ static void run(struct etcd_watch *watch)
 
 /* ---- the driver's functions ---- */
 
+/* Into one descriptor. */
+static bool join(const struct etcd_watch *watch)
+{
+    const int fds[] = {http_stream_fd(watch->stream), etcd_pulse_fd(watch->pulse)};
+    bool is_good = watch->epoll >= 0;
+    for (size_t i = 0; i < ARRAY_SIZE(fds) && is_good; i++) {
+        struct epoll_event readable = {.events = EPOLLIN, .data.fd = fds[i]};
+        is_good = epoll_ctl(watch->epoll, EPOLL_CTL_ADD, fds[i], &readable) == 0;
+    }
+    return is_good;
+}
+
 enum status etcd__watch_open(struct store *store, const char *prefix, int64_t after_rev,
                              struct store_watch **ret_watch, struct err *err)
 {
@@ -262,10 +293,12 @@ enum status etcd__watch_open(struct store *store, const char *prefix, int64_t af
     *watch = (struct etcd_watch){.base = {store->driver},
                                  .etcd = (struct etcd_store *)store,
                                  .stream = http_stream_new(),
+                                 .pulse = etcd_pulse_new(),
+                                 .epoll = epoll_create1(EPOLL_CLOEXEC),
                                  .prefix = mem_strdup(prefix),
                                  .after = after_rev,
                                  .retry_ms = RETRY_MIN_MS};
-    if (!watch->stream) {
+    if (!watch->stream || !watch->pulse || !join(watch)) {
         err_set_errno(err, errno, "open a descriptor for a watch of", prefix);
         etcd__watch_close(&watch->base);
         return err_hint(err, "check the limit of open files");
@@ -309,7 +342,7 @@ enum status etcd__watch_next(struct store_watch *base, nsec deadline,
         }
         if (clock_now() >= deadline)
             return err_set(err, ST_TIMEOUT, "nothing changed below '%s'", watch->prefix);
-        struct pollfd readable = {.fd = http_stream_fd(watch->stream), .events = POLLIN};
+        struct pollfd readable = {.fd = watch->epoll, .events = POLLIN};
         if (poll(&readable, 1, clock_ms_left(deadline)) < 0 && errno != EINTR)
             return err_set_errno(err, errno, "wait for changes below", watch->prefix);
     }
@@ -317,13 +350,16 @@ enum status etcd__watch_next(struct store_watch *base, nsec deadline,
 
 int etcd__watch_fd(const struct store_watch *watch)
 {
-    return http_stream_fd(watch_of(watch)->stream);
+    return watch_of(watch)->epoll;
 }
 
 void etcd__watch_close(struct store_watch *base)
 {
     struct etcd_watch *watch = watch_of(base);
+    if (watch->epoll >= 0)
+        close(watch->epoll);
     http_stream_free(watch->stream);
+    etcd_pulse_free(watch->pulse);
     store_changes_release(&watch->changes);
     free(watch->prefix);
     free(watch);

@@ -5,6 +5,8 @@
 #include "net/http.h"
 #include "wire/etcd.h"
 
+#include <poll.h>
+
 static struct members members;
 static int prefix_number;
 
@@ -182,6 +184,48 @@ static void ask_gateway(const char *path, const char *body, struct etcd_answer *
     http_line_free(line);
 }
 
+/* Index of the member that says of itself that it leads; 'count' for none. */
+static size_t ask_for_leader(void)
+{
+    for (size_t i = 0; i < members.count; i++) {
+        struct http_line *line = http_line_new();
+        AUTO_FREE char *url =
+            mem_printf("http://127.0.0.1:%d/v3/maintenance/status", members.client[i]);
+        AUTO(http_answer_release) struct http_answer answer = {0};
+        struct http_post post = {.url = url,
+                                 .body = "{}",
+                                 .deadline = clock_deadline(1000),
+                                 .connect_ms = 1000,
+                                 .answer_max = 65536};
+        enum status status = http_send(line, &post, &answer, &trouble);
+        const char *self = strstr(buf_text(&answer.body), "\"member_id\":\"");
+        const char *leader = strstr(buf_text(&answer.body), "\"leader\":\"");
+        http_line_free(line);
+        if (!status && self && leader &&
+            strtoull(self + 13, NULL, 10) == strtoull(leader + 10, NULL, 10))
+            return i;
+    }
+    return members.count;
+}
+
+static size_t find_leader(void)
+{
+    size_t leader = ask_for_leader();
+    for (nsec deadline = soon(); leader == members.count && clock_now() < deadline;)
+        leader = ask_for_leader();
+    assert_true(leader < members.count);
+    return leader;
+}
+
+/* Until the one that led before has heard of another. */
+static void wait_for_other_leader(size_t before)
+{
+    nsec deadline = soon();
+    while (ask_for_leader() == before && clock_now() < deadline)
+        poll(NULL, 0, 10);
+    assert_true(find_leader() != before);
+}
+
 static void compacted_history_ends_a_watch_that_needs_it(void **state)
 {
     struct fixture *fixture = *state;
@@ -203,6 +247,55 @@ static void compacted_history_ends_a_watch_that_needs_it(void **state)
     assert_string_equal(changes.items[0].entry.value, "4");
     store_watch_close(late);
     store_watch_close(present);
+}
+
+enum { CALM_MS = 6000 }; /* longer than a watch trusts a silent member */
+
+static void quiet_watch_survives_compactions(void **state)
+{
+    struct fixture *fixture = *state;
+    int64_t start = put(fixture->store, "quiet/a", "1");
+    struct store_watch *watch = NULL;
+    AUTO(store_changes_release) struct store_changes changes = {0};
+    struct err err = ERR_INIT;
+    EXPECT_OK(store_watch_open(fixture->store, "quiet/", start, &watch, &trouble));
+    expect_status(store_watch_next(watch, clock_deadline(200), &changes, &err), ST_TIMEOUT, &err);
+    for (int i = 0; i < 3; i++) {
+        AUTO(etcd_answer_release) struct etcd_answer answer = {0};
+        put(fixture->store, "loud", "1");
+        AUTO_FREE char *body = mem_printf("{\"revision\":\"%lld\",\"physical\":true}",
+                                          (long long)put(fixture->store, "loud", "2"));
+        ask_gateway("/v3/kv/compaction", body, &answer);
+        expect_status(store_watch_next(watch, clock_deadline(CALM_MS / 3), &changes, &err),
+                      ST_TIMEOUT, &err);
+    }
+    put(fixture->store, "quiet/a", "2");
+    EXPECT_OK(store_watch_next(watch, soon(), &changes, &trouble));
+    assert_string_equal(changes.items[0].entry.value, "2");
+    store_watch_close(watch);
+}
+
+/* The one that leads is stopped, so that the others must elect; whichever the watch is at. */
+static void watch_goes_on_under_another_leader(void **state)
+{
+    struct fixture *fixture = *state;
+    int64_t last = put(fixture->store, "w/key", "0");
+    struct store_watch *watch = NULL;
+    EXPECT_OK(store_watch_open(fixture->store, "w/", last, &watch, &trouble));
+    for (int round = 1; round <= 3; round++) {
+        size_t leader = find_leader();
+        char value[8];
+        snprintf(value, sizeof(value), "%d", round);
+        kill(members.pids[leader], SIGSTOP);
+        last = put(fixture->store, "w/key", value);
+        AUTO(store_changes_release) struct store_changes changes = {0};
+        EXPECT_OK(store_watch_next(watch, soon(), &changes, &trouble));
+        assert_int_equal(changes.items[0].entry.mod_rev, last);
+        assert_string_equal(changes.items[0].entry.value, value);
+        kill(members.pids[leader], SIGCONT);
+        wait_for_other_leader(leader);
+    }
+    store_watch_close(watch);
 }
 
 /* ---- leases ---- */
@@ -274,6 +367,8 @@ int main(void)
         FAULT_TEST(store_with_frozen_members_closes_soon),
         FAULT_TEST(watch_misses_nothing_when_its_member_is_killed_or_frozen),
         FAULT_TEST(compacted_history_ends_a_watch_that_needs_it),
+        FAULT_TEST(quiet_watch_survives_compactions),
+        FAULT_TEST(watch_goes_on_under_another_leader),
         FAULT_TEST(key_goes_when_its_lease_is_not_kept_alive),
         FAULT_TEST(nothing_is_left_behind_by_a_closed_store),
     };
