@@ -106,23 +106,16 @@ void run_set_running(struct run *run)
         run_abort(run);
 }
 
-/* Beside the embedded store; another store keeps no journal yet. */
-static char *journal_directory(const struct fleet_scene *scene)
-{
-    const char *url = scene->fleet->store_url;
-    return strncmp(url, "file://", 7) == 0 ? mem_printf("%s/journal", url + 7) : NULL;
-}
-
 struct journal *run_open_journal(const struct fleet_scene *scene, const char *id)
 {
-    AUTO_FREE char *directory = journal_directory(scene);
+    AUTO_FREE char *directory = inventory_journal(scene->fleet);
     return journal_open(directory, id);
 }
 
 /* Old runs make room. Not while an operator waits for anything else. */
 static void trim_history(const struct fleet_scene *scene)
 {
-    AUTO_FREE char *directory = journal_directory(scene);
+    AUTO_FREE char *directory = inventory_journal(scene->fleet);
     struct err err = ERR_INIT;
     if (history_trim(scene->store, scene->fleet->policy.keep_runs, directory, &err))
         fprintf(stderr, "holdfast: old runs were not removed: %s; the next run tries again\n",

@@ -184,6 +184,15 @@ static enum status run_follow(const struct fleet_scene *scene, const char *id, b
                                      : status;
 }
 
+/* There is one on each machine that carried the run out. */
+static void show_journal(const struct fleet_scene *scene, const char *id)
+{
+    AUTO_FREE char *directory = inventory_journal(scene->fleet);
+    AUTO_FREE char *path = mem_printf("%s/%s.jsonl", directory, id);
+    if (access(path, F_OK) == 0)
+        printf("journal: %s\n", path);
+}
+
 static enum status run_show(const struct cli_args *args, struct err *err)
 {
     AUTO(fleet_scene_release) struct fleet_scene scene = {0};
@@ -194,8 +203,12 @@ static enum status run_show(const struct cli_args *args, struct err *err)
         status = choose_run(&scene, args, id, err);
     if (status)
         return status;
-    return cli_flag(args, "--follow") ? run_follow(&scene, id, as_json, err)
-                                      : runs_print_one(scene.store, id, as_json, err);
+    if (cli_flag(args, "--follow"))
+        return run_follow(&scene, id, as_json, err);
+    status = runs_print_one(scene.store, id, as_json, err);
+    if (!status && !as_json)
+        show_journal(&scene, id);
+    return status;
 }
 
 /* Every crash point of a move, for the tests that stop the conductor at each of them. */

@@ -233,6 +233,11 @@ enum status history_trim(struct store *store, size_t keep, const char *journal_d
         status = remove_run(store, records[i].id, journal_directory, err);
         left--;
     }
+    size_t unfinished = 0;
+    for (size_t i = 0; i < count; i++)
+        unfinished += !is_finished(&records[i]);
     run_record_list_free(records, count);
+    if (journal_directory && !status)
+        journal_trim(journal_directory, keep + unfinished);
     return status;
 }

@@ -49,9 +49,9 @@ struct estimate {
 
 struct estimate history_estimate(const struct history *history, const struct run_shape *shape);
 
-/* Remove what is kept of the oldest finished runs until 'keep' runs are left; their journals too,
- * when they lie in 'journal_directory' (may be NULL). The first trouble ends it; the next call goes
- * on. */
+/* Remove what is kept of the oldest finished runs until 'keep' runs are left. In
+ * 'journal_directory' (may be NULL) as many journals are left, and those of unfinished runs; other
+ * machines may have removed their runs. The first trouble ends it; the next call goes on. */
 MUST_CHECK enum status history_trim(struct store *store, size_t keep, const char *journal_directory,
                                     struct err *err);
 

@@ -91,6 +91,7 @@ void inventory_free(struct inventory *inventory)
     release_texts(inventory->policy.accept, inventory->policy.accept_count);
     release_texts(inventory->warnings, inventory->warning_count);
     free(inventory->store_url);
+    free(inventory->journal);
     free(inventory);
 }
 

@@ -126,6 +126,7 @@ struct inventory {
     char *store_url;                        /* "file:///directory", "etcd://host:port,..." */
     struct inventory_tls store_tls;         /* of our connections to etcd */
     struct inventory_account store_account; /* at etcd; optional: user is NULL */
+    char *journal;                          /* folder of the runs' journals; NULL: not said */
     struct inventory_account credentials, replication;
     struct inventory_account probe; /* optional: user is NULL */
     struct inventory_tls tls;       /* of our own connections, whatever the account */
@@ -208,6 +209,11 @@ struct sql_endpoint inventory_endpoint(const struct inventory *inventory,
 struct store;
 MUST_CHECK enum status inventory_open_store(const struct inventory *inventory, nsec deadline,
                                             struct store **ret_store, struct err *err);
+
+/* Where this machine keeps the journals of runs; the caller frees. In the store's folder, or where
+ * the file says; with an etcd in INVENTORY_JOURNAL where it says nothing. */
+#define INVENTORY_JOURNAL "/var/lib/holdfast/journal"
+char *inventory_journal(const struct inventory *inventory);
 
 /* Append the fleet file that reads back as this inventory. Passwords stay where they are. */
 void inventory_write(const struct inventory *inventory, struct buf *buf);

@@ -252,6 +252,7 @@ enum status inventory_load(const char *path, struct inventory **ret_inventory, s
         status = load_tls(path, inventory, &inventory->store_tls, err);
     if (!status) {
         inventory__find_api_files(inventory, path);
+        inventory__find_file(path, &inventory->journal);
         *ret_inventory = take_pointer(inventory);
     }
     return status;

@@ -563,6 +563,7 @@ static const struct yaml_field root_fields[] = {
     {"promise",     true,  0,                                       read_promise},
     {"regions",     true,  0,                                       read_regions},
     {"store",       true,  0,                                       inventory__read_store},
+    {"journal",     false, offsetof(struct inventory, journal),     yaml_read_text},
     {"tls",         false, offsetof(struct inventory, tls),         inventory__read_tls},
     {"credentials", true,  offsetof(struct inventory, credentials), inventory__read_account},
     {"replication", true,  offsetof(struct inventory, replication), inventory__read_account},

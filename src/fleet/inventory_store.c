@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * 'store' in the fleet file: where it is, or also how an etcd lets us in; and opening it so. See
- * inventory.h. */
+ * 'store' in the fleet file: where it is, or also how an etcd lets us in; opening it so; and where
+ * the journals of runs are, which are no part of an etcd. See inventory.h. */
 #include "base/mem.h"
 #include "base/scope.h"
 #include "fleet/internal.h"
@@ -64,6 +64,11 @@ void inventory__write_store(struct buf *buf, const struct inventory *inventory)
         buf_add(buf, "\n");
     }
     inventory__write_account(buf, "  credentials", &inventory->store_account);
+    if (inventory->journal) {
+        buf_add(buf, "journal: ");
+        inventory__write_text(buf, inventory->journal);
+        buf_add(buf, "\n");
+    }
 }
 
 /* ---- opening ---- */
@@ -88,4 +93,17 @@ enum status inventory_open_store(const struct inventory *inventory, nsec deadlin
     if (status)
         explain_refusal(own, err);
     return status;
+}
+
+/* ---- journals ---- */
+
+char *inventory_journal(const struct inventory *inventory)
+{
+    static const char scheme[] = "file://";
+    const char *url = inventory->store_url;
+    if (inventory->journal)
+        return mem_strdup(inventory->journal);
+    return strncmp(url, scheme, sizeof(scheme) - 1) == 0
+               ? mem_printf("%s/journal", url + sizeof(scheme) - 1)
+               : mem_strdup(INVENTORY_JOURNAL);
 }

@@ -8,6 +8,8 @@
 #include "base/scope.h"
 #include "os/file.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -23,7 +25,15 @@ struct journal {
 static void give_up(struct journal *journal, const char *why)
 {
     if (!atomic_exchange(&journal->has_failed, true))
-        log_event(EV_JOURNAL_FAILED, "why", why, NULL);
+        log_event(EV_JOURNAL_FAILED, "why", why, "next",
+                  "make that folder, or name another as 'journal' in the fleet file", NULL);
+}
+
+static void give_up_errno(struct journal *journal, const char *verb, const char *path)
+{
+    struct err err = ERR_INIT;
+    err_set_errno(&err, errno, verb, path);
+    give_up(journal, err.text);
 }
 
 static char *path_of(const char *directory, const char *run)
@@ -36,6 +46,38 @@ void journal_remove(const char *directory, const char *run)
     AUTO_FREE char *path = path_of(directory, run);
     unlink(path);
 }
+
+/* ---- how many are kept ---- */
+
+/* 20261122-194248-803b.jsonl, and nothing that anybody else may have put there. */
+static int is_journal(const struct dirent *entry)
+{
+    static const char form[] = "dddddddd-dddddd-xxxx.jsonl";
+    const char *name = entry->d_name;
+    for (size_t i = 0; i < sizeof(form); i++) {
+        bool fits = form[i] == 'd'   ? isdigit((unsigned char)name[i])
+                    : form[i] == 'x' ? isxdigit((unsigned char)name[i])
+                                     : name[i] == form[i];
+        if (!fits)
+            return 0;
+    }
+    return 1;
+}
+
+void journal_trim(const char *directory, size_t keep)
+{
+    struct dirent **found = NULL;
+    int count = scandir(directory, &found, is_journal, alphasort); /* by time */
+    for (int i = 0; i < count; i++) {
+        AUTO_FREE char *path = mem_printf("%s/%s", directory, found[i]->d_name);
+        if ((size_t)(count - i) > keep)
+            unlink(path);
+        free(found[i]);
+    }
+    free(found);
+}
+
+/* ---- one ---- */
 
 struct journal *journal_open(const char *directory, const char *run)
 {
@@ -51,7 +93,7 @@ struct journal *journal_open(const char *directory, const char *run)
     }
     journal->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (journal->fd < 0)
-        give_up(journal, strerror(errno));
+        give_up_errno(journal, "open", path);
     return journal;
 }
 
@@ -83,5 +125,5 @@ void journal_add(struct journal *journal, const char *shard, const char *event, 
     json_decref(line);
     AUTO_FREE char *out = mem_printf("%s\n", encoded ? encoded : "{}");
     if (write(journal->fd, out, strlen(out)) < 0)
-        give_up(journal, strerror(errno));
+        give_up_errno(journal, "write", "the journal");
 }

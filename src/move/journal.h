@@ -17,6 +17,9 @@ struct journal *journal_open(const char *directory, const char *run);
 void journal_close(struct journal *journal);
 /* Remove DIR/RUN.jsonl; it need not be there. */
 void journal_remove(const char *directory, const char *run);
+/* Remove the oldest of DIR until 'keep' are left: those of runs that another machine removed, too.
+ */
+void journal_trim(const char *directory, size_t keep);
 /* 'shard' may be NULL; 'format' gives the words for people. */
 void journal_add(struct journal *journal, const char *shard, const char *event, const char *format,
                  ...) __attribute__((format(printf, 4, 5)));

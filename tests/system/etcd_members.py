@@ -175,7 +175,7 @@ def running_etcd(**options):
 
 
 def use_store(lab, store):
-    """The fleet file of a lab with this store."""
+    """The fleet file of a lab with this store, and with the journals beside it."""
     path = pathlib.Path(lab.fleet)
-    path.write_text(re.sub(r"^store:.*\n(  .*\n)*", f"store: {store}\n", path.read_text(),
-                           flags=re.M))
+    path.write_text(re.sub(r"^(journal:.*\n)?store:.*\n(  .*\n)*",
+                           f"journal: journals\nstore: {store}\n", path.read_text(), flags=re.M))

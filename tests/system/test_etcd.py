@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fleet whose store is an etcd of three members, one of which is killed or frozen at a time."""
+import json
+import pathlib
 import shutil
 import signal
 
@@ -42,6 +44,20 @@ def test_a_region_moves_there_and_back_whichever_member_is_lost(fleet, etcd):
     etcd.signal(0, signal.SIGCONT)
     assert region_of_primary(fleet) == "west"
     assert len(fleet.json("run", "list")) == 4
+
+
+def test_journals_are_kept_beside_the_fleet_file_or_said_to_be_missing(fleet):
+    run = fleet.json("switchover", "--to", "east", "--yes")["run"]
+    journal = pathlib.Path(fleet.dir, "journals", f"{run}.jsonl")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert lines[0]["event"] == "begin"
+    assert f"journal: {journal}" in fleet.cli("run", "show", run).stdout
+    journal.unlink()
+    journal.parent.rmdir()
+    journal.parent.write_text("in the way")
+    done = fleet.cli("switchover", "--to", "west", "--yes")
+    assert "journal.failed" in done.stderr and str(journal.parent) in done.stderr
+    assert "'journal' in the fleet file" in done.stderr
 
 
 @pytest.mark.parametrize("etcd", [{"election_ms": 1000}], indirect=True, ids=["default-timing"])

@@ -57,11 +57,37 @@ static void store_with_keys_is_checked(void **state UNUSED)
     refuse_all(files, ARRAY_SIZE(files));
 }
 
+static void journals_are_beside_a_folder_or_where_the_file_says(void **state UNUSED)
+{
+    static const struct {
+        const char *text, *journal;
+    } cases[] = {
+        {HEAD SHARDS, "/var/lib/holdfast/journal"},
+        {HEAD "journal: /var/log/holdfast\n" SHARDS, "/var/log/holdfast"},
+        {"promise: { rto: 30s, rpo: 5s }\nregions: [ west, east ]\n" STORE("") ACCOUNTS SHARDS,
+         INVENTORY_JOURNAL},
+        {"promise: { rto: 30s, rpo: 5s }\nregions: [ west, east ]\njournal: /j\n" STORE("")
+             ACCOUNTS SHARDS,
+         "/j"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO(inventory_freep) struct inventory *inventory = parse(cases[i].text);
+        AUTO(buf_release) struct buf text = {0};
+        AUTO_FREE char *journal = inventory_journal(inventory);
+        assert_string_equal(journal, cases[i].journal);
+        inventory_write(inventory, &text);
+        AUTO(inventory_freep) struct inventory *written = parse(buf_text(&text));
+        AUTO_FREE char *again = inventory_journal(written);
+        assert_string_equal(again, cases[i].journal);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(store_is_an_address_or_also_how_to_be_let_in),
         cmocka_unit_test(store_with_keys_is_checked),
+        cmocka_unit_test(journals_are_beside_a_folder_or_where_the_file_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
