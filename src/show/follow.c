@@ -116,17 +116,35 @@ static enum status look(struct follow *follow, const char *prefix, hear_fn *hear
     return store_watch_open(follow->store, prefix, list.revision, ret, err);
 }
 
-static enum status drain(struct follow *follow, struct store_watch *watch, const char *prefix,
-                         hear_fn *hear, struct err *err)
+struct topic {
+    const char *prefix;
+    hear_fn *hear;
+    struct store_watch *watch; /* NULL: everything is to be read */
+};
+enum { TOPICS = 2 };
+
+static enum status drain(struct follow *follow, const struct topic *topic, struct err *err)
 {
     for (;;) {
         AUTO(store_changes_release) struct store_changes changes = {0};
-        enum status status = store_watch_next(watch, 0, &changes, err);
+        enum status status = store_watch_next(topic->watch, 0, &changes, err);
         if (status)
-            return status == ST_TIMEOUT ? ST_OK : status;
+            return status;
         for (size_t i = 0; i < changes.count; i++)
-            hear(follow, changes.items[i].entry.key + strlen(prefix), changes.items[i].entry.value);
+            topic->hear(follow, changes.items[i].entry.key + strlen(topic->prefix),
+                        changes.items[i].entry.value);
     }
+}
+
+/* What is new; everything again when the history that would tell it is no longer kept. */
+static enum status hear_news(struct follow *follow, struct topic *topic, struct err *err)
+{
+    enum status status = topic->watch ? drain(follow, topic, err) : ST_COMPACTED;
+    if (status != ST_COMPACTED)
+        return status == ST_TIMEOUT ? ST_OK : status;
+    store_watch_close(topic->watch);
+    topic->watch = NULL;
+    return look(follow, topic->prefix, topic->hear, &topic->watch, err);
 }
 
 /* Does a process carry it out? */
@@ -160,15 +178,13 @@ static enum status read_record(struct follow *follow, struct err *err)
 
 /* ---- until it ends ---- */
 
-static enum status watch(struct follow *follow, struct store_watch *routes,
-                         struct store_watch *ends, bool (*must_stop)(void), struct err *err)
+static enum status watch(struct follow *follow, struct topic topics[TOPICS],
+                         bool (*must_stop)(void), struct err *err)
 {
     for (;;) {
         enum status status = read_record(follow, err); /* first: then all is there */
-        if (!status)
-            status = drain(follow, routes, "shards/", hear_route, err);
-        if (!status)
-            status = drain(follow, ends, follow->ends_prefix, hear_end, err);
+        for (size_t i = 0; i < TOPICS && !status; i++)
+            status = hear_news(follow, &topics[i], err);
         if (status && !status_can_retry(status))
             return status;
         bool has_ended = follow->record.state != RUN_RUNNING;
@@ -191,20 +207,19 @@ enum status follow_run(struct store *store, const char *id, bool (*must_stop)(vo
                        struct run_record *ret, struct err *err)
 {
     AUTO(follow_release) struct follow follow = {.store = store};
-    struct store_watch *routes = NULL, *ends = NULL;
     progress_init(&follow.progress, NULL);
     enum status status = start(&follow, id, err);
+    struct topic topics[TOPICS] = {{"shards/", hear_route, NULL},
+                                   {follow.ends_prefix, hear_end, NULL}};
+    for (size_t i = 0; i < TOPICS && !status; i++)
+        status = hear_news(&follow, &topics[i], err);
     if (!status)
-        status = look(&follow, "shards/", hear_route, &routes, err);
-    if (!status)
-        status = look(&follow, follow.ends_prefix, hear_end, &ends, err);
-    if (!status)
-        status = watch(&follow, routes, ends, must_stop, err);
+        status = watch(&follow, topics, must_stop, err);
     if (!status) {
         *ret = follow.record;
         follow.record = (struct run_record){0};
     }
-    store_watch_close(routes);
-    store_watch_close(ends);
+    for (size_t i = 0; i < TOPICS; i++)
+        store_watch_close(topics[i].watch);
     return status;
 }

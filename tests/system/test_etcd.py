@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fleet whose store is an etcd of three members, one of which is killed or frozen at a time."""
+import base64
 import json
 import pathlib
+import select
 import shutil
 import signal
 
 import pytest
 
+from conftest import wait_until
 from etcd_members import running_etcd, use_store
 
 pytestmark = pytest.mark.skipif(not shutil.which("etcd"), reason="etcd-server is not installed")
@@ -29,6 +32,12 @@ def fleet(lab, etcd):
 
 def region_of_primary(lab):
     return next(s["region"] for s in lab.status()["servers"] if s["name"] == lab.primary())
+
+
+def region_moved(lab):
+    """The shards whose primary is in the east."""
+    return {name.split("-")[0] for name, role in lab.roles().items()
+            if role == "primary" and "-east-" in name}
 
 
 def test_a_region_moves_there_and_back_whichever_member_is_lost(fleet, etcd):
@@ -58,6 +67,26 @@ def test_journals_are_kept_beside_the_fleet_file_or_said_to_be_missing(fleet):
     done = fleet.cli("switchover", "--to", "west", "--yes")
     assert "journal.failed" in done.stderr and str(journal.parent) in done.stderr
     assert "'journal' in the fleet file" in done.stderr
+
+
+@pytest.mark.lab(shards=2)
+def test_follower_lives_through_a_compaction_that_took_what_it_missed(fleet, etcd):
+    """All streams are broken by restarts, after the history since the last change is gone."""
+    run = fleet.popen("switchover", "--to", "east", "--yes", "--wave", "1,100%", "--settle", "10")
+    wait_until(lambda: "s0" in region_moved(fleet), 20, "the first wave has moved")
+    follower = fleet.popen("run", "show", "--follow")
+    wait_until(lambda: select.select([follower.stderr], [], [], 0)[0], 20, "it follows")
+    junk = {"key": base64.b64encode(b"junk").decode()}
+    revision = [etcd.ask("kv/put", junk)["header"]["revision"] for _ in range(9)][-1]
+    etcd.ask("kv/compaction", {"revision": revision, "physical": True})
+    for member in range(3):
+        etcd.kill(member)
+        etcd.start(member)
+        etcd.wait_for(member)
+    out, errors = follower.communicate(timeout=60)
+    assert follower.returncode == 0, out + errors
+    assert run.wait(timeout=60) == 0
+    assert region_moved(fleet) == {"s0", "s1"}
 
 
 @pytest.mark.parametrize("etcd", [{"election_ms": 1000}], indirect=True, ids=["default-timing"])
