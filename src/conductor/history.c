@@ -37,6 +37,24 @@ static double number_at(const json_t *object, const char *key, double missing)
     return json_is_number(value) ? json_number_value(value) : missing;
 }
 
+/* It waited for a program that hung: that says nothing of the next run. */
+static bool has_late_gate(const json_t *head)
+{
+    const json_t *hook = NULL, *failure = NULL;
+    size_t i = 0, j = 0;
+    json_array_foreach(json_object_get(head, "hooks"), i, hook)
+    {
+        json_array_foreach(json_object_get(hook, "failures"), j, failure)
+        {
+            const char *event = json_string_value(json_object_get(failure, "event"));
+            const char *end = json_string_value(json_object_get(failure, "end"));
+            if (event && end && strstr(event, ".before") && strcmp(end, "timed out") == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 void history_add(struct history *history, const char *head_json)
 {
     json_t *head = json_loads(head_json, 0, NULL);
@@ -53,7 +71,7 @@ void history_add(struct history *history, const char *head_json)
     };
     bool is_whole = kind && strcmp(kind, run_kind_name(RUN_SWITCHOVER)) == 0 && result &&
                     strcmp(result, run_state_name(RUN_DONE)) == 0 &&
-                    !json_is_true(json_object_get(head, "resumed"));
+                    !json_is_true(json_object_get(head, "resumed")) && !has_late_gate(head);
     if (is_whole && run.shape.shards > 0 && run.took_ms > 0)
         VEC_PUSH(history->runs, history->count, history->capacity, run);
     json_decref(head);

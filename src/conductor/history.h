@@ -38,7 +38,8 @@ enum { HISTORY_RUNS_MAX = 40 };
 
 MUST_CHECK enum status history_load(struct store *store, struct history *ret, struct err *err);
 void history_release(struct history *history);
-/* A head of a report counts when its run ended well, moved something and was not resumed. */
+/* A head of a report counts when its run ended well, moved something, was not resumed, and no hook
+ * that it waited for hung. */
 void history_add(struct history *history, const char *head_json);
 
 struct estimate {
