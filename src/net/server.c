@@ -279,7 +279,7 @@ static enum status start_library(struct http_server *server, struct err *err)
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)"NORMAL:-VERS-TLS1.0:-VERS-TLS1.1"},
-        {MHD_OPTION_HTTPS_CERT_CALLBACK, (intptr_t)server__identity_callback(), NULL},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, server__identity_callback()},
         {MHD_OPTION_END, 0, NULL}};
     if (!server->config.cert)
         tls[0] = tls[2];
