@@ -88,7 +88,7 @@ static enum status find_store(const char *url, struct err *err)
     return err_wrap(err, "store '%s'", url);
 }
 
-static void open_store(struct fleet_scene *scene)
+void fleet_scene_open_store(struct fleet_scene *scene)
 {
     enum status status = find_store(scene->fleet->store_url, &scene->store_err);
     if (status)
@@ -99,16 +99,29 @@ static void open_store(struct fleet_scene *scene)
                   "the servers can be looked at all the same; the command says it");
 }
 
-enum status fleet_scene_open(struct fleet_scene *scene, const struct cli_args *args,
+enum status fleet_scene_load(struct fleet_scene *scene, const struct cli_args *args,
                              bool has_shard_option, struct err *err)
 {
     scene->path = inventory_path(cli_text(args, "--fleet"));
     enum status status = inventory_load(scene->path, &scene->fleet, err);
+    return status ? status : choose_shards(scene, args, has_shard_option, err);
+}
+
+enum status fleet_scene_open(struct fleet_scene *scene, const struct cli_args *args,
+                             bool has_shard_option, struct err *err)
+{
+    enum status status = fleet_scene_load(scene, args, has_shard_option, err);
     if (!status)
-        status = choose_shards(scene, args, has_shard_option, err);
-    if (!status)
-        open_store(scene);
+        fleet_scene_open_store(scene);
     return status;
+}
+
+const char **fleet_scene_names(const struct fleet_scene *scene)
+{
+    const char **names = mem_zalloc((scene->shard_count + 1) * sizeof(*names));
+    for (size_t i = 0; i < scene->shard_count; i++)
+        names[i] = scene->shards[i]->name;
+    return names;
 }
 
 void fleet_scene_release(struct fleet_scene *scene)
@@ -173,6 +186,10 @@ static enum status run_grants(const struct cli_args *args, struct err *err)
     {                                                                                              \
         .name = "--json", .kind = OPTION_FLAG, .help = "print JSON"                                \
     }
+#define DIRECT_OPTION                                                                              \
+    {                                                                                              \
+        .name = "--direct", .kind = OPTION_FLAG, .help = "look by itself, ask no conductor"        \
+    }
 #define SHARD_OPTIONS                                                                              \
     {.name = "--shard",                                                                            \
      .kind = OPTION_TEXT,                                                                          \
@@ -195,6 +212,7 @@ static const struct cli_option status_options[] = {
      .help = "how often with --watch (2)",
      .minimum = 1,
      .maximum = 3600},
+    DIRECT_OPTION,
     JSON_OPTION,
     {0},
 };
@@ -219,6 +237,7 @@ static const struct cli_option readiness_options[] = {
      .value = "REGION",
      .help = "as a move to this region needs it; else to where each shard's primary is not"},
     SHARD_OPTIONS,
+    DIRECT_OPTION,
     JSON_OPTION,
     {0},
 };
@@ -286,7 +305,9 @@ const struct cli_command fleet_commands[] = {
          "move would work is the business of 'holdfast readiness'. With --watch and --json: a\n"
          "document a line. Exit status 3 when a shard has no server, or several, that accept "
          "writes,\n"
-         "or is in the middle of a move that nobody goes on with.",
+         "or is in the middle of a move that nobody goes on with. When the fleet file names\n"
+         "conductors, they are asked, and the last line says which one answered, and how old its\n"
+         "look is; when none answers, or with --direct, the servers are looked at from here.",
      .options = status_options,
      .run = fleet_status},
     {.path = "readiness",
@@ -296,7 +317,9 @@ const struct cli_command fleet_commands[] = {
          "Looks at every server and changes nothing. Findings are no-go (a switchover refuses),\n"
          "warning, or info; each says what to do. docs/readiness.md explains every check;\n"
          "policy.accept in the fleet file turns no-gos into warnings. The last line is 'go' or\n"
-         "'NO-GO: N findings'. Exit status 0 when it is a go, 3 when not.",
+         "'NO-GO: N findings'. Exit status 0 when it is a go, 3 when not. When the fleet file "
+         "names\n"
+         "conductors, they are asked, unless --to or --direct is given.",
      .options = readiness_options,
      .run = fleet_readiness},
     {.path = "fleet check",

@@ -21,6 +21,12 @@ struct fleet_scene {
 /* 'args' has --fleet and, if the command's table does, --shard. */
 MUST_CHECK enum status fleet_scene_open(struct fleet_scene *scene, const struct cli_args *args,
                                         bool has_shard_option, struct err *err);
+/* The same in two steps, for those who may not need the store. */
+MUST_CHECK enum status fleet_scene_load(struct fleet_scene *scene, const struct cli_args *args,
+                                        bool has_shard_option, struct err *err);
+void fleet_scene_open_store(struct fleet_scene *scene);
+/* The names of its shards; the caller frees the array. */
+const char **fleet_scene_names(const struct fleet_scene *scene);
 void fleet_scene_release(struct fleet_scene *scene);
 
 enum status fleet_check(const struct cli_args *args, struct err *err);     /* check.c */

@@ -2,6 +2,7 @@
  * 'holdfast status': one line a shard, and what is plainly wrong with it. */
 #include "api/status.h"
 
+#include "api/client.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cli/fleet.h"
@@ -16,21 +17,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LAG_MS = 1000, INTERVAL_S = 2 };
+enum { MAX_AGE_MS = 10000, LAG_MS = 1000, INTERVAL_S = 2 };
 
 /* How it is to be shown. */
 struct manner {
     bool as_json, is_watched;
 };
-
-static void print_json(const struct fleet_status *seen, struct manner manner, FILE *out)
-{
-    json_t *json = status_encode(seen);
-    json_dumpf(json, out,
-               (manner.is_watched ? JSON_COMPACT : JSON_INDENT(2)) | JSON_REAL_PRECISION(9));
-    fputs("\n", out);
-    json_decref(json);
-}
 
 struct widths {
     int name, home, primary;
@@ -145,13 +137,34 @@ static void look(const struct fleet_scene *scene, struct fleet_status *ret)
     status_make(&request, ret);
 }
 
-static void show(const struct fleet_status *seen, struct manner manner, FILE *out)
+/* Whose look it is. */
+struct source {
+    const char *conductor; /* NULL: our own */
+    double age_s;
+};
+
+static void print_json(const struct fleet_status *seen, const struct source *source,
+                       struct manner manner, FILE *out)
+{
+    json_t *json = status_encode(seen);
+    if (source->conductor) {
+        json_object_set_new(json, "conductor", json_string(source->conductor));
+        json_object_set_new(json, "age_ms", json_integer((json_int_t)(source->age_s * 1e3)));
+    }
+    json_dumpf(json, out,
+               (manner.is_watched ? JSON_COMPACT : JSON_INDENT(2)) | JSON_REAL_PRECISION(9));
+    fputs("\n", out);
+    json_decref(json);
+}
+
+static void show(const struct fleet_status *seen, const struct source *source, struct manner manner,
+                 FILE *out)
 {
     if (seen->store_error && !(manner.as_json && manner.is_watched))
         fprintf(manner.is_watched ? out : stderr, "! the store cannot be read: %s\n",
                 seen->store_error);
     if (manner.as_json) {
-        print_json(seen, manner, out);
+        print_json(seen, source, manner, out);
         return;
     }
     if (seen->paused)
@@ -159,6 +172,44 @@ static void show(const struct fleet_status *seen, struct manner manner, FILE *ou
     if (seen->run_left)
         fprintf(out, "! %s\n", seen->run_left);
     print_shards(seen, out);
+    if (source->conductor)
+        fprintf(out, "as conductor %s saw it %.1f s ago\n", source->conductor, source->age_s);
+}
+
+/* What a conductor tells of our shards. */
+static enum status ask(const struct fleet_scene *scene, struct fleet_status *ret,
+                       struct source *ret_source, struct err *err)
+{
+    AUTO(client_answer_release) struct client_answer answer = {0};
+    AUTO_FREE const char **names = fleet_scene_names(scene);
+    struct fleet_status seen = {0};
+    enum status status = client_get(scene->fleet, "/v1/status", MAX_AGE_MS, &answer, err);
+    if (!status)
+        status = status_decode(answer.json, &seen, err);
+    if (!status)
+        status = status_choose(&seen, names, scene->shard_count, err);
+    if (status) {
+        fleet_status_release(&seen);
+        return status;
+    }
+    *ret = seen;
+    *ret_source = (struct source){answer.conductor, (double)answer.age_ms / 1e3};
+    return ST_OK;
+}
+
+/* Conductors are asked when there are any; without an answer we look from here. */
+static void ask_or_look(struct fleet_scene *scene, bool is_direct, FILE *problems,
+                        struct fleet_status *ret, struct source *ret_source)
+{
+    struct err err = ERR_INIT;
+    if (scene->fleet->conductor_count > 0 && !is_direct) {
+        if (!ask(scene, ret, ret_source, &err))
+            return;
+        if (problems)
+            fprintf(problems, "! %s; looked from here\n", err.text);
+    }
+    fleet_scene_open_store(scene);
+    look(scene, ret);
 }
 
 /* Each time from the start: the fleet file, the store and the servers may have changed. */
@@ -168,11 +219,13 @@ static enum status look_afresh(const struct cli_args *args, bool is_watched, FIL
     struct manner manner = {cli_flag(args, "--json"), is_watched};
     AUTO(fleet_scene_release) struct fleet_scene scene = {0};
     AUTO(fleet_status_release) struct fleet_status seen = {0};
-    enum status status = fleet_scene_open(&scene, args, true, err);
+    struct source source = {0};
+    enum status status = fleet_scene_load(&scene, args, true, err);
     if (status)
         return status;
-    look(&scene, &seen);
-    show(&seen, manner, out);
+    FILE *problems = !is_watched ? stderr : manner.as_json ? NULL : out;
+    ask_or_look(&scene, cli_flag(args, "--direct"), problems, &seen, &source);
+    show(&seen, &source, manner, out);
     return exit_status(&seen, err);
 }
 

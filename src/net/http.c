@@ -128,7 +128,7 @@ static void transfer_start(struct transfer *transfer, const struct http_post *po
     transfer_stop(transfer);
     forget_body(transfer);
     transfer->body = mem_strdup(post->body);
-    transfer->length = strlen(post->body);
+    transfer->length = post->body ? strlen(post->body) : 0;
     transfer->is_secret = post->is_secret;
     transfer->is_tls = post->tls;
     transfer->answer_max = post->answer_max;
@@ -145,8 +145,9 @@ static void transfer_start(struct transfer *transfer, const struct http_post *po
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)post->connect_ms);
     curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, watch_path);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
-    curl_easy_setopt(easy, CURLOPT_POST, 1L);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)transfer->length);
+    curl_easy_setopt(easy, post->body ? CURLOPT_POST : CURLOPT_HTTPGET, 1L);
+    if (post->body)
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)transfer->length);
     curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_body);
     curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_answer);

@@ -28,7 +28,8 @@ struct http_tls {
 };
 
 struct http_post {
-    const char *url, *body;
+    const char *url;
+    const char *body;           /* NULL: a GET */
     const char *const *headers; /* "Name: value", the last is NULL; or NULL */
     const struct http_tls *tls; /* for https; NULL: the URL is one of http */
     bool is_secret;             /* the body holds a password: our copy of it is wiped */

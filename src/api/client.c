@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See client.h. One that is silent costs its share of time; the order is that of the fleet file. */
+#include "api/client.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "fleet/inventory.h"
+#include "net/http.h"
+#include "os/file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONNECT_MS = 300, ANSWER_MS = 2000, ANSWER_MAX = 64 * 1024 * 1024 };
+
+void client_answer_release(struct client_answer *answer)
+{
+    json_decref(answer->json);
+    *answer = (struct client_answer){0};
+}
+
+/* "Authorization: Bearer ..." */
+static enum status read_token(const struct inventory *fleet, char **ret_header, struct err *err)
+{
+    const struct inventory_api *api = &fleet->api;
+    const char *named = getenv("HOLDFAST_TOKEN_FILE");
+    AUTO_FREE char *token = NULL;
+    bool is_exposed = false;
+    enum status status = ST_NOT_FOUND;
+    if (named && named[0])
+        status = file_read_secret(named, &token, &is_exposed, err);
+    else
+        err_set(err, ST_NOT_FOUND, "no token of api.tokens can be read here");
+    for (size_t i = 0; status && !(named && named[0]) && i < api->token_count; i++)
+        if (api->tokens[i].role != HTTP_AGENT)
+            status = file_read_secret(api->tokens[i].path, &token, &is_exposed, NULL);
+    if (status)
+        return status;
+    *ret_header = mem_printf("Authorization: Bearer %s", token);
+    explicit_bzero(token, strlen(token));
+    return ST_OK;
+}
+
+static void wipe(char **header)
+{
+    if (*header)
+        explicit_bzero(*header, strlen(*header));
+    free(*header);
+}
+
+/* What it said, when that was not what was asked for. */
+static enum status refuse(const struct http_answer *answer, struct err *err)
+{
+    json_t *json = json_loadb(buf_text(&answer->body), answer->body.length, 0, NULL);
+    const char *text = json_string_value(json_object_get(json, "error"));
+    err_set(err, ST_BUSY, "%ld: %.200s", answer->code, text ? text : "no answer that is known");
+    json_decref(json);
+    return ST_BUSY;
+}
+
+static enum status read_answer(const struct http_answer *answer, int64_t max_age_ms,
+                               struct client_answer *ret, struct err *err)
+{
+    if (answer->code != 200)
+        return refuse(answer, err);
+    json_t *json = json_loadb(buf_text(&answer->body), answer->body.length, 0, NULL);
+    const json_t *age = json_object_get(json, "age_ms");
+    int64_t age_ms = json_integer_value(age);
+    if (!json_is_integer(age))
+        err_set(err, ST_INVALID, "no answer that is known");
+    else if (age_ms > max_age_ms)
+        err_set(err, ST_BUSY, "what it says is %.0f s old", (double)age_ms / 1e3);
+    if (err->status) {
+        json_decref(json);
+        return err->status;
+    }
+    ret->json = json;
+    ret->age_ms = age_ms;
+    return ST_OK;
+}
+
+static enum status ask(const struct inventory *fleet, const struct inventory_conductor *conductor,
+                       const struct http_post *post, int64_t max_age_ms, struct client_answer *ret,
+                       struct err *err)
+{
+    AUTO(http_answer_release) struct http_answer answer = {0};
+    struct http_line *line = http_line_new();
+    const struct inventory_tls *tls = &fleet->api.tls;
+    struct http_tls http_tls = {.ca = tls->ca, .verify = true};
+    AUTO_FREE char *url =
+        mem_printf("http%s://%s%s", tls->is_on ? "s" : "", conductor->listen, post->url);
+    struct http_post request = *post;
+    request.url = url;
+    request.tls = tls->is_on ? &http_tls : NULL;
+    request.deadline = clock_deadline(ANSWER_MS);
+    enum status status = http_send(line, &request, &answer, err);
+    http_line_free(line);
+    if (!status)
+        status = read_answer(&answer, max_age_ms, ret, err);
+    ret->conductor = conductor->name;
+    return status;
+}
+
+enum status client_get(const struct inventory *fleet, const char *path, int64_t max_age_ms,
+                       struct client_answer *ret, struct err *err)
+{
+    AUTO(wipe) char *token = NULL;
+    AUTO(buf_release) struct buf reasons = {0};
+    enum status status = read_token(fleet, &token, err);
+    if (status)
+        return status;
+    const char *const headers[] = {token, NULL};
+    struct http_post post = {
+        .url = path, .headers = headers, .connect_ms = CONNECT_MS, .answer_max = ANSWER_MAX};
+    for (size_t i = 0; i < fleet->conductor_count; i++) {
+        struct err why = ERR_INIT;
+        status = ask(fleet, &fleet->conductors[i], &post, max_age_ms, ret, &why);
+        if (!status)
+            return ST_OK;
+        buf_printf(&reasons, "%s%s: %s", i ? "; " : "", fleet->conductors[i].name, why.text);
+    }
+    return err_set(err, ST_UNREACHABLE, "no conductor answers: %s", buf_text(&reasons));
+}

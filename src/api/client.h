@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Asking the fleet's conductors: one after the other, until one has an answer that is good enough.
+ * Blocking; any thread.
+ */
+#ifndef HOLDFAST_API_CLIENT_H
+#define HOLDFAST_API_CLIENT_H
+
+#include "base/clock.h"
+#include "base/err.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+struct inventory;
+
+struct client_answer {
+    json_t *json;          /* owned */
+    const char *conductor; /* whose it is, by name; of the inventory */
+    int64_t age_ms;        /* of what it says */
+};
+void client_answer_release(struct client_answer *answer);
+
+/* GET 'path' of any conductor whose answer is at most max_age_ms old. The token is the first of
+ * api.tokens, but those of agents, whose file can be read here; $HOLDFAST_TOKEN_FILE names another.
+ * Otherwise the error says of each conductor why not. */
+MUST_CHECK enum status client_get(const struct inventory *fleet, const char *path,
+                                  int64_t max_age_ms, struct client_answer *ret, struct err *err);
+
+#endif
