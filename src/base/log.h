@@ -19,7 +19,11 @@
     X(EV_STEP,           LOG_DEBUG, "step")            \
     X(EV_JOURNAL_FAILED, LOG_WARN,  "journal.failed")  \
     X(EV_PROBE,          LOG_WARN,  "probe")           \
-    X(EV_LAB,            LOG_DEBUG, "lab")
+    X(EV_LAB,            LOG_DEBUG, "lab")             \
+    X(EV_CONDUCTOR,      LOG_INFO,  "conductor")       \
+    X(EV_LEADER,         LOG_INFO,  "leader")          \
+    X(EV_STORE,          LOG_WARN,  "store")           \
+    X(EV_FILE,           LOG_WARN,  "file")
 /* clang-format on */
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };

@@ -20,7 +20,7 @@ static char *copy_at(const json_t *object, const char *key)
     return mem_strdup(json_string_value(json_object_get(object, key)));
 }
 
-static enum status decode(const char *text, struct pause *ret, struct err *err)
+enum status pause_decode(const char *text, struct pause *ret, struct err *err)
 {
     json_t *object = json_loads(text, 0, NULL);
     json_int_t since = 0, until = 0;
@@ -49,7 +49,7 @@ enum status pause_load(struct store *store, struct pause *ret, struct err *err)
         store_get(store, PAUSE_KEY, store_deadline(store, STORE_GLANCE), &entry, err);
     if (status == ST_NOT_FOUND)
         return ST_OK;
-    return status ? status : decode(entry.value, ret, err);
+    return status ? status : pause_decode(entry.value, ret, err);
 }
 
 void pause_release(struct pause *pause)

@@ -23,6 +23,8 @@ struct pause {
 /* Not paused, also not any more, is ST_OK. One that cannot be read is an error: treat it as
  * active. */
 MUST_CHECK enum status pause_load(struct store *store, struct pause *ret, struct err *err);
+/* Of the value of its key. */
+MUST_CHECK enum status pause_decode(const char *text, struct pause *ret, struct err *err);
 void pause_release(struct pause *pause);
 
 /* By this process's caller; replaces one that is there. for_ms 0: until it is ended. */

@@ -25,7 +25,6 @@
 
 enum { LEASE_MS = 10000, CAP_MAX = 10000 /* more than there are movers */ };
 
-#define RUN_CURRENT_KEY "run-current"
 #define HOLD_ID "converge" /* in the lock, instead of a run's id */
 
 enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX], struct err *err)

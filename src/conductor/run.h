@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define RUN_CURRENT_KEY "run-current" /* names the run that is not finished */
+
 struct announcer;
 struct inventory;
 struct keeper;

@@ -227,7 +227,7 @@ static bool decode_object(json_t *object, struct run_record *record)
     return true;
 }
 
-static enum status decode(const char *text, struct run_record *ret, struct err *err)
+enum status run_record_decode(const char *text, struct run_record *ret, struct err *err)
 {
     json_t *object = json_loads(text, 0, NULL);
     struct run_record record = {0};
@@ -249,7 +249,17 @@ enum status run_record_load(struct store *store, const char *id, struct run_reco
         err_set(err, ST_NOT_FOUND, "there is no run '%s'", id);
         err_hint(err, "holdfast run list");
     }
-    return status ? status : decode(entry.value, ret, err);
+    return status ? status : run_record_decode(entry.value, ret, err);
+}
+
+void run_record_read(const char *key, const char *text, struct run_record *ret)
+{
+    struct err why = ERR_INIT;
+    *ret = (struct run_record){0};
+    if (run_record_decode(text, ret, &why) == ST_OK)
+        return;
+    ret->unreadable = text_clean_line(why.text);
+    snprintf(ret->id, RUN_ID_MAX, "%s", key + strlen("runs/"));
 }
 
 enum status run_record_list(struct store *store, struct run_record **ret_records, size_t *ret_count,
@@ -260,13 +270,8 @@ enum status run_record_list(struct store *store, struct run_record **ret_records
     if (status)
         return status;
     struct run_record *records = mem_zalloc((list.count + 1) * sizeof(*records));
-    for (size_t i = 0; i < list.count; i++) {
-        struct err why = ERR_INIT;
-        if (decode(list.entries[i].value, &records[i], &why) == ST_OK)
-            continue;
-        records[i].unreadable = text_clean_line(why.text);
-        snprintf(records[i].id, RUN_ID_MAX, "%s", list.entries[i].key + strlen("runs/"));
-    }
+    for (size_t i = 0; i < list.count; i++)
+        run_record_read(list.entries[i].key, list.entries[i].value, &records[i]);
     *ret_records = records;
     *ret_count = list.count;
     return ST_OK;

@@ -82,5 +82,8 @@ void run_record_list_free(struct run_record *records, size_t count);
 char *run_record_next(const struct run_record *record);
 char *run_record_key(const char *id); /* the caller frees */
 char *run_record_encode(const struct run_record *record);
+MUST_CHECK enum status run_record_decode(const char *text, struct run_record *ret, struct err *err);
+/* Of an entry of a list: one that does not read is marked so. */
+void run_record_read(const char *key, const char *text, struct run_record *ret);
 
 #endif

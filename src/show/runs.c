@@ -8,6 +8,7 @@
 #include "base/scope.h"
 #include "conductor/report_store.h"
 #include "conductor/run.h"
+#include "conductor/run_json.h"
 #include "fleet/route.h"
 #include "report/text.h"
 #include "store/store.h"
@@ -44,21 +45,7 @@ char *runs_left_text(struct store *store)
                    run_record_load(store, id, &record, &ignored) == ST_OK;
     if (!is_left)
         return NULL;
-    AUTO_FREE char *next = run_record_next(&record);
-    return mem_printf(
-        "run %s: %s: %s", id,
-        record.state == RUN_STUCK ? "it waits for an operator" : "its process is gone", next);
-}
-
-/* The same in the list and of one run. */
-static json_t *run_json(const struct run_record *record, bool alive)
-{
-    char started[WALL_TEXT_MAX];
-    clock_wall_format(record->started_us, started);
-    return json_pack("{s:s, s:s, s:b, s:s, s:s, s:s?, s:s?, s:s?, s:I}", "run", record->id, "state",
-                     run_state_name(record->state), "alive", (int)alive, "to", record->target,
-                     "started", started, "by", record->by, "origin", record->origin, "reason",
-                     record->reason, "shards", (json_int_t)record->shard_count);
+    return run_left_text(&record);
 }
 
 static void print_run(const struct run_record *record, bool alive)
@@ -75,11 +62,6 @@ static void print_run(const struct run_record *record, bool alive)
                                         : "");
 }
 
-static json_t *unreadable_json(const struct run_record *record)
-{
-    return json_pack("{s:s, s:n, s:s}", "run", record->id, "state", "problem", record->unreadable);
-}
-
 enum status runs_print_list(struct store *store, bool as_json, struct err *err)
 {
     struct run_record *records = NULL;
@@ -94,8 +76,7 @@ enum status runs_print_list(struct store *store, bool as_json, struct err *err)
         const struct run_record *record = &records[i];
         bool alive = record->state == RUN_RUNNING && is_alive(store, record);
         if (as_json)
-            json_array_append_new(list, record->unreadable ? unreadable_json(record)
-                                                           : run_json(record, alive));
+            json_array_append_new(list, run_json(record, alive));
         else if (record->unreadable)
             printf("%s  ? %s\n", record->id, record->unreadable);
         else
@@ -137,21 +118,9 @@ static json_t *report_json(struct store *store, const char *id)
 /* As in the list, with how it was ordered, where each of its shards is now, and its report. */
 static void print_run_json(struct store *store, const struct run_record *record)
 {
-    bool alive = is_alive(store, record);
-    bool is_left = !alive && (record->state == RUN_RUNNING || record->state == RUN_STUCK);
-    AUTO_FREE char *next = run_record_next(record);
-    json_t *object = run_json(record, alive), *names = json_array();
-    for (size_t i = 0; i < record->shard_count; i++)
-        json_array_append_new(names, json_string(record->shards[i]));
-    json_t *more =
-        json_pack("{s:o, s:s?, s:s?, s:I, s:I, s:f, s:b, s:b, s:s?, s:o, s:o}", "names", names,
-                  "audit", record->audit, "waves", record->waves, "settle_ms",
-                  (json_int_t)record->settle_ms, "failures_max", (json_int_t)record->failures_max,
-                  "estimate_ms", record->estimate_ms, "returns", (int)record->returns, "called_off",
-                  (int)record->is_called_off, "next", is_left ? next : NULL, "routes",
-                  routes_json(store, record), "report", report_json(store, record->id));
-    json_object_update(object, more);
-    json_decref(more);
+    json_t *object = run_json_whole(record, is_alive(store, record));
+    json_object_set_new(object, "routes", routes_json(store, record));
+    json_object_set_new(object, "report", report_json(store, record->id));
     print_json(object);
 }
 

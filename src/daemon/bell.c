@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See internal.h. */
+#include "base/invariant.h"
+#include "daemon/internal.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+void daemon_bell_init(struct daemon_bell *bell)
+{
+    bell->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    INVARIANT(bell->fd >= 0);
+}
+
+void daemon_bell_release(struct daemon_bell *bell)
+{
+    close(bell->fd);
+}
+
+void daemon_bell_ring(struct daemon_bell *bell)
+{
+    INVARIANT(eventfd_write(bell->fd, 1) == 0);
+}
+
+bool daemon_bell_has_rung(const struct daemon_bell *bell)
+{
+    struct pollfd at = {bell->fd, POLLIN, 0};
+    return poll(&at, 1, 0) > 0;
+}
+
+void daemon_bell_wait(const struct daemon_bell *bell, nsec deadline)
+{
+    struct pollfd at = {bell->fd, POLLIN, 0};
+    int left;
+    while ((left = clock_ms_left(deadline)) > 0 && poll(&at, 1, left) <= 0)
+        continue;
+}

@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading the store once, and hearing what changes; see mirror.h. Each prefix has a shelf with what
+ * is there, and a watch. A watch that breaks is begun again with a new reading.
+ */
+#include "daemon/mirror.h"
+
+#include "base/clock.h"
+#include "base/invariant.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "conductor/pause.h"
+#include "conductor/run.h"
+#include "conductor/run_json.h"
+#include "daemon/internal.h"
+#include "daemon/listeners.h"
+#include "fleet/route.h"
+#include "store/store.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CALL_MS = 2000, AGAIN_MS = 500, PING_MS = 2000, TICK_MS = 100 };
+
+enum { SHELF_ROUTES, SHELF_HOLD, SHELF_RUNS, SHELF_PAUSE, SHELF_ENDS, SHELVES };
+
+static const struct {
+    const char *prefix;
+    bool is_kept; /* else only what comes is of interest */
+} shelves[SHELVES] = {
+    [SHELF_ROUTES] = {"shards/", true}, [SHELF_RUNS] = {"runs/", true},
+    [SHELF_HOLD] = {"run-", true}, /* which run is not finished, and who carries it out */
+    [SHELF_PAUSE] = {"pause", true},    [SHELF_ENDS] = {"report-shards/", false},
+};
+
+struct shelf {
+    struct store_list list; /* by key */
+    size_t capacity;
+    struct store_watch *watch; /* the mirror's thread's */
+};
+
+struct mirror {
+    struct daemon_store *store;
+    struct daemon_bell bell;
+    pthread_t thread;
+    bool is_open; /* the thread's */
+    nsec ping_at;
+    pthread_mutex_t lock; /* of the rest */
+    struct shelf shelves[SHELVES];
+    bool was_read;
+    int64_t routes_revision;
+    struct err problem;
+    struct listeners listeners;
+};
+
+/* --- Shelves, under the lock ---------------------------------------------------------------------
+ */
+
+/* Where the key is, or would be. */
+static size_t find_place(const struct store_list *list, const char *key)
+{
+    size_t low = 0, high = list->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (strcmp(list->entries[middle].key, key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static const struct store_entry *find_entry(const struct shelf *shelf, const char *key)
+{
+    size_t at = find_place(&shelf->list, key);
+    bool is_it = at < shelf->list.count && strcmp(shelf->list.entries[at].key, key) == 0;
+    return is_it ? &shelf->list.entries[at] : NULL;
+}
+
+static struct store_entry copy_entry(const struct store_entry *entry)
+{
+    struct store_entry copy = *entry;
+    copy.key = mem_strdup(entry->key);
+    copy.value = mem_strdup(entry->value);
+    return copy;
+}
+
+static void put_entry(struct shelf *shelf, const struct store_entry *entry)
+{
+    struct store_list *list = &shelf->list;
+    size_t at = find_place(list, entry->key);
+    if (at < list->count && strcmp(list->entries[at].key, entry->key) == 0) {
+        store_entry_release(&list->entries[at]);
+    } else {
+        struct store_entry blank = {0};
+        VEC_PUSH(list->entries, list->count, shelf->capacity, blank);
+        memmove(&list->entries[at + 1], &list->entries[at],
+                (list->count - 1 - at) * sizeof(*list->entries));
+    }
+    list->entries[at] = copy_entry(entry);
+}
+
+static void delete_entry(struct shelf *shelf, const char *key)
+{
+    struct store_list *list = &shelf->list;
+    size_t at = find_place(list, key);
+    if (at == list->count || strcmp(list->entries[at].key, key) != 0)
+        return;
+    store_entry_release(&list->entries[at]);
+    list->count--;
+    memmove(&list->entries[at], &list->entries[at + 1],
+            (list->count - at) * sizeof(*list->entries));
+}
+
+/* --- What comes ----------------------------------------------------------------------------------
+ */
+
+static json_t *route_json(const char *shard, const struct route *route)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s?, s:s?, s:I}", "shard", shard, "state",
+                     shard_state_name(route->state), "home", route->home, "primary", route->primary,
+                     "epoch", (json_int_t)route->epoch, "run", route->run[0] ? route->run : NULL,
+                     "target", route->target[0] ? route->target : NULL, "revision",
+                     (json_int_t)route->revision);
+}
+
+/* NULL: it does not read. */
+static json_t *entry_route_json(const struct store_entry *entry)
+{
+    struct route route = {0};
+    if (!entry->value || route_decode(entry->value, &route, NULL))
+        return NULL;
+    route.revision = (uint64_t)entry->mod_rev;
+    return route_json(entry->key + strlen(shelves[SHELF_ROUTES].prefix), &route);
+}
+
+static void tell_of_route(struct mirror *mirror, const struct store_entry *entry)
+{
+    const char *shard = entry->key + strlen(shelves[SHELF_ROUTES].prefix);
+    json_t *json = entry_route_json(entry);
+    if (!json)
+        json = json_pack("{s:s, s:n, s:I}", "shard", shard, "state", "revision",
+                         (json_int_t)entry->mod_rev);
+    AUTO_FREE char *text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    mirror->routes_revision = entry->mod_rev;
+    listeners_tell_route(&mirror->listeners, shard, text, entry->mod_rev);
+}
+
+/* Does a process carry it out? Under the lock. */
+static bool is_alive(struct mirror *mirror, const char *run)
+{
+    const struct store_entry *lock = find_entry(&mirror->shelves[SHELF_HOLD], MANDATE_LOCK_KEY);
+    return lock && strcmp(lock->value, run) == 0;
+}
+
+static void tell_of_run(struct mirror *mirror, const struct store_entry *entry)
+{
+    AUTO(run_record_release) struct run_record record = {0};
+    if (!entry->value || run_record_decode(entry->value, &record, NULL))
+        return;
+    json_t *json = run_json_whole(&record, is_alive(mirror, record.id));
+    listeners_tell_run(&mirror->listeners, record.id, json);
+    json_decref(json);
+}
+
+/* "report-shards/RUN/SHARD" */
+static void tell_of_end(struct mirror *mirror, const struct store_entry *entry)
+{
+    const char *run = entry->key + strlen(shelves[SHELF_ENDS].prefix);
+    const char *slash = strchr(run, '/');
+    if (!slash || !entry->value)
+        return;
+    AUTO_FREE char *id = mem_printf("%.*s", (int)(slash - run), run);
+    listeners_tell_end(&mirror->listeners, id, slash + 1, entry->value);
+}
+
+static void tell(struct mirror *mirror, unsigned which, const struct store_entry *entry)
+{
+    if (which == SHELF_ROUTES)
+        tell_of_route(mirror, entry);
+    else if (which == SHELF_RUNS)
+        tell_of_run(mirror, entry);
+    else if (which == SHELF_ENDS)
+        tell_of_end(mirror, entry);
+}
+
+static void take_changes(struct mirror *mirror, unsigned which, const struct store_changes *changes)
+{
+    struct shelf *shelf = &mirror->shelves[which];
+    pthread_mutex_lock(&mirror->lock);
+    for (size_t i = 0; i < changes->count; i++) {
+        const struct store_change *change = &changes->items[i];
+        if (shelves[which].is_kept && change->kind == STORE_PUT)
+            put_entry(shelf, &change->entry);
+        else if (shelves[which].is_kept)
+            delete_entry(shelf, change->entry.key);
+        tell(mirror, which, &change->entry);
+    }
+    pthread_mutex_unlock(&mirror->lock);
+}
+
+/* ST_OK: all that came so far is taken. */
+static enum status drain(struct mirror *mirror, unsigned which, struct err *err)
+{
+    for (;;) {
+        AUTO(store_changes_release) struct store_changes changes = {0};
+        enum status status = store_watch_next(mirror->shelves[which].watch, 0, &changes, err);
+        if (status == ST_TIMEOUT) {
+            *err = (struct err)ERR_INIT;
+            return ST_OK;
+        }
+        if (status)
+            return status;
+        take_changes(mirror, which, &changes);
+    }
+}
+
+/* --- Reading all
+ * ----------------------------------------------------------------------------------- */
+
+static void close_all(struct mirror *mirror)
+{
+    for (unsigned i = 0; i < SHELVES; i++)
+        store_watch_close(take_pointer(mirror->shelves[i].watch));
+    mirror->is_open = false;
+}
+
+/* What is there, and a watch of what comes. What changed meanwhile is told like any change. */
+static enum status read_shelf(struct mirror *mirror, struct store *store, unsigned which,
+                              int64_t *revision, struct err *err)
+{
+    struct shelf *shelf = &mirror->shelves[which];
+    const char *prefix = shelves[which].prefix;
+    AUTO(store_list_release) struct store_list list = {0};
+    enum status status = ST_OK;
+    if (shelves[which].is_kept)
+        status = store_list(store, prefix, clock_deadline(CALL_MS), &list, err);
+    if (status)
+        return status;
+    if (shelves[which].is_kept)
+        *revision = list.revision;
+    pthread_mutex_lock(&mirror->lock);
+    struct store_list old = shelf->list;
+    shelf->list = list;
+    shelf->capacity = list.count;
+    list = old;
+    if (which == SHELF_ROUTES)
+        mirror->routes_revision = *revision;
+    pthread_mutex_unlock(&mirror->lock);
+    return store_watch_open(store, prefix, *revision, &shelf->watch, err);
+}
+
+static char *routes_text(struct mirror *mirror);
+
+static enum status read_all(struct mirror *mirror, struct store *store, struct err *err)
+{
+    int64_t revision = 0;
+    enum status status = ST_OK;
+    for (unsigned i = 0; i < SHELVES && !status; i++)
+        status = read_shelf(mirror, store, i, &revision, err);
+    if (status) {
+        close_all(mirror);
+        return status;
+    }
+    mirror->is_open = true;
+    pthread_mutex_lock(&mirror->lock);
+    mirror->was_read = true;
+    AUTO_FREE char *text = routes_text(mirror);
+    listeners_tell_routes(&mirror->listeners, text, mirror->routes_revision);
+    pthread_mutex_unlock(&mirror->lock);
+    return ST_OK;
+}
+
+/* --- The thread
+ * ------------------------------------------------------------------------------------ */
+
+static void set_problem(struct mirror *mirror, const struct err *err)
+{
+    pthread_mutex_lock(&mirror->lock);
+    enum status before = mirror->problem.status;
+    bool is_new = before != err->status && !(before == ST_BUSY && !err->status);
+    mirror->problem = *err;
+    pthread_mutex_unlock(&mirror->lock);
+    if (is_new)
+        log_event(EV_STORE, "problem", err->status ? err->text : "none any more", NULL);
+}
+
+/* A watch is silent when nothing changes, and when nobody is there. */
+static enum status ping(struct mirror *mirror, struct store *store, struct err *err)
+{
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    if (clock_now() < mirror->ping_at)
+        return ST_OK;
+    mirror->ping_at = clock_deadline(PING_MS);
+    enum status status = store_get(store, "pause", clock_deadline(CALL_MS), &entry, err);
+    if (status != ST_NOT_FOUND)
+        return status;
+    *err = (struct err)ERR_INIT;
+    return ST_OK;
+}
+
+static void wait_for_changes(struct mirror *mirror)
+{
+    struct pollfd fds[SHELVES + 1] = {{mirror->bell.fd, POLLIN, 0}};
+    for (unsigned i = 0; i < SHELVES; i++)
+        fds[i + 1] = (struct pollfd){store_watch_fd(mirror->shelves[i].watch), POLLIN, 0};
+    poll(fds, SHELVES + 1, TICK_MS);
+}
+
+/* One turn; what it came to is the problem, or that there is none. */
+static enum status turn(struct mirror *mirror, struct store *store, struct err *err)
+{
+    enum status status = ST_OK;
+    if (!mirror->is_open) {
+        status = read_all(mirror, store, err);
+        mirror->ping_at = 0;
+    }
+    if (status)
+        return status;
+    wait_for_changes(mirror);
+    for (unsigned i = 0; i < SHELVES && !status; i++)
+        status = drain(mirror, i, err);
+    if (status)
+        close_all(mirror);
+    if (status == ST_COMPACTED)
+        *err = (struct err)ERR_INIT; /* it is read again, nothing is wrong */
+    return status ? status : ping(mirror, store, err);
+}
+
+static void answer_due(struct mirror *mirror)
+{
+    nsec now = clock_now();
+    pthread_mutex_lock(&mirror->lock);
+    if (listeners_are_due(&mirror->listeners, now)) {
+        AUTO_FREE char *text = routes_text(mirror);
+        listeners_answer_due(&mirror->listeners, text, now);
+    }
+    pthread_mutex_unlock(&mirror->lock);
+}
+
+static void *reflect(void *context)
+{
+    struct mirror *mirror = context;
+    while (!daemon_bell_has_rung(&mirror->bell)) {
+        struct err err = ERR_INIT;
+        struct store *store = daemon_store_get(mirror->store);
+        if (store)
+            status_ignore(turn(mirror, store, &err), "the problem says it");
+        else
+            daemon_store_problem(mirror->store, &err);
+        set_problem(mirror, &err);
+        answer_due(mirror);
+        if (err.status)
+            daemon_bell_wait(&mirror->bell, clock_deadline(AGAIN_MS));
+    }
+    close_all(mirror);
+    return NULL;
+}
+
+struct mirror *mirror_start(struct daemon_store *store)
+{
+    struct mirror *mirror = mem_zalloc(sizeof(*mirror));
+    mirror->store = store;
+    daemon_bell_init(&mirror->bell);
+    pthread_mutex_init(&mirror->lock, NULL);
+    err_set(&mirror->problem, ST_BUSY, "the store was not read yet");
+    INVARIANT(pthread_create(&mirror->thread, NULL, reflect, mirror) == 0);
+    return mirror;
+}
+
+void mirror_stop(struct mirror *mirror)
+{
+    if (!mirror)
+        return;
+    daemon_bell_ring(&mirror->bell);
+    pthread_join(mirror->thread, NULL);
+    pthread_mutex_lock(&mirror->lock);
+    listeners_release(&mirror->listeners);
+    pthread_mutex_unlock(&mirror->lock);
+}
+
+void mirror_free(struct mirror *mirror)
+{
+    if (!mirror)
+        return;
+    for (unsigned i = 0; i < SHELVES; i++)
+        store_list_release(&mirror->shelves[i].list);
+    daemon_bell_release(&mirror->bell);
+    pthread_mutex_destroy(&mirror->lock);
+    free(mirror);
+}
+
+/* --- What is known
+ * ----------------------------------------------------------------------------------- */
+
+void mirror_wait(struct mirror *mirror, nsec deadline)
+{
+    struct err ignored = ERR_INIT;
+    while (mirror_has_problem(mirror, &ignored) && clock_now() < deadline)
+        daemon_bell_wait(&mirror->bell, clock_deadline(5));
+}
+
+bool mirror_has_problem(struct mirror *mirror, struct err *ret)
+{
+    pthread_mutex_lock(&mirror->lock);
+    *ret = mirror->problem;
+    pthread_mutex_unlock(&mirror->lock);
+    return ret->status != ST_OK;
+}
+
+bool mirror_copy_routes(struct mirror *mirror, struct route_list *ret)
+{
+    pthread_mutex_lock(&mirror->lock);
+    bool was_read = mirror->was_read;
+    const struct store_list *from = &mirror->shelves[SHELF_ROUTES].list;
+    struct store_list *list = mem_zalloc(sizeof(*list));
+    list->entries = mem_zalloc((from->count + 1) * sizeof(*list->entries));
+    list->revision = mirror->routes_revision;
+    for (; list->count < from->count; list->count++)
+        list->entries[list->count] = copy_entry(&from->entries[list->count]);
+    pthread_mutex_unlock(&mirror->lock);
+    ret->list = list;
+    if (!was_read)
+        route_list_release(ret);
+    return was_read;
+}
+
+enum status mirror_get_route(struct mirror *mirror, const char *shard, struct route *ret,
+                             struct err *err)
+{
+    AUTO_FREE char *key = route_key(shard);
+    pthread_mutex_lock(&mirror->lock);
+    const struct store_entry *entry = find_entry(&mirror->shelves[SHELF_ROUTES], key);
+    enum status status = entry ? route_decode(entry->value, ret, err)
+                               : err_set(err, ST_NOT_FOUND, "no route of shard '%s'", shard);
+    if (!status)
+        ret->revision = (uint64_t)entry->mod_rev;
+    pthread_mutex_unlock(&mirror->lock);
+    return status;
+}
+
+char *mirror_pause_text(struct mirror *mirror)
+{
+    AUTO(pause_release) struct pause pause = {0};
+    struct err err = ERR_INIT;
+    pthread_mutex_lock(&mirror->lock);
+    const struct store_entry *entry = find_entry(&mirror->shelves[SHELF_PAUSE], "pause");
+    AUTO_FREE char *value = mem_strdup(entry ? entry->value : NULL);
+    pthread_mutex_unlock(&mirror->lock);
+    if (!value)
+        return NULL;
+    if (pause_decode(value, &pause, &err))
+        return mem_strdup(err.text);
+    return pause.is_active ? pause_format(&pause) : NULL;
+}
+
+char *mirror_left_text(struct mirror *mirror)
+{
+    AUTO(run_record_release) struct run_record record = {0};
+    pthread_mutex_lock(&mirror->lock);
+    const struct shelf *hold = &mirror->shelves[SHELF_HOLD];
+    const struct store_entry *current = find_entry(hold, RUN_CURRENT_KEY);
+    AUTO_FREE char *key = current ? run_record_key(current->value) : NULL;
+    const struct store_entry *entry = key && !find_entry(hold, MANDATE_LOCK_KEY)
+                                          ? find_entry(&mirror->shelves[SHELF_RUNS], key)
+                                          : NULL;
+    bool is_left = entry && !run_record_decode(entry->value, &record, NULL);
+    pthread_mutex_unlock(&mirror->lock);
+    return is_left ? run_left_text(&record) : NULL;
+}
+
+/* Under the lock. */
+static json_t *routes_json(struct mirror *mirror)
+{
+    const struct store_list *list = &mirror->shelves[SHELF_ROUTES].list;
+    json_t *routes = json_array();
+    for (size_t i = 0; i < list->count; i++) {
+        json_t *route = entry_route_json(&list->entries[i]);
+        if (route)
+            json_array_append_new(routes, route);
+    }
+    return json_pack("{s:I, s:o}", "revision", (json_int_t)mirror->routes_revision, "routes",
+                     routes);
+}
+
+static char *routes_text(struct mirror *mirror)
+{
+    json_t *json = routes_json(mirror);
+    char *text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    INVARIANT(text);
+    return text;
+}
+
+json_t *mirror_routes(struct mirror *mirror)
+{
+    pthread_mutex_lock(&mirror->lock);
+    json_t *json = mirror->was_read ? routes_json(mirror) : NULL;
+    pthread_mutex_unlock(&mirror->lock);
+    return json;
+}
+
+json_t *mirror_runs(struct mirror *mirror)
+{
+    pthread_mutex_lock(&mirror->lock);
+    const struct store_list *list = &mirror->shelves[SHELF_RUNS].list;
+    json_t *runs = mirror->was_read ? json_array() : NULL;
+    for (size_t i = 0; runs && i < list->count; i++) {
+        AUTO(run_record_release) struct run_record record = {0};
+        run_record_read(list->entries[i].key, list->entries[i].value, &record);
+        json_array_append_new(runs, run_json(&record, is_alive(mirror, record.id)));
+    }
+    pthread_mutex_unlock(&mirror->lock);
+    return runs ? json_pack("{s:o}", "runs", runs) : NULL;
+}
+
+static json_t *shards_routes(struct mirror *mirror, const struct run_record *record)
+{
+    json_t *routes = json_array();
+    for (size_t i = 0; i < record->shard_count; i++) {
+        AUTO_FREE char *key = route_key(record->shards[i]);
+        const struct store_entry *found = find_entry(&mirror->shelves[SHELF_ROUTES], key);
+        json_t *route = found ? entry_route_json(found) : NULL;
+        if (route)
+            json_array_append_new(routes, route);
+    }
+    return routes;
+}
+
+/* Under the lock: the record, and where each of its shards is now. */
+static json_t *run_document(struct mirror *mirror, const char *id)
+{
+    AUTO_FREE char *key = run_record_key(id);
+    AUTO(run_record_release) struct run_record record = {0};
+    const struct store_entry *entry = find_entry(&mirror->shelves[SHELF_RUNS], key);
+    if (!entry)
+        return NULL;
+    run_record_read(entry->key, entry->value, &record);
+    if (record.unreadable)
+        return run_json(&record, false);
+    json_t *json = run_json_whole(&record, is_alive(mirror, id));
+    json_object_set_new(json, "routes", shards_routes(mirror, &record));
+    return json;
+}
+
+json_t *mirror_run(struct mirror *mirror, const char *id)
+{
+    pthread_mutex_lock(&mirror->lock);
+    json_t *json = run_document(mirror, id);
+    pthread_mutex_unlock(&mirror->lock);
+    return json;
+}
+
+/* --- Who wants to hear
+ * -------------------------------------------------------------------------------- */
+
+static void refuse_unread(struct http_request *request)
+{
+    http_fail(request, 503, "ask again in a moment; /v1/health says why",
+              "the store was not read yet");
+}
+
+void mirror_answer_routes_after(struct mirror *mirror, struct http_request *request, int64_t after,
+                                nsec deadline)
+{
+    pthread_mutex_lock(&mirror->lock);
+    if (!mirror->was_read) {
+        refuse_unread(request);
+    } else if (mirror->routes_revision > after) {
+        AUTO_FREE char *text = routes_text(mirror);
+        http_respond(request, 200, "application/json", text);
+    } else {
+        listeners_add_waiting(&mirror->listeners, request, after, deadline);
+    }
+    pthread_mutex_unlock(&mirror->lock);
+}
+
+void mirror_stream_routes(struct mirror *mirror, struct http_request *request)
+{
+    pthread_mutex_lock(&mirror->lock);
+    if (mirror->was_read) {
+        AUTO_FREE char *text = routes_text(mirror);
+        listeners_add_routes(&mirror->listeners, request, text, mirror->routes_revision);
+    } else {
+        refuse_unread(request);
+    }
+    pthread_mutex_unlock(&mirror->lock);
+}
+
+void mirror_stream_run(struct mirror *mirror, struct http_request *request, const char *id)
+{
+    pthread_mutex_lock(&mirror->lock);
+    json_t *json = run_document(mirror, id);
+    if (json)
+        listeners_add_run(&mirror->listeners, request, id, json);
+    else if (!mirror->was_read)
+        refuse_unread(request);
+    else
+        http_fail(request, 404, "GET /v1/runs lists them", "there is no run '%s'", id);
+    pthread_mutex_unlock(&mirror->lock);
+    json_decref(json);
+}

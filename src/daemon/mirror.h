@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the store holds, kept in memory by watching it: routes, runs, the pause. Answers need no
+ * round trip, and who wants to hear of changes is told at once. A thread of its own writes; any may
+ * read. When the store is silent, what was known stays, and the problem says so.
+ */
+#ifndef HOLDFAST_DAEMON_MIRROR_H
+#define HOLDFAST_DAEMON_MIRROR_H
+
+#include "base/clock.h"
+#include "base/err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct daemon_store;
+struct http_request;
+struct mirror;
+struct route;
+struct route_list;
+
+struct mirror *mirror_start(struct daemon_store *store);
+void mirror_stop(struct mirror *mirror); /* who still listens is let go; NULL is fine */
+void mirror_free(struct mirror *mirror);
+
+/* Until the store was read, or then. */
+void mirror_wait(struct mirror *mirror, nsec deadline);
+/* Why what is known may be old; false: it is not. */
+bool mirror_has_problem(struct mirror *mirror, struct err *ret);
+/* A copy. False: it was never read. */
+bool mirror_copy_routes(struct mirror *mirror, struct route_list *ret);
+/* The route of one shard. ST_NOT_FOUND: there is none, as far as is known. */
+MUST_CHECK enum status mirror_get_route(struct mirror *mirror, const char *shard, struct route *ret,
+                                        struct err *err);
+/* "paused by ..."; NULL: it is not. The caller frees. */
+char *mirror_pause_text(struct mirror *mirror);
+
+/* A run that nobody goes on with, and what to type; NULL: there is none. The caller frees. */
+char *mirror_left_text(struct mirror *mirror);
+
+/* Documents; NULL: the store was never read. */
+json_t *mirror_routes(struct mirror *mirror);
+json_t *mirror_runs(struct mirror *mirror);
+/* Also NULL when there is no such run. */
+json_t *mirror_run(struct mirror *mirror, const char *id);
+
+/* Answer with the routes as soon as they are newer than 'after', at the latest at 'deadline'. */
+void mirror_answer_routes_after(struct mirror *mirror, struct http_request *request, int64_t after,
+                                nsec deadline);
+/* Answer with events: all routes, then each that changes. */
+void mirror_stream_routes(struct mirror *mirror, struct http_request *request);
+/* The same of one run: itself, its shards' routes and what came of them, until it ends. */
+void mirror_stream_run(struct mirror *mirror, struct http_request *request, const char *id);
+
+#endif
