@@ -91,6 +91,17 @@ void run_take_signals(void)
     struct sigaction action = {.sa_handler = on_interrupt};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+/* A handler and not SIG_IGN, which the programs of hooks would inherit. */
+static void on_hangup(int signal_number)
+{
+    (void)signal_number;
+}
+
+void run_outlive_terminal(void)
+{
+    struct sigaction action = {.sa_handler = on_hangup, .sa_flags = SA_RESTART};
     sigaction(SIGHUP, &action, NULL);
 }
 

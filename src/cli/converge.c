@@ -181,6 +181,7 @@ static enum status converge(const struct fleet_scene *scene, const char *reason,
                             struct err *err)
 {
     struct run *run = NULL;
+    run_outlive_terminal();
     enum status status = run_hold(scene->store, scene->fleet, &run, err);
     if (status)
         return status;

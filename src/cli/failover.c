@@ -124,6 +124,7 @@ static enum status begin(const struct fleet_scene *scene, struct run_record *rec
                          struct err *err)
 {
     struct run *run = NULL;
+    run_outlive_terminal();
     enum status status = run_begin(scene->store, scene->fleet, record, &run, err);
     if (status)
         return status;

@@ -108,6 +108,7 @@ static enum status take_over(const struct cli_args *args, bool abort_only, struc
         status = choose_run(&scene, args, id, err);
     struct run *run = NULL;
     run_take_signals();
+    run_outlive_terminal();
     if (!status)
         status = run_take(scene.store, scene.fleet, id, abort_only, &run, err);
     if (status)

@@ -14,6 +14,9 @@ MUST_CHECK enum status run_scene_open(struct fleet_scene *scene, const struct cl
 /* From here on Ctrl-C does not end the process but aborts the run, also one yet to begin. */
 void run_take_signals(void);
 bool run_was_interrupted(void);
+/* From here on the loss of the terminal ends nothing: a run can be followed and aborted from
+ * another one. Before, it ends the process, and nothing was changed. */
+void run_outlive_terminal(void);
 /* From here on Ctrl-C aborts this run; NULL: there is none any more. */
 void run_set_running(struct run *run);
 

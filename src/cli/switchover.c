@@ -319,6 +319,7 @@ static enum status begin(const struct plan *plan, struct run_record *record, boo
     const struct fleet_scene *scene = &plan->scene;
     struct run *run = NULL;
     struct err ignored = ERR_INIT;
+    run_outlive_terminal();
     status_ignore(store_maintain(scene->store, store_deadline(scene->store, STORE_WORK), &ignored),
                   "house-keeping before the run; the next one does it");
     enum status status = run_begin(scene->store, scene->fleet, record, &run, err);

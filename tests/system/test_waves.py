@@ -2,6 +2,7 @@
 """A run in waves: each must be well before the next; what stops a run, and what happens then."""
 import json
 import signal
+import subprocess
 
 import pytest
 
@@ -124,6 +125,21 @@ def test_interrupted_between_two_waves(lab):
     assert results(report) == {"s0": "moved", "s1": "aborted"}
     assert results(report["return"]) == {"s0": "moved"}
     assert set(homes(lab).values()) == {"west"}
+
+
+@pytest.mark.lab(shards=2)
+def test_a_run_outlives_its_terminal(lab):
+    """It goes away between two waves; and before the go, when nothing is to happen."""
+    asked = lab.popen("switchover", "--to", "east", stdin=subprocess.PIPE)
+    asked.stderr.read(1)  # it shows the plan: its signals are set
+    asked.send_signal(signal.SIGHUP)
+    assert asked.wait(timeout=20) == -signal.SIGHUP and lab.json("run", "list") == []
+    process = lab.popen("switchover", "--to", "east", "--yes", "--json", "--wave", "1", "--settle", "2")
+    wait_until(lambda: homes(lab)["s0"] == "east", 20, "the canary has moved")
+    process.send_signal(signal.SIGHUP)
+    process.stderr.close()
+    assert set(results(json.loads(process.stdout.read())).values()) == {"moved"}
+    assert process.wait(timeout=20) == 0
 
 
 @pytest.mark.lab(shards=2)

@@ -22,7 +22,8 @@ static void remember(struct history *history, const struct past *past, size_t co
 {
     for (size_t i = 0; i < count; i++) {
         AUTO_FREE char *head = mem_printf(
-            "{\"result\":\"done\",\"resumed\":false,\"moved\":%d,\"waves\":%d,"
+            "{\"kind\":\"switchover\",\"result\":\"done\",\"resumed\":false,\"moved\":%d,\"waves\":"
+            "%d,"
             "\"settle_ms\":%d,\"took_ms\":%f,"
             "\"hooks\":[{\"failures\":[{\"event\":\"run.after\",\"end\":\"timed out\"}]}],"
             "\"write_outage_ms\":{\"p50\":4.0,\"p99\":9.0,\"max\":9.0}}",
@@ -106,12 +107,14 @@ static void what_says_nothing_is_left_out(void **state UNUSED)
         "[]",
         "{}",
         "{\"result\":\"done\"}",
-        "{\"result\":\"failed\",\"moved\":4,\"took_ms\":10}",
+        "{\"kind\":\"switchover\",\"result\":\"failed\",\"moved\":4,\"took_ms\":10}",
         "{\"result\":\"running\",\"moved\":0,\"took_ms\":null}",
-        "{\"result\":\"done\",\"resumed\":true,\"moved\":4,\"took_ms\":10}",
+        "{\"kind\":\"switchover\",\"result\":\"done\",\"resumed\":true,\"moved\":4,\"took_ms\":10}",
         "{\"result\":\"done\",\"moved\":-4,\"took_ms\":10}",
-        "{\"result\":\"done\",\"moved\":4,\"took_ms\":10,\"hooks\":[{},{\"failures\":[{\"event\":"
+        "{\"kind\":\"switchover\",\"result\":\"done\",\"moved\":4,\"took_ms\":10,\"hooks\":[{},{"
+        "\"failures\":[{\"event\":"
         "\"wave.before\",\"end\":\"timed out\"}]}]}",
+        "{\"kind\":\"failover\",\"result\":\"done\",\"moved\":4,\"took_ms\":10}",
         "{\"result\":7,\"moved\":\"x\",\"took_ms\":[]}",
     };
     AUTO(history_release) struct history history = {0};
