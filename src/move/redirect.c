@@ -254,7 +254,7 @@ static void say_who_is_missing(struct move *move, enum status status,
         err_wrap(err, "open %s", missing->name);
     else
         err_wrap(err, "make %s follow %s", missing->name, move->new_server->name);
-    if (status != ST_CONFLICT)
+    if (status != ST_CONFLICT && !err->hint[0])
         err_hint(err, "bring %s back", missing->name);
 }
 

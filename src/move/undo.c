@@ -89,8 +89,9 @@ enum status step_undo(struct move *move, struct err *err)
         return status;
     if (status) {
         err_wrap(err, "open %s again", move->old_server->name);
-        err_hint(err, "bring %s back, then: holdfast run %s %s", move->old_server->name,
-                 mandate_next(move->mandate), move->mandate->run);
+        if (!err->hint[0])
+            err_hint(err, "bring %s back, then: holdfast run %s %s", move->old_server->name,
+                     mandate_next(move->mandate), move->mandate->run);
         return status;
     }
     move->view.old_primary = OLD_OPEN;

@@ -180,6 +180,8 @@ static enum status judge_all(struct move *move, const struct check *checks, stru
 struct others {
     const struct inventory_server *writable; /* NULL: none that answers */
     const struct inventory_server *heir;     /* the only writable one, and it follows nobody */
+    const struct inventory_server *silent;   /* does not answer, and why; NULL: all do */
+    struct err silence;
     size_t writable_count;
     bool is_end_silent, is_end_open; /* of the one that is to accept writes */
 };
@@ -194,6 +196,13 @@ static void add_one(struct others *others, const struct inventory_server *server
         others->writable = server;
         others->heir = others->writable_count++ == 0 && state->channels == 0 ? server : NULL;
     }
+}
+
+static void add_silent(struct others *others, const struct inventory_server *server,
+                       const struct err *err)
+{
+    others->silent = server;
+    others->silence = *err;
 }
 
 static void ask_others(struct move *move, const struct inventory_server *end, struct others *ret)
@@ -217,6 +226,8 @@ static void ask_others(struct move *move, const struct inventory_server *end, st
         const struct inventory_server *server = &move->shard->servers[i];
         if (!calls[i].status)
             add_one(ret, server, server == end, &state);
+        else if (server != end)
+            add_silent(ret, server, &calls[i].err);
         sql_call_release(&calls[i]);
         sql_conn_free(calls[i].conn);
     }
@@ -241,12 +252,28 @@ static enum status set_moved_on(struct move *move, const char *end,
     return err_hint(err, "somebody else moved this shard; holdfast status shows where it is");
 }
 
+static enum status explain_silence(const struct others *others, const struct inventory_server *end,
+                                   struct err *err)
+{
+    err_set(err, ST_UNREACHABLE,
+            "%s is not opened while %s may be: somebody may have made it the primary, and it does "
+            "not answer: %.200s",
+            end->name, others->silent->name, others->silence.text);
+    return err_hint(err, "bring %s back, or take it out of the fleet file when it is gone for good",
+                    others->silent->name);
+}
+
 enum status move_check_alone(struct move *move, const struct inventory_server *end, struct err *err)
 {
     struct others others;
     ask_others(move, end, &others);
     if (others.heir && !others.is_end_open)
         return set_moved_on(move, end->name, others.heir, err);
+    /* A run was left behind since, so there was time for anything. Who went on without a pause must
+     * not wait for the dead, and has seen all of them a moment ago. */
+    bool may_be_hidden = others.silent && move->view.is_inherited && !others.is_end_open;
+    if (!others.writable && may_be_hidden)
+        return explain_silence(&others, end, err);
     if (!others.writable)
         return ST_OK;
     err_set(err, ST_CONFLICT,

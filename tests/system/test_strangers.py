@@ -198,3 +198,22 @@ def test_converge_does_not_open_a_primary_after_it_stood_still(lab):
     done = fleet.cli("fleet", "converge", "--yes", fault=f"role.open:before={slow(fleet, heir)}", expect=NO_GO)
     assert heir.address in done.stdout, done
     assert writable(fleet) == [heir.name]
+
+
+@pytest.mark.parametrize("point, end", LOST)
+def test_an_end_is_not_opened_while_a_silent_server_may_be_its_successor(lab, point, end):
+    """As 'fleet converge' does not. The run was left behind: there was time to move the shard by hand."""
+    fleet = of_lab(lab, policy=HASTY)
+    lost, to = fleet.primary() if end == "old" else fleet.relay(), fleet.relay().region
+    heir = fleet.replicas(lost)[0]
+    fleet.move(to, fault=f"{point}=kill", expect=KILLED)
+    fleet.sql(lost, "SET GLOBAL read_only=1")
+    make_primary(fleet, heir)
+    fleet.cli("lab", "freeze", heir.name, expect=DONE)
+    done = fleet.resume(expect=STUCK)
+    assert f"is not opened while {heir.address} may be" in done["shard"]["error"], done
+    assert f"bring {heir.address} back" in done["shard"]["hint"], done
+    assert not is_open(fleet, lost)
+    fleet.cli("lab", "thaw", heir.name, expect=DONE)
+    assert_moved_on(fleet, fleet.resume(expect=FAILED), heir)
+    assert writable(fleet) == [heir.name]
