@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { VERIFY_MS = 2500, WAIT_MS = 2000, OTHERS_MS = 1000, LATE_MAX = 100 };
+enum { VERIFY_MS = 2500, WAIT_MS = 2000, ANSWER_MS = 500, OTHERS_MS = 1000, LATE_MAX = 100 };
 
 static void replace_text(char **text, const char *by)
 {
@@ -78,9 +78,10 @@ static struct sql_conn *connect_to(const struct move *move, const struct invento
     return sql_conn_new(&endpoint);
 }
 
-/* Ask them all. The new primary applies nothing: its own position is no wait. */
-static void look_at_all(struct move *move, struct check *checks, const char *position,
-                        nsec deadline)
+/* Ask them all, with the whole time for the wait, however long the row took: who never gets it must
+ * still be heard, because it may accept writes. The new primary applies nothing: its own position
+ * is no wait. */
+static void look_at_all(struct move *move, struct check *checks, const char *position)
 {
     size_t count = move->shard->server_count;
     AUTO(buf_release) struct buf look = {0}, wait = {0};
@@ -97,7 +98,7 @@ static void look_at_all(struct move *move, struct check *checks, const char *pos
         calls[i] = (struct sql_call){.conn = checks[i].conn, .sql = buf_text(sql)};
     }
     fault_point(CALL_VERIFY, FAULT_BEFORE);
-    sql_run(calls, count, deadline);
+    sql_run(calls, count, clock_deadline(WAIT_MS + ANSWER_MS));
     fault_point(CALL_VERIFY, FAULT_AFTER);
     for (size_t i = 0; i < count; i++) {
         checks[i].status = calls[i].status;
@@ -367,10 +368,10 @@ enum status step_verify(struct move *move, struct err *err)
     if (status)
         return status == ST_FENCED ? status : err_wrap(err, "verify");
     struct check *checks = mem_zalloc(move->shard->server_count * sizeof(*checks));
-    look_at_all(move, checks, position, deadline);
+    look_at_all(move, checks, position);
     status = judge_all(move, checks, err);
     if (!status)
-        restore_order(move, checks, deadline);
+        restore_order(move, checks, clock_deadline(OTHERS_MS));
     if (status == ST_TIMEOUT)
         move->view.is_redirected = follows(move, checks);
     checks_free(checks, move->shard->server_count);

@@ -42,7 +42,8 @@ def test_a_second_writable_server_is_not_moved_past(lab):
     """It follows nobody, so that it cannot have the row that the verification looks for."""
     fleet = of_lab(lab, policy=HASTY)
     stray, to = fleet.replicas(fleet.primary())[0], fleet.relay().region
-    done = fleet.move(to, fault=f"new.heartbeat:before=run:{commands(fleet, stray, OPEN)}", expect=STUCK)
+    slowly = f"{commands(fleet, stray, OPEN)} && sleep 1"
+    done = fleet.move(to, fault=f"new.heartbeat:before=run:{slowly}", expect=STUCK)
     assert f"{stray.address} accepts writes besides" in done["shard"]["error"], done
     fleet.sql(stray, "SET GLOBAL read_only=1")
     assert fleet.resume(expect=DONE)["shard"]["result"] == "moved"
