@@ -172,12 +172,9 @@ static enum status look_again(const struct task *task, double *ret_until_s, stru
 }
 
 /* No write there would return before somebody acknowledges: so wait for that first. */
-static enum status do_open(struct task *task, struct err *err)
+static enum status wait_for_ackers(struct task *task, struct err *err)
 {
-    AUTO(buf_release) struct buf sql = {0};
-    AUTO(sql_result_release) struct sql_result result = {0};
     int64_t ackers = 0;
-    double until_s = 0;
     enum status status = count_ackers(task, &ackers, err);
     while (!status && ackers < 1 && clock_now() < task->deadline) {
         poll(NULL, 0, LOOK_MS);
@@ -185,6 +182,24 @@ static enum status do_open(struct task *task, struct err *err)
     }
     if (!status && ackers < 1)
         status = err_set(err, ST_TIMEOUT, "no replica acknowledges its writes yet");
+    return status;
+}
+
+/* It accepts writes, or somebody closed it just now: that is not for this step to undo. */
+static enum status do_await(struct task *task, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    enum status status = wait_for_ackers(task, err);
+    task->session.flavour->start_source(&sql);
+    return status ? status : set(task, &sql, err);
+}
+
+static enum status do_open(struct task *task, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    double until_s = 0;
+    enum status status = wait_for_ackers(task, err);
     if (!status)
         status = look_again(task, &until_s, err);
     if (status)
@@ -207,6 +222,7 @@ static enum status apply(const struct mandate *mandate, const struct inventory_s
         [ROLE_DO_NOT_ACKNOWLEDGE] = do_acknowledge,
         [ROLE_START] = do_start,
         [ROLE_ACKNOWLEDGE_RECEIVED] = do_acknowledge_received,
+        [ROLE_AWAIT] = do_await,
         [ROLE_OPEN] = do_open,
     };
     struct task task = {

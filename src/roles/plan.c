@@ -397,7 +397,7 @@ static void plan_semi_sync_of_primary(struct draft *draft)
 {
     const struct sql_server_state *state = &draft->primary->state;
     if (!state->is_source_semi_sync)
-        add_step(draft, draft->primary, ROLE_OPEN, "its writes wait for no acknowledgement");
+        add_step(draft, draft->primary, ROLE_AWAIT, "its writes wait for no acknowledgement");
 }
 
 void role_plan_make(const struct shard_observation *shard, const struct route *route,

@@ -23,6 +23,7 @@
     X(ROLE_DO_NOT_ACKNOWLEDGE, "do not acknowledge") /* the relay would, across regions */         \
     X(ROLE_START, "start replication")                                                             \
     X(ROLE_ACKNOWLEDGE_RECEIVED, "acknowledge what it has")                                        \
+    X(ROLE_AWAIT, "wait for acknowledgements") /* a primary that accepts writes without */         \
     X(ROLE_OPEN, "accept writes") /* the primary that the store knows, when nobody else may be */
 
 enum role_action { ROLE_ACTION_TABLE(TABLE_ID) ROLE_ACTIONS };

@@ -218,3 +218,15 @@ def test_an_end_is_not_opened_while_a_silent_server_may_be_its_successor(lab, po
     fleet.cli("lab", "thaw", heir.name, expect=DONE)
     assert_moved_on(fleet, fleet.resume(expect=FAILED), heir)
     assert writable(fleet) == [heir.name]
+
+
+def test_converge_switches_semi_sync_on_without_opening_the_primary(lab):
+    """Somebody closes it in that moment, and opens another one."""
+    fleet = of_lab(lab)
+    primary = fleet.primary()
+    heir = fleet.replicas(primary)[0]
+    fleet.sql(primary, "SET GLOBAL rpl_semi_sync_master_enabled=0")
+    by_hand = f"{commands(fleet, primary, ['SET GLOBAL read_only=1'])} && {commands(fleet, heir, OPEN)}"
+    fleet.cli("fleet", "converge", "--yes",
+              fault=f"role.set:before=run:{by_hand};role.open:before=run:{by_hand}")
+    assert writable(fleet) == [heir.name]

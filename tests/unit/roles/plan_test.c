@@ -232,7 +232,7 @@ static void a_primary_without_semi_sync_gets_it_again(void **state UNUSED)
     struct sample sample;
     sample_init(&sample);
     sample.seen[W1].state.is_source_semi_sync = false;
-    expect_plan(&sample, "w1 accept writes");
+    expect_plan(&sample, "w1 wait for acknowledgements");
 }
 
 /* East has one server: W3 acknowledges there, for the time when it will be the primary. */
