@@ -197,6 +197,11 @@ void announcer_end_run(struct announcer *announcer, switchover_progress *progres
     *ret_json = hooks_report(announcer->hooks);
 }
 
+struct hook_wait announcer_waiting(struct announcer *announcer)
+{
+    return announcer ? hooks_waiting(announcer->hooks) : (struct hook_wait){0};
+}
+
 size_t announcer_pending(struct announcer *announcer)
 {
     return announcer ? hooks_pending(announcer->hooks) : 0;

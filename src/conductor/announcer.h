@@ -8,6 +8,7 @@
 #define HOLDFAST_CONDUCTOR_ANNOUNCER_H
 
 #include "conductor/switchover.h"
+#include "hooks/hooks.h"
 
 struct announcer;
 struct route;
@@ -30,6 +31,8 @@ void announcer_end_wave(struct announcer *announcer, size_t wave);
  * calls is in *ret_json then (a JSON array; the caller frees). */
 void announcer_end_run(struct announcer *announcer, switchover_progress *progress, void *context,
                        char **ret_json);
+/* The gate that is waited for, when that takes long. */
+struct hook_wait announcer_waiting(struct announcer *announcer);
 /* Calls that are not over yet. */
 size_t announcer_pending(struct announcer *announcer);
 void announcer_free(struct announcer *announcer);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "conductor/run.h"
+#include "hooks/waiting.h"
 #include "move/fault.h"
 #include "store/store.h"
 
@@ -57,6 +58,8 @@ static void *keep(void *context)
     struct pollfd stop = {.fd = keeper->stop_fd, .events = POLLIN};
     do {
         look_for_abort(keeper, key);
+        waiting_tell(keeper->run->waiting, keeper->run->mandate.store, keeper->run->record.id,
+                     keeper->run->lease);
         if (clock_now() < next)
             continue;
         keep_lease(keeper);

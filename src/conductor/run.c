@@ -15,6 +15,7 @@
 #include "conductor/run_write.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
+#include "hooks/waiting.h"
 #include "move/fault.h"
 #include "move/gate.h"
 #include "move/journal.h"
@@ -79,6 +80,7 @@ static struct run *run_new(struct store *store, const struct inventory *fleet)
     run->mandate.fleet = fleet;
     run->mandate.run = run->record.id;
     run->mandate.store = store;
+    run->waiting = waiting_new();
     run->mandate.shard_states =
         mem_zalloc((fleet->shard_count + 1) * sizeof(*run->mandate.shard_states));
     return run;
@@ -350,6 +352,7 @@ void run_free(struct run *run)
     freeze_gate_free(run->mandate.gate);
     journal_close(run->mandate.journal);
     run_record_release(&run->record);
+    waiting_free(run->waiting);
     free(run->mandate.shard_states);
     free(atomic_load(&run->aborted_by));
     free(run);

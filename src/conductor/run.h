@@ -22,6 +22,7 @@ struct announcer;
 struct inventory;
 struct keeper;
 struct store;
+struct waiting;
 
 /* A run in this process. */
 struct run {
@@ -31,6 +32,7 @@ struct run {
     struct keeper *keeper;
     struct announcer *announcer; /* of the hooks, while it is carried out; NULL: none */
     bool had_ended;              /* taken over once more, only for what it left in the middle */
+    struct waiting *waiting;     /* what its keeper tells others */
     char *_Atomic aborted_by;    /* whoever asked for it from another process; NULL: nobody */
 };
 

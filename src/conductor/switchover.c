@@ -12,6 +12,7 @@
 #include "conductor/report_store.h"
 #include "conductor/shard_run.h"
 #include "fleet/route.h"
+#include "hooks/waiting.h"
 #include "move/journal.h"
 #include "move/probe.h"
 #include "store/store.h"
@@ -141,6 +142,8 @@ static void wait_until_done(struct work *work, switchover_progress *progress, vo
     while (work->done < work->end || work->is_busy) {
         size_t done = work->done;
         pthread_mutex_unlock(&work->lock);
+        struct hook_wait wait = announcer_waiting(work->run->announcer);
+        waiting_set(work->run->waiting, &wait);
         if (progress)
             progress(context, work->run, work->report, done);
         pthread_mutex_lock(&work->lock);
@@ -155,6 +158,7 @@ static void wait_until_done(struct work *work, switchover_progress *progress, vo
             pthread_cond_timedwait(&work->changed, &work->lock, &until);
     }
     pthread_mutex_unlock(&work->lock);
+    waiting_set(work->run->waiting, &(struct hook_wait){0});
     if (progress)
         progress(context, work->run, work->report, work->end);
 }

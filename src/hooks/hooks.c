@@ -19,7 +19,7 @@
 #include <time.h>
 
 /* A hook that hangs each time would hold up the end of a run for as long as there are shards. */
-enum { LATE_IN_A_ROW_MAX = 3, CATCH_UP_MS = 60000, LOOK_MS = 20 };
+enum { LATE_IN_A_ROW_MAX = 3, CATCH_UP_MS = 60000, LOOK_MS = 20, WAIT_SAID_MS = 1000 };
 
 enum scope { SCOPE_RUN, SCOPE_WAVE, SCOPE_SHARD, SCOPES };
 
@@ -28,6 +28,14 @@ struct item {
     struct hook_call call;
     enum scope scope;
     size_t index; /* of the scope */
+};
+
+/* A gate that is being asked, on the stack of whoever asks. */
+struct asking {
+    struct asking *next;
+    enum hook_event event;
+    nsec since;
+    int64_t limit_ms;
 };
 
 struct lane {
@@ -42,6 +50,7 @@ struct lane {
     bool *succeeded[SCOPES]; /* whose undo is owed, by index */
     int late_in_a_row;
     struct tally tally;
+    struct asking *asked; /* the latest first */
 };
 
 struct hooks {
@@ -217,14 +226,53 @@ static enum status refuse(const struct lane *lane, const struct hook_call *call,
                     call->event);
 }
 
-static enum status ask(struct lane *lane, const struct hook_news *news, struct err *err)
+static void begin_asking(struct lane *lane, struct asking *asking)
 {
-    struct hooks *hooks = lane->hooks;
-    const struct hooks_order *order = &hooks->order;
-    if (scope_of(news->event) != SCOPE_SHARD)
-        catch_up(lane, clock_deadline(CATCH_UP_MS), order->is_aborted);
+    pthread_mutex_lock(&lane->lock);
+    asking->next = lane->asked;
+    lane->asked = asking;
+    pthread_mutex_unlock(&lane->lock);
+}
+
+static void end_asking(struct lane *lane, struct asking *asking)
+{
+    pthread_mutex_lock(&lane->lock);
+    struct asking **at = &lane->asked;
+    while (*at != asking)
+        at = &(*at)->next;
+    *at = asking->next;
+    pthread_mutex_unlock(&lane->lock);
+}
+
+struct hook_wait hooks_waiting(struct hooks *hooks)
+{
+    struct hook_wait wait = {0};
+    nsec oldest = clock_now() - WAIT_SAID_MS * NSEC_PER_MS;
+    for (size_t i = 0; hooks && i < hooks->count; i++) {
+        struct lane *lane = &hooks->lanes[i];
+        pthread_mutex_lock(&lane->lock);
+        for (const struct asking *at = lane->asked; at; at = at->next) {
+            if (at->since > oldest)
+                continue;
+            oldest = at->since;
+            wait = (struct hook_wait){lane->hook->name, hook_event_name(at->event),
+                                      clock_wall_us() - (clock_now() - at->since) / 1000,
+                                      at->limit_ms};
+        }
+        pthread_mutex_unlock(&lane->lock);
+    }
+    return wait;
+}
+
+static enum status call_gate(struct lane *lane, const struct hook_news *news, struct err *err)
+{
+    const struct hooks_order *order = &lane->hooks->order;
     if (!lane->hook->is_required && is_given_up(lane))
         return ST_OK;
+    journal_add(order->journal, news->shard ? news->shard->name : NULL, "ask",
+                "%s: %s%s%s, at most %lld ms", lane->hook->name, hook_event_name(news->event),
+                news->shard || !news->wave ? "" : " ", news->shard || !news->wave ? "" : news->wave,
+                (long long)lane->hook->timeout_ms);
     AUTO(hook_call_release) struct hook_call call;
     AUTO(hook_outcome_release) struct hook_outcome outcome = {0};
     hook_call_init(&call, order, news, false);
@@ -234,6 +282,22 @@ static enum status ask(struct lane *lane, const struct hook_news *news, struct e
         set_succeeded(lane, scope_of(news->event), index_of(news), true);
     return outcome.end == HOOK_OK || !lane->hook->is_required ? ST_OK
                                                               : refuse(lane, &call, &outcome, err);
+}
+
+static enum status ask(struct lane *lane, const struct hook_news *news, struct err *err)
+{
+    struct asking behind = {.event = news->event, .since = clock_now(), .limit_ms = CATCH_UP_MS};
+    if (scope_of(news->event) != SCOPE_SHARD) {
+        begin_asking(lane, &behind);
+        catch_up(lane, clock_deadline(CATCH_UP_MS), lane->hooks->order.is_aborted);
+        end_asking(lane, &behind);
+    }
+    struct asking asking = {
+        .event = news->event, .since = clock_now(), .limit_ms = lane->hook->timeout_ms};
+    begin_asking(lane, &asking);
+    enum status status = call_gate(lane, news, err);
+    end_asking(lane, &asking);
+    return status;
 }
 
 enum status hooks_ask(struct hooks *hooks, const struct hook_news *news, struct err *err)

@@ -49,6 +49,13 @@ struct hook_news {
     const char *result, *error; /* of events '*.after'; NULL: none */
 };
 
+/* A gate that keeps somebody waiting. */
+struct hook_wait {
+    const char *hook, *event; /* NULL: nobody waits; else as long as the hooks live */
+    int64_t since_us;         /* wall time */
+    int64_t limit_ms;
+};
+
 /* NULL when the fleet file has none. */
 struct hooks *hooks_start(const struct hooks_order *order);
 
@@ -61,6 +68,8 @@ void hooks_tell(struct hooks *hooks, const struct hook_news *news);
 /* The scope of this event ended elsewhere than it was to go: queue what is to be undone. */
 void hooks_undo(struct hooks *hooks, const struct hook_news *news);
 
+/* The gate that is waited for the longest, when that is worth speaking of. */
+struct hook_wait hooks_waiting(struct hooks *hooks);
 /* Calls that wait in queues, or are under way. */
 size_t hooks_pending(struct hooks *hooks);
 /* Until none is; false at the deadline. */

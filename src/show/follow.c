@@ -7,6 +7,7 @@
 #include "base/scope.h"
 #include "conductor/run.h"
 #include "fleet/route.h"
+#include "hooks/waiting.h"
 #include "move/move.h"
 #include "show/progress.h"
 #include "store/store.h"
@@ -188,7 +189,8 @@ static enum status watch(struct follow *follow, struct topic topics[TOPICS],
         if (status && !status_can_retry(status))
             return status;
         bool has_ended = follow->record.state != RUN_RUNNING;
-        progress_draw(&follow->progress, "", has_ended);
+        AUTO_FREE char *waits = has_ended ? NULL : waiting_load(follow->store, follow->record.id);
+        progress_draw(&follow->progress, waits ? waits : "", has_ended);
         if (has_ended)
             return ST_OK;
         if (is_gone(follow)) {

@@ -7,6 +7,7 @@
 #include "base/scope.h"
 #include "conductor/announcer.h"
 #include "conductor/switchover.h"
+#include "hooks/waiting.h"
 #include "move/journal.h"
 
 #include <string.h>
@@ -75,13 +76,16 @@ void progress_draw(struct progress *progress, const char *note, bool is_last)
         redraw(progress, note, now);
         return;
     }
-    bool is_new = progress->board.done != progress->done || progress->lines == 0;
+    bool waits = strncmp(note, "waiting for hook ", strlen("waiting for hook ")) == 0;
+    bool is_new = progress->board.done != progress->done || progress->lines == 0 ||
+                  (waits && !progress->has_said_wait);
     if (!is_new || (now < progress->next && !is_last))
         return;
     AUTO(buf_release) struct buf line = {0};
     board_line(&progress->board, note, now, &line);
     fputs(buf_text(&line), progress->out);
     progress->done = progress->board.done;
+    progress->has_said_wait = waits;
     progress->lines++;
     progress->next = now + LINE_MS * NSEC_PER_MS;
 }
@@ -103,6 +107,9 @@ static char *note_of(const struct run *run, const struct switchover_report *repo
     const struct wave *wave = report->waves.count > 1 ? wave_at(report, done) : NULL;
     size_t hooks = done == report->count ? announcer_pending(run->announcer) : 0;
     const char *stop = run_must_stop(run) ? "aborting" : "";
+    struct hook_wait wait = announcer_waiting(run->announcer);
+    if (wait.hook)
+        return waiting_format(wait.hook, wait.event, wait.since_us, wait.limit_ms);
     if (hooks > 0)
         return mem_printf("waiting for %zu calls of hooks", hooks);
     if (wave && done == wave->first && done)

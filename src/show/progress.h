@@ -20,6 +20,7 @@ struct progress {
     struct journal *journal; /* NULL: what is slow is only shown */
     size_t lines;            /* drawn last time on a terminal; said so far elsewhere */
     size_t done;             /* in the line before, elsewhere */
+    bool has_said_wait;      /* in the line before, elsewhere: that it waits for a hook */
     nsec next;               /* when the next line may come */
     bool has_board;
     struct board board;

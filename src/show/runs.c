@@ -10,6 +10,7 @@
 #include "conductor/run.h"
 #include "conductor/run_json.h"
 #include "fleet/route.h"
+#include "hooks/waiting.h"
 #include "report/text.h"
 #include "store/store.h"
 
@@ -120,6 +121,8 @@ static void print_run_json(struct store *store, const struct run_record *record)
 {
     json_t *object = run_json_whole(record, is_alive(store, record));
     json_object_set_new(object, "routes", routes_json(store, record));
+    AUTO_FREE char *waits = waiting_load(store, record->id);
+    json_object_set_new(object, "waits", waits ? json_string(waits) : json_null());
     json_object_set_new(object, "report", report_json(store, record->id));
     print_json(object);
 }
@@ -182,6 +185,9 @@ static void show_run(struct store *store, const struct run_record *record)
         printf("its process is gone; next: %s\n", next);
     if (record->state == RUN_STUCK && !alive)
         printf("it waits for an operator; next: mend what 'why' says below, then: %s\n", next);
+    AUTO_FREE char *waits = waiting_load(store, record->id);
+    if (waits)
+        printf("%s\n", waits);
     show_shards(store, record);
     struct err none = ERR_INIT;
     status_ignore(print_report(store, record->id, false, false, &none),

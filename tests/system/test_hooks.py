@@ -5,6 +5,7 @@ A hook is a few lines of sh beside the lab; what it hears it appends to a file o
 """
 import json
 import pathlib
+import re
 import signal
 
 import pytest
@@ -301,3 +302,24 @@ def test_a_hook_that_cannot_be_called_is_said_before_the_run(lab, hooks):
     pathlib.Path(lab.fleet).write_text(pathlib.Path(lab.fleet).read_text() +
                                        "policy: { accept: [ hook-missing ] }\n")
     move(lab, expect=FAILED)
+
+
+def test_a_run_that_waits_for_a_hook_says_so_everywhere(lab, hooks):
+    go = pathlib.Path(lab.dir, "go")
+    hooks.add("slow", ["wave.before"], f"while [ ! -e {go} ]; do sleep 0.1; done\n", timeout="20s")
+    process = lab.popen("switchover", "--to", "east", "--yes")
+    seen = wait_until(lambda: lab.json("run", "show", check=False)["waits"] if lab.json("run", "list") else None,
+                      15, "the run says what it waits for")
+    said = re.compile(r"waiting for hook slow \(wave.before, \d+ s of 20 s\)")
+    assert said.fullmatch(seen), seen
+    assert said.search(lab.cli("run", "show").stdout)
+    follow = lab.popen("run", "show", "--follow")
+    line = wait_until(lambda: said.search(follow.stderr.readline()), 10, "who follows it sees it")
+    run = lab.json("run", "list")[0]["run"]
+    journal = pathlib.Path(lab.dir, "store", "journal", f"{run}.jsonl").read_text()
+    assert "slow: wave.before all, at most 20000 ms" in journal and line
+    go.touch()
+    err = process.communicate(timeout=30)[1]
+    assert process.returncode == DONE and len(said.findall(err)) == 1, err
+    follow.communicate(timeout=10)
+    assert lab.json("run", "show", run)["waits"] is None
