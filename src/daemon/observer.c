@@ -7,6 +7,7 @@
 #include "base/scope.h"
 #include "daemon/internal.h"
 #include "fleet/observation.h"
+#include "monitor/monitor.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -24,13 +25,16 @@ struct observer {
 static void *observe(void *context)
 {
     struct observer *observer = context;
+    struct monitor *monitor = monitor_new(observer->fleet);
     while (!daemon_bell_has_rung(&observer->bell)) {
         AUTO(fleet_observation_release) struct fleet_observation seen = {0};
         nsec began = clock_now();
-        fleet_observe_lag(observer->fleet, NULL, 0, clock_deadline(LOOK_MS), &seen);
+        monitor_look(monitor, LOOK_MS * NSEC_PER_MS, &seen);
         observer->take(observer->context, &seen, began);
+        mem_trim();
         daemon_bell_wait(&observer->bell, began + PACE_MS * NSEC_PER_MS);
     }
+    monitor_free(monitor);
     return NULL;
 }
 

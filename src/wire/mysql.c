@@ -128,8 +128,10 @@ static enum mysql_answer_state read_first(struct mysql_answer *answer, struct sp
     uint64_t columns = 0;
     if (packet.at[0] == BYTE_OK)
         return read_ok(answer, packet);
-    if (!take_length(&packet, &columns) || columns == 0 || columns > MYSQL_COLUMNS_MAX ||
-        size_of(&packet) != 0)
+    if (!take_length(&packet, &columns) || columns == 0 || columns > MYSQL_COLUMNS_MAX)
+        return MYSQL_ANSWER_BROKEN;
+    /* MariaDB may add that the columns are described, which they are in this protocol. */
+    if (size_of(&packet) > 1 || (size_of(&packet) == 1 && *packet.at != 1))
         return MYSQL_ANSWER_BROKEN;
     answer->columns_left = (size_t)columns;
     answer->stage = STAGE_COLUMNS;

@@ -146,7 +146,7 @@ static void what_is_not_the_protocol_is_refused(void **state UNUSED)
         {"\0\0\0\1", 4},                                      /* an empty packet */
         {"\xff\xff\xff\1", 4},                                /* the first part of a huge one */
         {"\1\0\0\1\xfb", 5},                                  /* LOAD DATA LOCAL INFILE */
-        {"\2\0\0\1\2\2", 6},                                  /* columns, and something after */
+        {"\2\0\0\1\2\0", 6},                                  /* columns, and something after */
         {"\3\0\0\1\0\0\0", 7},                                /* OK without a status */
         {"\1\0\0\1\1\1\0\0\2\0\1\0\0\3\0", 15},               /* no EOF after the columns */
         {"\7\0\0\1\0\0\0\2\0\0\0\7\0\0\1\0\0\0\2\0\0\0", 22}, /* more than was asked for */

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A conductor's looks go over connections that are kept: one a server, that is made anew when it broke."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import urllib.request
+
+import pytest
+
+from conftest import HOLDFAST, wait_until
+
+TOKEN = "monitor-monitor-monitor"
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def conductor(lab):
+    port = free_port()
+    token = pathlib.Path(lab.dir, "viewer.token")
+    token.write_text(TOKEN + "\n", encoding="utf-8")
+    token.chmod(0o600)
+    fleet = pathlib.Path(lab.dir, "watched.yaml")
+    fleet.write_text(pathlib.Path(lab.fleet).read_text(encoding="utf-8") + f"""
+conductors:
+  - {{ name: c, region: west, listen: "127.0.0.1:{port}" }}
+api: {{ tokens: [ {{ name: v, role: viewer, file: viewer.token }} ] }}
+""", encoding="utf-8")
+    process = subprocess.Popen([HOLDFAST, "conductor", "--fleet", str(fleet), "--name", "c"],
+                               stderr=subprocess.DEVNULL, env=os.environ)
+
+    def status():
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/status",
+                                         headers={"Authorization": f"Bearer {TOKEN}"})
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return json.loads(answer.read())
+        except OSError:
+            return None
+
+    yield status
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def roles(status):
+    return {server["server"]: server["role"] for server in status["shards"][0]["servers"]}
+
+
+def connections(lab, name):
+    """Of Holdfast's account, by their ids."""
+    rows = lab.sql(name, "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'holdfast'")
+    return {row[0] if isinstance(row, (tuple, list)) else next(iter(row.values())) for row in rows}
+
+
+def settled(conductor):
+    def is_whole():
+        status = conductor()
+        return status and sorted(roles(status).values()) == \
+            ["primary", "relay", "replica", "replica", "replica", "replica"] and status
+    return wait_until(is_whole, 20, "the conductor has seen all servers")
+
+
+def test_looks_go_over_the_same_connections(lab, conductor):
+    settled(conductor)
+    before = connections(lab, "s0-west-2")
+    seen = conductor()["shards"][0]
+    wait_until(lambda: conductor()["age_ms"] < 300, 20, "a fresh look")
+    wait_until(lambda: conductor()["age_ms"] > 300, 20, "it grows older")
+    wait_until(lambda: conductor()["age_ms"] < 300, 20, "the next look")
+    assert before & connections(lab, "s0-west-2"), "the connection is kept"
+    assert seen["lag_ms"] is not None and 0 <= seen["lag_ms"] < 500
+
+
+def test_a_server_that_was_away_is_seen_again(lab, conductor):
+    settled(conductor)
+    relay = next(name for name, role in roles(conductor()).items() if role == "relay")
+    name = next(n for n, s in lab.servers().items() if f"{s['host']}:{s['port']}" == relay)
+    lab.cli("lab", "kill", name)
+    wait_until(lambda: roles(conductor())[relay] == "unknown", 20, "its silence was seen")
+    lab.cli("lab", "restart", name)
+    settled(conductor)
+
+
+def test_a_server_that_hangs_holds_nobody_else_up(lab, conductor):
+    settled(conductor)
+    lab.cli("lab", "freeze", "s0-east-3")
+    silent = next(f"{s['host']}:{s['port']}" for n, s in lab.servers().items() if n == "s0-east-3")
+    wait_until(lambda: roles(conductor())[silent] == "unknown", 20, "its silence was seen")
+    assert sum(role != "unknown" for role in roles(conductor()).values()) == 5
+    assert conductor()["age_ms"] < 5000
+    lab.cli("lab", "thaw", "s0-east-3")
+    settled(conductor)
