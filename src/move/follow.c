@@ -24,6 +24,7 @@ struct late {
     struct gtid_set base, now;
     uint64_t count, changes, looked_at;
     struct buf lines;
+    const char *first, *last; /* positions in the log that is read */
 };
 
 static void late_release(struct late *late)
@@ -54,6 +55,8 @@ static void read_log(struct move *move, const struct sql_result *log, struct lat
         if (entry.begins) {
             position = is_late(move, late, entry.begins) ? entry.begins : NULL;
             late->looked_at += position != NULL;
+            late->first = late->first ? late->first : position;
+            late->last = position ? position : late->last;
             is_counted = false;
         } else if (position) {
             if (late->looked_at <= LINES_MAX)
@@ -64,6 +67,14 @@ static void read_log(struct move *move, const struct sql_result *log, struct lat
     }
 }
 
+/* The others are found by what they are between. */
+static void name_rest(struct late *late)
+{
+    if (late->looked_at > LINES_MAX)
+        buf_printf(&late->lines, "; all: %.*s to %.*s", (int)strcspn(late->first, " "), late->first,
+                   (int)strcspn(late->last, " "), late->last);
+}
+
 /* What could not be looked at counts as a change. */
 static void inspect(struct move *move, struct late *late, nsec deadline)
 {
@@ -72,8 +83,10 @@ static void inspect(struct move *move, struct late *late, nsec deadline)
     struct err ignored = ERR_INIT;
     move->flavour->list_log(&sql, move->route.log_end);
     if (move->route.log_end[0] && session_exec(&move->old_session, CALL_LATE, buf_text(&sql),
-                                               deadline, &log, &ignored) == ST_OK)
+                                               deadline, &log, &ignored) == ST_OK) {
         read_log(move, &log, late);
+        name_rest(late);
+    }
     if (late->count > late->looked_at)
         late->changes += late->count - late->looked_at;
 }

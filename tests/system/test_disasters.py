@@ -5,6 +5,7 @@ or two operators work at once. And the checker itself: each violation it looks f
 import contextlib
 import os
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -278,6 +279,17 @@ def test_ackers_that_vanish_during_the_freeze_lead_to_undo(lab):
         assert_sound(fleet, writers.acked)
         fleet.move(other_region(fleet, old.region), expect=DONE)
         assert_sound(fleet, writers.acked)
+
+
+def test_many_late_transactions_are_named_by_the_first_and_the_last(lab):
+    """A privileged session writes at the old primary as soon as the freeze has ended."""
+    fleet = of_lab(lab)
+    old = fleet.primary()
+    insert = hold_command(fleet, old, f"INSERT INTO {fleet.database}.ledger (n) VALUES (-1)", "")
+    done = fleet.move(fleet.relay().region, fault=f"old.end-freeze:after=run:{' && '.join([insert] * 7)}")
+    said = done["shard"]["notes"]
+    numbers = [int(number) for number in re.search(r"; all: 0-\d+-(\d+) to 0-\d+-(\d+)", said).groups()]
+    assert "7 transactions that no other region has" in said and numbers[1] - numbers[0] == 6, said
 
 
 # ---- transactions that are open at the freeze ----
