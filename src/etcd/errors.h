@@ -28,7 +28,7 @@ enum etcd_reach {
     X(8,  "etcdserver: too many requests", NEXT, ST_BUSY, "the member has more to do than it takes on", "") \
     X(8,  "", FINAL, ST_INVALID, "larger than etcd takes", "") \
     X(16, "etcdserver: invalid auth token", RENEW, ST_DENIED, "the token has expired, or its member was restarted", "") \
-    X(3,  "etcdserver: revision in auth store is old", RENEW, ST_DENIED, "users or roles were changed since the log-in", "") \
+    X(3,  "etcdserver: revision of auth store is old", RENEW, ST_DENIED, "users or roles were changed since the log-in", "") \
     X(3,  "etcdserver: user name is empty", RENEW, ST_DENIED, "etcd wants a user and a password", "give 'store' in the fleet file its 'credentials'") \
     X(3,  "etcdserver: authentication failed", FINAL, ST_DENIED, "no such user, or the wrong password", "check 'credentials' of 'store' in the fleet file, and the password file it names") \
     X(9,  "etcdserver: authentication is not enabled", FINAL, ST_NOT_FOUND, "there is nothing to log in to: it goes on without", "") \

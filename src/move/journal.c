@@ -8,7 +8,6 @@
 #include "base/scope.h"
 #include "os/file.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -49,19 +48,21 @@ void journal_remove(const char *directory, const char *run)
 
 /* ---- how many are kept ---- */
 
+static bool are_digits(const char *text, size_t count)
+{
+    return strspn(text, "0123456789") == count;
+}
+
 /* 20261122-194248-803b.jsonl, and nothing that anybody else may have put there. */
 static int is_journal(const struct dirent *entry)
 {
-    static const char form[] = "dddddddd-dddddd-xxxx.jsonl";
+    enum { TIME_AT = 9, REST_AT = 16 };
     const char *name = entry->d_name;
-    for (size_t i = 0; i < sizeof(form); i++) {
-        bool fits = form[i] == 'd'   ? isdigit((unsigned char)name[i])
-                    : form[i] == 'x' ? isxdigit((unsigned char)name[i])
-                                     : name[i] == form[i];
-        if (!fits)
-            return 0;
-    }
-    return 1;
+    if (strlen(name) <= REST_AT || !are_digits(name, TIME_AT - 1) || name[TIME_AT - 1] != '-' ||
+        !are_digits(name + TIME_AT, REST_AT - 1 - TIME_AT) || name[REST_AT - 1] != '-')
+        return 0;
+    size_t rest = strspn(name + REST_AT, "0123456789abcdef");
+    return rest > 0 && strcmp(name + REST_AT + rest, ".jsonl") == 0;
 }
 
 void journal_trim(const char *directory, size_t keep)

@@ -86,7 +86,7 @@ class Etcd:
         self.more = ["--cert-file", at("member.pem"), "--key-file", at("member.key"),
                      "--trusted-ca-file", at("ca.pem"), "--client-cert-auth", "--bcrypt-cost", "4"]
 
-    def ask(self, path, body, index=0):
+    def ask(self, path, body, index=2):
         headers = {"Authorization": self.token} if self.token else {}
         request = urllib.request.Request(f"{self.scheme}://{self.clients[index]}/v3/{path}",
                                          json.dumps(body).encode(), headers)

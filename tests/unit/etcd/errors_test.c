@@ -53,6 +53,21 @@ static void no_error_is_hidden_by_one_above_it(void **state UNUSED)
     }
 }
 
+/* Words that no etcd says would never fit. */
+static void every_message_is_one_of_the_installed_etcd(void **state UNUSED)
+{
+    static const struct etcd_error rows[] = {ETCD_ERROR_TABLE(ROW)};
+    AUTO(buf_release) struct buf program = {0};
+    if (file_read("/usr/bin/etcd", 1 << 28, &program, NULL)) {
+        print_message("etcd-server is not installed\n");
+        skip();
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        if (*rows[i].begins &&
+            !memmem(program.data, program.length, rows[i].begins, strlen(rows[i].begins)))
+            fail_msg("etcd never says: %s", rows[i].begins);
+}
+
 /* A write that met one of these is sent again, or told as surely not done. */
 static void only_what_surely_did_not_happen_is_no_doubt(void **state UNUSED)
 {
@@ -83,6 +98,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_error_is_documented_as_it_is),
         cmocka_unit_test(no_error_is_hidden_by_one_above_it),
+        cmocka_unit_test(every_message_is_one_of_the_installed_etcd),
         cmocka_unit_test(only_what_surely_did_not_happen_is_no_doubt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
