@@ -89,13 +89,19 @@ void keeper_stop(struct keeper *keeper)
     free(keeper);
 }
 
-enum status keeper_request_abort(struct store *store, const char *id, struct err *err)
+enum status keeper_request_abort_for(struct store *store, const char *id, const char *order,
+                                     struct err *err)
 {
     AUTO_FREE char *key = keeper_abort_key(id);
-    AUTO(run_record_release) struct run_record order = {0};
-    run_record_add_order(&order, "asked the run to abort");
-    struct store_op op = {STORE_PUT, key, order.audit, 0};
+    struct store_op op = {STORE_PUT, key, order, 0};
     struct store_txn txn = {NULL, 0, &op, 1};
     struct store_txn_result result;
     return store_txn(store, &txn, store_deadline(store, STORE_WORK), &result, err);
+}
+
+enum status keeper_request_abort(struct store *store, const char *id, struct err *err)
+{
+    AUTO(run_record_release) struct run_record order = {0};
+    run_record_add_order(&order, "asked the run to abort");
+    return keeper_request_abort_for(store, id, order.audit, err);
 }

@@ -19,5 +19,8 @@ void keeper_stop(struct keeper *keeper); /* NULL is fine */
 char *keeper_abort_key(const char *id);
 /* Ask a run of any process to abort; its keeper hears it within a fraction of a second. */
 MUST_CHECK enum status keeper_request_abort(struct store *store, const char *id, struct err *err);
+/* The same for somebody else, by his audit line. */
+MUST_CHECK enum status keeper_request_abort_for(struct store *store, const char *id,
+                                                const char *order, struct err *err);
 
 #endif

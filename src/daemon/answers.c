@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the conductor answers: its table of routes, and a handler each. All but reports come from
  * memory. docs/api/openapi.yaml describes the same, and is held against the table. */
+#include "api/body.h"
 #include "base/buf.h"
 #include "base/invariant.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "base/text.h"
+#include "conductor/keeper.h"
 #include "conductor/report_store.h"
+#include "conductor/run.h"
 #include "daemon/election.h"
 #include "daemon/internal.h"
 #include "daemon/mirror.h"
@@ -16,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WAIT_MS_MAX = 60000, WAIT_MS = 25000 };
+enum { WAIT_MS_MAX = 60000, WAIT_MS = 25000, REASON_MAX = 500 };
 
 static const char content_type[] = "application/json";
 
@@ -42,8 +47,7 @@ static void release_picture(struct picture **picture)
     picture_unref(*picture);
 }
 
-/* --- The fleet
- * ------------------------------------------------------------------------------------- */
+/* --- The fleet --- */
 
 static void get_status(struct http_request *request, void *context)
 {
@@ -122,8 +126,7 @@ static void get_routes(struct http_request *request, void *context)
                   "the store was not read yet");
 }
 
-/* --- Runs
- * ------------------------------------------------------------------------------------------- */
+/* --- Runs --- */
 
 static void get_runs(struct http_request *request, void *context)
 {
@@ -165,8 +168,60 @@ static void get_report(struct http_request *request, void *context)
         http_fail_err(request, &err);
 }
 
-/* --- One server, for load balancers
- * ------------------------------------------------------------------- */
+/* "TIME oncall (by the API of conductor west-a) asked the run to abort: reason" */
+static char *abort_order(const struct http_request *request, const struct daemon *daemon,
+                         const char *reason)
+{
+    char now[WALL_TEXT_MAX];
+    clock_wall_format(clock_wall_us(), now);
+    AUTO_FREE char *clean = text_clean_line(reason ? reason : "no reason given");
+    return mem_printf("%s %s (by the API of conductor %s) asked the run to abort: %s", now,
+                      http_request_who(request), daemon->self->name, clean);
+}
+
+static enum status order_abort(struct http_request *request, struct daemon *daemon,
+                               const json_t *body, struct err *err)
+{
+    static const char *const keys[] = {"reason", NULL};
+    const char *id = http_request_part(request, 0), *reason = NULL;
+    char holder[RUN_ID_MAX] = "";
+    struct store *store = daemon_store_get(daemon->store);
+    enum status status = body_check_keys(body, keys, err);
+    if (!status)
+        status = body_text(body, "reason", REASON_MAX, &reason, err);
+    if (status)
+        return status;
+    if (!store) {
+        daemon_store_problem(daemon->store, err);
+        return err->status;
+    }
+    status = run_lock_holder(store, holder, err);
+    if (status == ST_NOT_FOUND || (!status && strcmp(holder, id) != 0)) {
+        err_set(err, ST_CONFLICT, "no process carries run '%s' out", id);
+        return err_hint(err, "one that was left half-way: holdfast run abort %s", id);
+    }
+    AUTO_FREE char *order = abort_order(request, daemon, reason);
+    if (!status)
+        status = keeper_request_abort_for(store, id, order, err);
+    if (!status)
+        log_event(EV_RUN_ORDER, "run", id, "order", order, NULL);
+    return status;
+}
+
+static void post_abort(struct http_request *request, void *context)
+{
+    size_t length = 0;
+    const char *text = http_request_body(request, &length);
+    struct err err = ERR_INIT;
+    json_t *body = NULL;
+    if (body_parse(text, length, &body, &err) || order_abort(request, context, body, &err))
+        http_fail_err(request, &err);
+    else
+        respond_json(request, 202, json_pack("{s:s}", "asked", http_request_part(request, 0)));
+    json_decref(body);
+}
+
+/* --- One server, for load balancers --- */
 
 /* The server in a picture that is fresh enough; else it was answered. */
 static const struct pictured_server *find_server(struct http_request *request,
@@ -262,8 +317,7 @@ static void get_replica(struct http_request *request, void *context)
         say_yes(request, at, picture);
 }
 
-/* --- Itself
- * -------------------------------------------------------------------------------------------- */
+/* --- Itself --- */
 
 static json_t *age_json(nsec began)
 {
@@ -304,6 +358,7 @@ const struct http_route daemon_routes[] = {
     {"GET", "/v1/runs",                 "all runs",                               HTTP_VIEWER, false, get_runs},
     {"GET", "/v1/runs/{id}",            "one run, and where its shards are",      HTTP_VIEWER, false, get_run},
     {"GET", "/v1/runs/{id}/report",     "what came of it",                        HTTP_VIEWER, true,  get_report},
+    {"POST", "/v1/runs/{id}/abort",     "ask a run that is under way to stop",    HTTP_OPERATOR, true, post_abort},
     {"GET", "/v1/health",               "how this conductor is",                  HTTP_OPEN,   false, get_health},
     {"GET", "/servers/{server}/primary", "200 while it is its shard's primary",   HTTP_OPEN,   false, get_primary},
     {"GET", "/servers/{server}/replica", "200 while it is a replica close behind", HTTP_OPEN,  false, get_replica},

@@ -113,8 +113,7 @@ void listeners_add_run(struct listeners *listeners, struct http_request *request
     sweep(listeners);
 }
 
-/* --- Telling
- * -------------------------------------------------------------------------------------- */
+/* --- Telling --- */
 
 static bool has_shard(const struct listener *listener, const char *shard)
 {

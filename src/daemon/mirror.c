@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Reading the store once, and hearing what changes; see mirror.h. Each prefix has a shelf with what
- * is there, and a watch. A watch that breaks is begun again with a new reading.
+ * is there. One watch of everything feeds them all, so that what happened first is told first. A
+ * watch that breaks is begun again with a new reading.
  */
 #include "daemon/mirror.h"
 
@@ -15,6 +16,7 @@
 #include "conductor/run_json.h"
 #include "daemon/internal.h"
 #include "daemon/listeners.h"
+#include "daemon/shelf.h"
 #include "fleet/route.h"
 #include "store/store.h"
 
@@ -22,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CALL_MS = 2000, AGAIN_MS = 500, PING_MS = 2000, TICK_MS = 100 };
+enum { AGAIN_MS = 500, PING_MS = 2000, TICK_MS = 100 };
 
 enum { SHELF_ROUTES, SHELF_HOLD, SHELF_RUNS, SHELF_PAUSE, SHELF_ENDS, SHELVES };
 
@@ -35,17 +37,11 @@ static const struct {
     [SHELF_PAUSE] = {"pause", true},    [SHELF_ENDS] = {"report-shards/", false},
 };
 
-struct shelf {
-    struct store_list list; /* by key */
-    size_t capacity;
-    struct store_watch *watch; /* the mirror's thread's */
-};
-
 struct mirror {
     struct daemon_store *store;
     struct daemon_bell bell;
     pthread_t thread;
-    bool is_open; /* the thread's */
+    struct store_watch *watch; /* the thread's; NULL: all is to be read again */
     nsec ping_at;
     pthread_mutex_t lock; /* of the rest */
     struct shelf shelves[SHELVES];
@@ -55,67 +51,7 @@ struct mirror {
     struct listeners listeners;
 };
 
-/* --- Shelves, under the lock ---------------------------------------------------------------------
- */
-
-/* Where the key is, or would be. */
-static size_t find_place(const struct store_list *list, const char *key)
-{
-    size_t low = 0, high = list->count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (strcmp(list->entries[middle].key, key) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static const struct store_entry *find_entry(const struct shelf *shelf, const char *key)
-{
-    size_t at = find_place(&shelf->list, key);
-    bool is_it = at < shelf->list.count && strcmp(shelf->list.entries[at].key, key) == 0;
-    return is_it ? &shelf->list.entries[at] : NULL;
-}
-
-static struct store_entry copy_entry(const struct store_entry *entry)
-{
-    struct store_entry copy = *entry;
-    copy.key = mem_strdup(entry->key);
-    copy.value = mem_strdup(entry->value);
-    return copy;
-}
-
-static void put_entry(struct shelf *shelf, const struct store_entry *entry)
-{
-    struct store_list *list = &shelf->list;
-    size_t at = find_place(list, entry->key);
-    if (at < list->count && strcmp(list->entries[at].key, entry->key) == 0) {
-        store_entry_release(&list->entries[at]);
-    } else {
-        struct store_entry blank = {0};
-        VEC_PUSH(list->entries, list->count, shelf->capacity, blank);
-        memmove(&list->entries[at + 1], &list->entries[at],
-                (list->count - 1 - at) * sizeof(*list->entries));
-    }
-    list->entries[at] = copy_entry(entry);
-}
-
-static void delete_entry(struct shelf *shelf, const char *key)
-{
-    struct store_list *list = &shelf->list;
-    size_t at = find_place(list, key);
-    if (at == list->count || strcmp(list->entries[at].key, key) != 0)
-        return;
-    store_entry_release(&list->entries[at]);
-    list->count--;
-    memmove(&list->entries[at], &list->entries[at + 1],
-            (list->count - at) * sizeof(*list->entries));
-}
-
-/* --- What comes ----------------------------------------------------------------------------------
- */
+/* --- What comes --- */
 
 static json_t *route_json(const char *shard, const struct route *route)
 {
@@ -152,7 +88,7 @@ static void tell_of_route(struct mirror *mirror, const struct store_entry *entry
 /* Does a process carry it out? Under the lock. */
 static bool is_alive(struct mirror *mirror, const char *run)
 {
-    const struct store_entry *lock = find_entry(&mirror->shelves[SHELF_HOLD], MANDATE_LOCK_KEY);
+    const struct store_entry *lock = shelf_find(&mirror->shelves[SHELF_HOLD], MANDATE_LOCK_KEY);
     return lock && strcmp(lock->value, run) == 0;
 }
 
@@ -187,95 +123,99 @@ static void tell(struct mirror *mirror, unsigned which, const struct store_entry
         tell_of_end(mirror, entry);
 }
 
-static void take_changes(struct mirror *mirror, unsigned which, const struct store_changes *changes)
+/* SHELVES: none. */
+static unsigned find_shelf(const char *key)
 {
+    unsigned which = 0;
+    while (which < SHELVES &&
+           strncmp(key, shelves[which].prefix, strlen(shelves[which].prefix)) != 0)
+        which++;
+    return which;
+}
+
+static void take_change(struct mirror *mirror, const struct store_change *change)
+{
+    unsigned which = find_shelf(change->entry.key);
+    if (which == SHELVES)
+        return;
     struct shelf *shelf = &mirror->shelves[which];
-    pthread_mutex_lock(&mirror->lock);
-    for (size_t i = 0; i < changes->count; i++) {
-        const struct store_change *change = &changes->items[i];
-        if (shelves[which].is_kept && change->kind == STORE_PUT)
-            put_entry(shelf, &change->entry);
-        else if (shelves[which].is_kept)
-            delete_entry(shelf, change->entry.key);
-        tell(mirror, which, &change->entry);
-    }
-    pthread_mutex_unlock(&mirror->lock);
+    if (shelves[which].is_kept && shelf_has(shelf, &change->entry))
+        return;
+    if (shelves[which].is_kept && change->kind == STORE_PUT)
+        shelf_put(shelf, &change->entry);
+    else if (shelves[which].is_kept)
+        shelf_delete(shelf, change->entry.key);
+    tell(mirror, which, &change->entry);
 }
 
 /* ST_OK: all that came so far is taken. */
-static enum status drain(struct mirror *mirror, unsigned which, struct err *err)
+static enum status drain(struct mirror *mirror, struct err *err)
 {
     for (;;) {
         AUTO(store_changes_release) struct store_changes changes = {0};
-        enum status status = store_watch_next(mirror->shelves[which].watch, 0, &changes, err);
+        enum status status = store_watch_next(mirror->watch, 0, &changes, err);
         if (status == ST_TIMEOUT) {
             *err = (struct err)ERR_INIT;
             return ST_OK;
         }
         if (status)
             return status;
-        take_changes(mirror, which, &changes);
+        pthread_mutex_lock(&mirror->lock);
+        for (size_t i = 0; i < changes.count; i++)
+            take_change(mirror, &changes.items[i]);
+        pthread_mutex_unlock(&mirror->lock);
     }
 }
 
-/* --- Reading all
- * ----------------------------------------------------------------------------------- */
+/* --- Reading all --- */
 
-static void close_all(struct mirror *mirror)
-{
-    for (unsigned i = 0; i < SHELVES; i++)
-        store_watch_close(take_pointer(mirror->shelves[i].watch));
-    mirror->is_open = false;
-}
-
-/* What is there, and a watch of what comes. What changed meanwhile is told like any change. */
 static enum status read_shelf(struct mirror *mirror, struct store *store, unsigned which,
-                              int64_t *revision, struct err *err)
+                              struct err *err)
 {
     struct shelf *shelf = &mirror->shelves[which];
-    const char *prefix = shelves[which].prefix;
     AUTO(store_list_release) struct store_list list = {0};
-    enum status status = ST_OK;
-    if (shelves[which].is_kept)
-        status = store_list(store, prefix, clock_deadline(CALL_MS), &list, err);
+    enum status status =
+        store_list(store, shelves[which].prefix, store_deadline(store, STORE_GLANCE), &list, err);
     if (status)
         return status;
-    if (shelves[which].is_kept)
-        *revision = list.revision;
     pthread_mutex_lock(&mirror->lock);
-    struct store_list old = shelf->list;
-    shelf->list = list;
-    shelf->capacity = list.count;
-    list = old;
-    if (which == SHELF_ROUTES)
-        mirror->routes_revision = *revision;
-    pthread_mutex_unlock(&mirror->lock);
-    return store_watch_open(store, prefix, *revision, &shelf->watch, err);
-}
-
-static char *routes_text(struct mirror *mirror);
-
-static enum status read_all(struct mirror *mirror, struct store *store, struct err *err)
-{
-    int64_t revision = 0;
-    enum status status = ST_OK;
-    for (unsigned i = 0; i < SHELVES && !status; i++)
-        status = read_shelf(mirror, store, i, &revision, err);
-    if (status) {
-        close_all(mirror);
-        return status;
-    }
-    mirror->is_open = true;
-    pthread_mutex_lock(&mirror->lock);
-    mirror->was_read = true;
-    AUTO_FREE char *text = routes_text(mirror);
-    listeners_tell_routes(&mirror->listeners, text, mirror->routes_revision);
+    shelf_swap(shelf, &list);
     pthread_mutex_unlock(&mirror->lock);
     return ST_OK;
 }
 
-/* --- The thread
- * ------------------------------------------------------------------------------------ */
+static char *routes_text(struct mirror *mirror);
+
+/* Under the lock: who listens already learns what he may have missed. */
+static void tell_all(struct mirror *mirror)
+{
+    AUTO_FREE char *text = routes_text(mirror);
+    const struct store_list *runs = &mirror->shelves[SHELF_RUNS].list;
+    listeners_tell_routes(&mirror->listeners, text, mirror->routes_revision);
+    for (size_t i = 0; i < runs->count; i++)
+        tell_of_run(mirror, &runs->entries[i]);
+}
+
+static enum status read_all(struct mirror *mirror, struct store *store, struct err *err)
+{
+    enum status status = ST_OK;
+    for (unsigned i = 0; i < SHELVES && !status; i++)
+        if (shelves[i].is_kept)
+            status = read_shelf(mirror, store, i, err);
+    int64_t revision = mirror->shelves[0].list.revision;
+    if (!status)
+        status = store_watch_open(store, "", revision, &mirror->watch, err);
+    if (status)
+        return status;
+    pthread_mutex_lock(&mirror->lock);
+    mirror->was_read = true;
+    mirror->routes_revision = revision;
+    tell_all(mirror);
+    pthread_mutex_unlock(&mirror->lock);
+    return ST_OK;
+}
+
+/* --- The thread --- */
 
 static void set_problem(struct mirror *mirror, const struct err *err)
 {
@@ -295,36 +235,30 @@ static enum status ping(struct mirror *mirror, struct store *store, struct err *
     if (clock_now() < mirror->ping_at)
         return ST_OK;
     mirror->ping_at = clock_deadline(PING_MS);
-    enum status status = store_get(store, "pause", clock_deadline(CALL_MS), &entry, err);
+    enum status status =
+        store_get(store, "pause", store_deadline(store, STORE_GLANCE), &entry, err);
     if (status != ST_NOT_FOUND)
         return status;
     *err = (struct err)ERR_INIT;
     return ST_OK;
 }
 
-static void wait_for_changes(struct mirror *mirror)
-{
-    struct pollfd fds[SHELVES + 1] = {{mirror->bell.fd, POLLIN, 0}};
-    for (unsigned i = 0; i < SHELVES; i++)
-        fds[i + 1] = (struct pollfd){store_watch_fd(mirror->shelves[i].watch), POLLIN, 0};
-    poll(fds, SHELVES + 1, TICK_MS);
-}
-
 /* One turn; what it came to is the problem, or that there is none. */
 static enum status turn(struct mirror *mirror, struct store *store, struct err *err)
 {
     enum status status = ST_OK;
-    if (!mirror->is_open) {
+    if (!mirror->watch) {
         status = read_all(mirror, store, err);
         mirror->ping_at = 0;
     }
     if (status)
         return status;
-    wait_for_changes(mirror);
-    for (unsigned i = 0; i < SHELVES && !status; i++)
-        status = drain(mirror, i, err);
+    struct pollfd fds[] = {{mirror->bell.fd, POLLIN, 0},
+                           {store_watch_fd(mirror->watch), POLLIN, 0}};
+    poll(fds, ARRAY_SIZE(fds), TICK_MS);
+    status = drain(mirror, err);
     if (status)
-        close_all(mirror);
+        store_watch_close(take_pointer(mirror->watch));
     if (status == ST_COMPACTED)
         *err = (struct err)ERR_INIT; /* it is read again, nothing is wrong */
     return status ? status : ping(mirror, store, err);
@@ -356,7 +290,7 @@ static void *reflect(void *context)
         if (err.status)
             daemon_bell_wait(&mirror->bell, clock_deadline(AGAIN_MS));
     }
-    close_all(mirror);
+    store_watch_close(take_pointer(mirror->watch));
     return NULL;
 }
 
@@ -393,8 +327,7 @@ void mirror_free(struct mirror *mirror)
     free(mirror);
 }
 
-/* --- What is known
- * ----------------------------------------------------------------------------------- */
+/* --- What is known --- */
 
 void mirror_wait(struct mirror *mirror, nsec deadline)
 {
@@ -415,12 +348,8 @@ bool mirror_copy_routes(struct mirror *mirror, struct route_list *ret)
 {
     pthread_mutex_lock(&mirror->lock);
     bool was_read = mirror->was_read;
-    const struct store_list *from = &mirror->shelves[SHELF_ROUTES].list;
     struct store_list *list = mem_zalloc(sizeof(*list));
-    list->entries = mem_zalloc((from->count + 1) * sizeof(*list->entries));
-    list->revision = mirror->routes_revision;
-    for (; list->count < from->count; list->count++)
-        list->entries[list->count] = copy_entry(&from->entries[list->count]);
+    shelf_copy(&mirror->shelves[SHELF_ROUTES], list);
     pthread_mutex_unlock(&mirror->lock);
     ret->list = list;
     if (!was_read)
@@ -433,7 +362,7 @@ enum status mirror_get_route(struct mirror *mirror, const char *shard, struct ro
 {
     AUTO_FREE char *key = route_key(shard);
     pthread_mutex_lock(&mirror->lock);
-    const struct store_entry *entry = find_entry(&mirror->shelves[SHELF_ROUTES], key);
+    const struct store_entry *entry = shelf_find(&mirror->shelves[SHELF_ROUTES], key);
     enum status status = entry ? route_decode(entry->value, ret, err)
                                : err_set(err, ST_NOT_FOUND, "no route of shard '%s'", shard);
     if (!status)
@@ -447,7 +376,7 @@ char *mirror_pause_text(struct mirror *mirror)
     AUTO(pause_release) struct pause pause = {0};
     struct err err = ERR_INIT;
     pthread_mutex_lock(&mirror->lock);
-    const struct store_entry *entry = find_entry(&mirror->shelves[SHELF_PAUSE], "pause");
+    const struct store_entry *entry = shelf_find(&mirror->shelves[SHELF_PAUSE], "pause");
     AUTO_FREE char *value = mem_strdup(entry ? entry->value : NULL);
     pthread_mutex_unlock(&mirror->lock);
     if (!value)
@@ -462,10 +391,10 @@ char *mirror_left_text(struct mirror *mirror)
     AUTO(run_record_release) struct run_record record = {0};
     pthread_mutex_lock(&mirror->lock);
     const struct shelf *hold = &mirror->shelves[SHELF_HOLD];
-    const struct store_entry *current = find_entry(hold, RUN_CURRENT_KEY);
+    const struct store_entry *current = shelf_find(hold, RUN_CURRENT_KEY);
     AUTO_FREE char *key = current ? run_record_key(current->value) : NULL;
-    const struct store_entry *entry = key && !find_entry(hold, MANDATE_LOCK_KEY)
-                                          ? find_entry(&mirror->shelves[SHELF_RUNS], key)
+    const struct store_entry *entry = key && !shelf_find(hold, MANDATE_LOCK_KEY)
+                                          ? shelf_find(&mirror->shelves[SHELF_RUNS], key)
                                           : NULL;
     bool is_left = entry && !run_record_decode(entry->value, &record, NULL);
     pthread_mutex_unlock(&mirror->lock);
@@ -522,7 +451,7 @@ static json_t *shards_routes(struct mirror *mirror, const struct run_record *rec
     json_t *routes = json_array();
     for (size_t i = 0; i < record->shard_count; i++) {
         AUTO_FREE char *key = route_key(record->shards[i]);
-        const struct store_entry *found = find_entry(&mirror->shelves[SHELF_ROUTES], key);
+        const struct store_entry *found = shelf_find(&mirror->shelves[SHELF_ROUTES], key);
         json_t *route = found ? entry_route_json(found) : NULL;
         if (route)
             json_array_append_new(routes, route);
@@ -535,7 +464,7 @@ static json_t *run_document(struct mirror *mirror, const char *id)
 {
     AUTO_FREE char *key = run_record_key(id);
     AUTO(run_record_release) struct run_record record = {0};
-    const struct store_entry *entry = find_entry(&mirror->shelves[SHELF_RUNS], key);
+    const struct store_entry *entry = shelf_find(&mirror->shelves[SHELF_RUNS], key);
     if (!entry)
         return NULL;
     run_record_read(entry->key, entry->value, &record);
@@ -554,8 +483,7 @@ json_t *mirror_run(struct mirror *mirror, const char *id)
     return json;
 }
 
-/* --- Who wants to hear
- * -------------------------------------------------------------------------------- */
+/* --- Who wants to hear --- */
 
 static void refuse_unread(struct http_request *request)
 {

@@ -31,8 +31,7 @@ enum {
     CROWDED_IDLE_MS = 1000 /* who is idle for so long makes room when there are too many */
 };
 
-/* --- Connections --------------------------------------------------------------------------------
- */
+/* --- Connections --- */
 
 struct connection *server__connection(struct MHD_Connection *mhd)
 {
@@ -107,8 +106,7 @@ static void on_connection(void *context, struct MHD_Connection *mhd, void **plac
     publish_count(server);
 }
 
-/* --- Ending those that take too long ------------------------------------------------------------
- */
+/* --- Ending those that take too long --- */
 
 struct refusal {
     int code;
@@ -194,8 +192,7 @@ static void tend_all(struct http_server *server, nsec now)
     server__reload_identity(server, now);
 }
 
-/* --- The loop ------------------------------------------------------------------------------------
- */
+/* --- The loop --- */
 
 static void run_once(struct http_server *server, int descriptor)
 {
@@ -227,8 +224,7 @@ static void *loop(void *context)
     return NULL;
 }
 
-/* --- Start
- * ---------------------------------------------------------------------------------------- */
+/* --- Start --- */
 
 static int open_listener(const struct addrinfo *at)
 {
@@ -385,8 +381,7 @@ struct http_counts http_server_counts(struct http_server *server)
     return counts;
 }
 
-/* --- End
- * ------------------------------------------------------------------------------------------- */
+/* --- End --- */
 
 /* Those that wait are told so. */
 static void answer_waiting(struct http_server *server)

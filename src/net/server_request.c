@@ -42,8 +42,7 @@ bool http_role_may(enum http_role has, enum http_role needs)
     return has == needs;
 }
 
-/* --- Life --------------------------------------------------------------------------------------
- */
+/* --- Life --- */
 
 static struct http_request *request_new(struct http_server *server, struct MHD_Connection *mhd,
                                         const char *path)
@@ -107,8 +106,7 @@ void server__on_completed(void *context UNUSED, struct MHD_Connection *mhd, void
     http_request_drop(request);
 }
 
-/* --- What it says ------------------------------------------------------------------------------
- */
+/* --- What it says --- */
 
 const char *http_request_path(const struct http_request *request)
 {
@@ -149,8 +147,7 @@ const char *http_request_who(const struct http_request *request)
     return request->who;
 }
 
-/* --- Answers -----------------------------------------------------------------------------------
- */
+/* --- Answers --- */
 
 /* Freed outside of the lock: that of events takes it. */
 void server__answer(struct http_request *request, const struct answer *answer)
@@ -241,8 +238,7 @@ void http_fail_err(struct http_request *request, const struct err *err)
     fail(request, status_http(err->status), err->text, err->hint, NULL);
 }
 
-/* --- May it be ----------------------------------------------------------------------------------
- */
+/* --- May it be --- */
 
 static bool is_method(const struct http_route *route, const char *method)
 {
@@ -351,8 +347,7 @@ static bool check_head(struct http_request *request, const char *method)
     return find_route(request, method) && check_token(request) && check_body(request);
 }
 
-/* --- Carrying it out -----------------------------------------------------------------------------
- */
+/* --- Carrying it out --- */
 
 void *server__work(void *context)
 {

@@ -67,12 +67,14 @@ class Conductors:
     def url(self, name, path):
         return f"http://127.0.0.1:{self.ports[name]}{path}"
 
-    def ask(self, name, path, role="viewer", timeout=5, headers=None):
-        """(code, document)"""
+    def ask(self, name, path, role="viewer", timeout=5, headers=None, body=None):
+        """(code, document); a POST when there is a body"""
         headers = dict(headers or {})
+        if body is not None:
+            headers.setdefault("Content-Type", "application/json")
         if role:
             headers["Authorization"] = f"Bearer {TOKENS[role]}"
-        request = urllib.request.Request(self.url(name, path), headers=headers)
+        request = urllib.request.Request(self.url(name, path), headers=headers, data=body)
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
                 code, text = answer.status, answer.read().decode()
@@ -213,6 +215,34 @@ def test_a_run_under_way_can_be_followed(conductors):
     assert told[0][1]["state"] == "running" and told[-1][1]["state"] == "done"
     ends = {each["shard"]: each["outcome"]["result"] for kind, each in told if kind == "shard"}
     assert ends["s1"] == "moved"
+
+
+@pytest.mark.lab(shards=2)
+def test_an_operator_can_stop_a_run(conductors):
+    move = conductors.lab.popen("switchover", "--to", "east", "--yes", "--wave", "canary=1,100%",
+                                "--settle", "30")
+    runs = []
+    wait_until(lambda: runs.extend(conductors.ask("west-a", "/v1/runs")[1]["runs"]) or runs, 20,
+               "the run is told")
+    path = f"/v1/runs/{runs[0]['run']}/abort"
+
+    def order(body, role="operator", at=path, **headers):
+        return conductors.ask("east-a", at, role=role, body=body, headers=headers)
+    assert order(b"{}", role="viewer")[0] == 403 and order(b"{}", role="agent")[0] == 403
+    for bad in (b"{", b"[]", b'{"reason": 1}', b'{"reason": "a", "reason": "b"}', b'{"why": "x"}',
+                b'{"reason": "' + 501 * b"x" + b'"}', b"\xff"):
+        code, told = order(bad)
+        assert code == 400 and told["error"] and told["hint"], bad
+    assert order(b"reason", **{"Content-Type": "text/plain"})[0] == 415
+    assert order(300000 * b" ")[0] == 413
+    assert order(b"{}", at="/v1/runs/20200101-000000-00000/abort")[0] == 409
+    assert move.poll() is None
+    code, told = order(b'{"reason": "the canary looks ill"}')
+    assert (code, told) == (202, {"asked": runs[0]["run"]})
+    assert move.wait(20) == 4
+    audit = conductors.ask("west-a", f"/v1/runs/{runs[0]['run']}")[1]["audit"]
+    assert "operator-1 (by the API of conductor east-a) asked the run to abort: the canary" in audit
+    assert order(b"{}")[0] == 409
 
 
 def test_waiting_for_routes_ends_in_time(conductors):

@@ -90,7 +90,7 @@ def test_real_answers_are_as_the_document_says(conductors):
         real = path
         for part, value in values.items():
             real = real.replace(part, value)
-        for role in ("viewer", None):
+        for role in ("viewer", None) if "get" in methods else ():
             code, told = conductors.ask("west-a", real, role=role)
             answers = methods["get"]["responses"]
             answer = resolve(answers.get(str(code)) or answers["default"])
