@@ -23,7 +23,12 @@
     X(EV_CONDUCTOR,      LOG_INFO,  "conductor")       \
     X(EV_LEADER,         LOG_INFO,  "leader")          \
     X(EV_STORE,          LOG_WARN,  "store")           \
-    X(EV_FILE,           LOG_WARN,  "file")
+    X(EV_FILE,           LOG_WARN,  "file")            \
+    X(EV_AGENT,          LOG_INFO,  "agent")           \
+    X(EV_AGENT_TROUBLE,  LOG_ERROR, "agent.trouble")   \
+    X(EV_PERMISSION,     LOG_INFO,  "permission")      \
+    X(EV_FENCE,          LOG_WARN,  "fence")           \
+    X(EV_FENCE_FAILED,   LOG_ERROR, "fence.failed")
 /* clang-format on */
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };

@@ -11,6 +11,7 @@ extern const struct cli_command run_commands[];       /* run.c: plan, switchover
 extern const struct cli_command hook_commands[];      /* hook.c */
 extern const struct cli_command pause_commands[];     /* pause.c */
 extern const struct cli_command conductor_commands[]; /* commands.c */
+extern const struct cli_command agent_commands[];     /* commands.c: agent ... */
 extern const struct cli_command lab_commands[];       /* lab.c */
 extern const struct cli_command load_commands[];      /* load.c */
 

@@ -108,6 +108,12 @@ struct sql_source {
 /* No statement that commits takes that long, so its acknowledgement does not come. */
 enum { SQL_HELD_UP_MS = 1000 };
 
+/* Of a server's process, for those who share a machine with it. Texts point into the result. */
+struct sql_process {
+    bool is_read_only;
+    const char *pid_file, *data_folder, *machine;
+};
+
 enum { SQL_LOG_ROWS_MAX = 5000 }; /* of one look at a log */
 
 /* An entry of a server's own log: the begin of a transaction (with its position), or a part. */
@@ -133,6 +139,10 @@ struct sql_flavour {
     void (*observe)(struct buf *sql);
     MUST_CHECK enum status (*read_observation)(struct sql_result *take,
                                                struct sql_server_state *ret, struct err *err);
+    /* The least that can be asked: never waits for anything in the server. */
+    void (*ask_process)(struct buf *sql);
+    MUST_CHECK enum status (*read_process)(const struct sql_result *result, struct sql_process *ret,
+                                           struct err *err);
     /* Rows of one column: the grants of the account that asks. */
     void (*list_grants)(struct buf *sql);
     void (*inspect)(struct buf *sql, int long_ms);

@@ -164,11 +164,30 @@ static enum status read_observation(struct sql_result *take, struct sql_server_s
     return ST_OK;
 }
 
+static void ask_process(struct buf *sql)
+{
+    buf_add(sql, "SELECT @@global.read_only, @@pid_file, @@datadir, @@hostname");
+}
+
+static enum status read_process(const struct sql_result *result, struct sql_process *ret,
+                                struct err *err)
+{
+    if (sql_rows(result, 0) != 1)
+        return err_set(err, ST_INVALID, "the server did not answer what it was asked");
+    *ret = (struct sql_process){.is_read_only = sql_true(sql_value(result, 0, 0, 0)),
+                                .pid_file = text_of(sql_value(result, 0, 0, 1)),
+                                .data_folder = text_of(sql_value(result, 0, 0, 2)),
+                                .machine = text_of(sql_value(result, 0, 0, 3))};
+    return ST_OK;
+}
+
 const struct sql_flavour sql_mariadb = {
     .name = "mariadb",
     .gtid = GTID_MARIADB,
     .observe = observe,
     .read_observation = read_observation,
+    .ask_process = ask_process,
+    .read_process = read_process,
     .list_grants = mariadb_list_grants,
     .inspect = mariadb_inspect,
     .read_inspection = mariadb_read_inspection,

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The calls on a server's connections: what is sent for which errand, and what its answer says of
+ * the server. Two connections are kept open and are used all the time, so that one is known to work
+ * when it is needed; the third is made anew for each confirmation. */
+#include "agent/internal.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "fleet/inventory.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* As long as it waits, every other commit waits behind it, which is what is wanted: so the server
+ * itself does not give up, it is killed before. */
+enum { SHUT_MS = 60000, RETRY_MS_MIN = 5, RETRY_MS_MAX = 500, DOUBLINGS = 6, TROUBLE_MS = 1000 };
+
+bool slot_is_ready(const struct slot *slot)
+{
+    return slot->errand == ERRAND_NONE && sql_conn_is_open(slot->conn);
+}
+
+static void write_errand(struct slot *slot)
+{
+    buf_clear(&slot->sql);
+    if (slot->errand == ERRAND_SHUT)
+        sql_mariadb.refuse_writes(&slot->sql, SHUT_MS);
+    else if (slot->errand == ERRAND_POSITIONS)
+        sql_mariadb.observe(&slot->sql);
+    else
+        sql_mariadb.ask_process(&slot->sql);
+}
+
+void errand_begin(struct guard *guard, enum slot_id id, enum errand errand, nsec deadline)
+{
+    struct slot *slot = &guard->slots[id];
+    if (errand == ERRAND_CONFIRM)
+        sql_conn_break(slot->conn);
+    slot->errand = errand;
+    slot->revision = guard->agent->permission.revision;
+    write_errand(slot);
+    slot->call =
+        (struct sql_call){.conn = slot->conn, .sql = buf_text(&slot->sql), .deadline = deadline};
+    if (sql_call_begin(&slot->call))
+        guard_on_done(guard, slot);
+}
+
+/* ---- what was seen ---- */
+
+static void saw_open(struct guard *guard, const struct slot *slot)
+{
+    if (slot->call.started < guard->shut_at)
+        return;               /* it says what was before */
+    if (guard->fence.is_shut) /* somebody opened it: from the beginning */
+        guard->fence = (struct fence_view){0};
+    guard->is_open = true;
+    guard->open_revision = slot->revision;
+    guard->is_confirmed = false;
+}
+
+static void saw_closed(struct guard *guard, const struct slot *slot)
+{
+    guard->is_open = false;
+    if (guard->fence.began && slot->call.started >= guard->fence.began)
+        guard->fence.is_shut = true;
+    if (slot->errand == ERRAND_CONFIRM) {
+        if (guard->is_revoked && !guard->is_confirmed)
+            agent_note(guard->agent, EV_FENCE, guard, "confirmed to be closed", NULL);
+        guard->is_confirmed = true;
+        guard->confirmed_revision = slot->revision;
+    }
+}
+
+static void find_process(struct guard *guard, const struct sql_process *said)
+{
+    bool is_known = guard->has_process && !identity_has_ended(&guard->process);
+    if (is_known || guard->is_identifying)
+        return;
+    guard->has_process = false;
+    guard->is_identifying = true;
+    scribe_identify(guard->agent->scribe, guard->index, said);
+}
+
+static void on_look(struct guard *guard, struct slot *slot)
+{
+    struct sql_process said = {0};
+    struct err ignored = ERR_INIT;
+    if (sql_mariadb.read_process(&slot->call.result, &said, &ignored))
+        return;
+    if (slot->call.started >= guard->looked)
+        guard->looked = slot->call.started;
+    guard->is_dead = false;
+    if (said.is_read_only)
+        saw_closed(guard, slot);
+    else
+        saw_open(guard, slot);
+    find_process(guard, &said);
+}
+
+static void on_positions(struct guard *guard, struct slot *slot)
+{
+    AUTO(sql_server_state_release) struct sql_server_state state = {0};
+    char now[WALL_TEXT_MAX];
+    if (sql_mariadb.read_observation(&slot->call.result, &state, NULL))
+        return;
+    clock_wall_format(clock_wall_us(), now);
+    json_t *json =
+        json_pack("{s:s, s:s, s:b, s:s, s:I, s:s, s:s, s:s}", "server", guard->server->name, "at",
+                  now, "read_only", (int)state.is_read_only, "source_host", state.source_host,
+                  "source_port", (json_int_t)state.source_port, "received", state.received,
+                  "applied", state.applied, "position", state.position);
+    if (json)
+        scribe_keep_positions(guard->agent->scribe, guard->index, json_dumps(json, JSON_INDENT(1)));
+    json_decref(json);
+}
+
+static void on_shut(struct guard *guard, const struct slot *slot)
+{
+    guard->fence.is_shut = true;
+    guard->fence.is_shutting = false;
+    guard->shut_at = clock_now();
+    guard->is_open = false;
+    guard->failures = 0;
+    guard->next_confirm = 0;
+    AUTO_FREE char *took =
+        mem_printf("after %.1f ms", clock_ms(guard->shut_at - slot->call.started));
+    agent_note(guard->agent, EV_FENCE, guard, "refuses writes", took);
+}
+
+static void on_failed_shut(struct guard *guard, const struct slot *slot)
+{
+    int64_t pause = (int64_t)RETRY_MS_MIN
+                    << (guard->failures < DOUBLINGS ? guard->failures : DOUBLINGS);
+    guard->fence.is_shutting = false;
+    guard->fence.retry_at = clock_deadline(pause);
+    if (guard->failures++ == 0 && !guard->is_dead)
+        agent_note(guard->agent, EV_FENCE, guard, "does not refuse writes yet",
+                   slot->call.err.text);
+}
+
+/* A connection that broke may mean that the server's process has ended. */
+void guard_check_process(struct guard *guard)
+{
+    if (!guard->has_process || !identity_has_ended(&guard->process))
+        return;
+    guard->has_process = false;
+    guard->is_dead = true;
+    guard->is_open = false;
+    guard->dead_revision = guard->agent->permission.revision;
+    agent_note(guard->agent, EV_FENCE, guard, "its process has ended", NULL);
+}
+
+void guard_on_done(struct guard *guard, struct slot *slot)
+{
+    bool is_ok = slot->call.status == ST_OK;
+    if (!is_ok)
+        guard_check_process(guard);
+    if (guard->is_dead && slot->call.status == ST_UNREACHABLE)
+        guard->dead_revision = slot->revision; /* and nobody has taken its place */
+    switch (slot->errand) {
+    case ERRAND_LOOK:
+    case ERRAND_CONFIRM:
+        if (is_ok)
+            on_look(guard, slot);
+        break;
+    case ERRAND_POSITIONS:
+        if (is_ok)
+            on_positions(guard, slot);
+        break;
+    case ERRAND_SHUT:
+        if (is_ok)
+            on_shut(guard, slot);
+        else
+            on_failed_shut(guard, slot);
+        break;
+    case ERRAND_NONE:
+        break;
+    }
+    if (slot->errand == ERRAND_CONFIRM)
+        sql_conn_break(slot->conn);
+    slot->errand = ERRAND_NONE;
+    sql_call_release(&slot->call);
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The agent's loop: one thread, nothing in it waits but poll(). A turn first looks at the clock and
+ * closes what has to be closed, all servers before anything else; then it looks, tells and logs.
+ * It is woken by a timer on the boot clock: after the machine or the process was suspended, the
+ * first thing that happens is that turn. */
+#include "agent/internal.h"
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "fleet/inventory.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+
+enum { SETTLE_MS = 2000 /* that closing may take at the very end */ };
+
+enum source { FROM_BELL, FROM_TIMER, FROM_SIGNALS, SOURCES };
+
+/* ---- notes: written when the work of a turn is done, because stderr may hang ---- */
+
+void agent_note(struct agent *agent, enum log_event_id event, const struct guard *guard,
+                const char *is, const char *why)
+{
+    struct agent_note note = {event, mem_strdup(guard ? guard->server->name : NULL), mem_strdup(is),
+                              mem_strdup(why)};
+    VEC_PUSH(agent->notes, agent->note_count, agent->note_capacity, note);
+}
+
+static void write_note(const struct agent_note *note)
+{
+    if (note->server && note->why)
+        log_event(note->event, "server", note->server, "is", note->is, "why", note->why, NULL);
+    else if (note->server)
+        log_event(note->event, "server", note->server, "is", note->is, NULL);
+    else if (note->why)
+        log_event(note->event, "is", note->is, "why", note->why, NULL);
+    else
+        log_event(note->event, "is", note->is, NULL);
+}
+
+static void write_notes(struct agent *agent)
+{
+    for (size_t i = 0; i < agent->note_count; i++) {
+        write_note(&agent->notes[i]);
+        free(agent->notes[i].server);
+        free(agent->notes[i].is);
+        free(agent->notes[i].why);
+    }
+    agent->note_count = 0;
+}
+
+/* ---- permission ---- */
+
+static void take_revocations(struct agent *agent, const struct permit_answer *answer)
+{
+    for (size_t i = 0; i < agent->guard_count; i++) {
+        struct guard *guard = &agent->guards[i];
+        bool was_revoked = guard->is_revoked;
+        guard->is_revoked = false;
+        for (size_t j = 0; j < answer->count && !guard->is_revoked; j++)
+            guard->is_revoked = strcmp(answer->revoked[j], guard->server->name) == 0;
+        if (guard->is_revoked == was_revoked)
+            continue;
+        guard->next_confirm = guard->next_look = 0;
+        agent_note(agent, EV_PERMISSION, guard, guard->is_revoked ? "revoked" : "revoked no more",
+                   NULL);
+    }
+}
+
+static void take_answers(struct agent *agent)
+{
+    struct asker_answer heard;
+    while (agent->asker && asker_take(agent->asker, &heard)) {
+        int64_t known = agent->permission.revision;
+        permission_grant(&agent->permission, heard.sent, heard.answer.serve_ms);
+        if (permission_is_news(&agent->permission, heard.answer.revision)) {
+            take_revocations(agent, &heard.answer);
+            agent->is_changed = agent->is_changed || heard.answer.revision != known;
+        }
+        permit_answer_release(&heard.answer);
+    }
+    if (agent->asker && agent->permission.trial_until && asker_went_round(agent->asker))
+        permission_end_trial(&agent->permission);
+}
+
+static void note_permission(struct agent *agent, nsec now)
+{
+    bool is_permitted = now < agent->permission.until;
+    struct err problem = ERR_INIT;
+    if (is_permitted == agent->was_permitted)
+        return;
+    agent->was_permitted = is_permitted;
+    if (!is_permitted && agent->asker)
+        asker_problem(agent->asker, &problem);
+    agent_note(agent, EV_PERMISSION, NULL, is_permitted ? "has begun" : "has ended",
+               problem.text[0] ? problem.text : NULL);
+}
+
+/* ---- telling ---- */
+
+static void ask_anew(struct agent *agent, nsec now)
+{
+    AUTO(permit_question_release) struct permit_question question = {0};
+    bool is_urgent = false;
+    for (size_t i = 0; i < agent->guard_count; i++) {
+        struct guard *guard = &agent->guards[i];
+        int64_t revision = 0;
+        enum closure closure = guard_closure(guard, now, &revision);
+        is_urgent = is_urgent || !agent->is_ready || closure != guard->reported ||
+                    (guard->is_revoked && revision != guard->reported_revision);
+        agent->is_changed =
+            agent->is_changed || closure != guard->reported || revision != guard->reported_revision;
+        guard->reported = closure;
+        guard->reported_revision = revision;
+        permit_question_add(&question, guard->server->name, closure, revision);
+    }
+    if (!agent->asker || !agent->is_changed)
+        return;
+    agent->is_changed = false;
+    question.host = mem_strdup(agent->config->host->name);
+    question.ttl_ms = agent->config->fleet->permission_ttl_ms;
+    asker_set_question(agent->asker, permit_question_encode(&question), is_urgent);
+}
+
+static void tell_supervisor(struct agent *agent, nsec now)
+{
+    nsec pace = notify_pace();
+    if (!agent->is_ready && (!agent->asker || asker_went_round(agent->asker))) {
+        agent->is_ready = true;
+        notify_send("READY=1");
+    }
+    if (pace && now >= agent->next_beat) {
+        agent->next_beat = now + pace;
+        notify_send("WATCHDOG=1");
+    }
+}
+
+static void keep_until(struct agent *agent)
+{
+    if (agent->permission.until == agent->kept_until)
+        return;
+    agent->kept_until = agent->permission.until;
+    scribe_keep_until(agent->scribe, agent->kept_until);
+}
+
+/* ---- a turn ---- */
+
+static nsec next_turn(const struct agent *agent, nsec now)
+{
+    nsec next = now + agent->period;
+    nsec end = permission_end(&agent->permission);
+    nsec early = end - (agent->permission.trial_until ? 0 : fence_lead(agent->permission.ttl));
+    if (early > now && early < next)
+        next = early;
+    else if (end > now && end < next)
+        next = end;
+    for (size_t i = 0; i < agent->guard_count; i++) {
+        nsec wanted = guard_next(&agent->guards[i], now);
+        next = wanted < next ? wanted : next;
+    }
+    nsec pace = notify_pace();
+    return pace && agent->next_beat < next ? agent->next_beat : next;
+}
+
+/* Before anything else, and of all servers before anything else is done with one. */
+static void fence_all(struct agent *agent)
+{
+    take_answers(agent);
+    nsec now = clock_now();
+    for (size_t i = 0; i < agent->guard_count; i++)
+        guard_fence(&agent->guards[i], now);
+}
+
+static void take_turn(struct agent *agent)
+{
+    fence_all(agent);
+    nsec now = clock_now();
+    for (size_t i = 0; i < agent->guard_count; i++)
+        guard_look(&agent->guards[i], now);
+    note_permission(agent, now);
+    ask_anew(agent, now);
+    keep_until(agent);
+    tell_supervisor(agent, now);
+    write_notes(agent);
+}
+
+static void set_timer(const struct agent *agent, nsec at)
+{
+    nsec when = at > 0 ? at : 1; /* 0 would disarm it */
+    struct itimerspec time = {
+        .it_value = {.tv_sec = when / NSEC_PER_SEC, .tv_nsec = when % NSEC_PER_SEC}};
+    INVARIANT(timerfd_settime(agent->timer, TFD_TIMER_ABSTIME, &time, NULL) == 0);
+}
+
+/* ---- waiting ---- */
+
+struct watched {
+    struct pollfd *polls; /* the sources, then one for each call in flight */
+    size_t count;
+};
+
+static void watch_all(const struct agent *agent, struct watched *watched)
+{
+    watched->polls[FROM_BELL] = (struct pollfd){.fd = agent->bell, .events = POLLIN};
+    watched->polls[FROM_TIMER] = (struct pollfd){.fd = agent->timer, .events = POLLIN};
+    watched->polls[FROM_SIGNALS] = (struct pollfd){.fd = agent->signals, .events = POLLIN};
+    watched->count = SOURCES;
+    for (size_t i = 0; i < agent->guard_count; i++)
+        for (size_t j = 0; j < SLOTS; j++) {
+            const struct slot *slot = &agent->guards[i].slots[j];
+            struct pollfd *poll = &watched->polls[watched->count++];
+            *poll = (struct pollfd){.fd = -1};
+            if (slot->errand != ERRAND_NONE)
+                *poll = (struct pollfd){.fd = sql_call_fd(&slot->call),
+                                        .events = (short)sql_call_events(&slot->call)};
+        }
+}
+
+static void step_all(struct agent *agent, const struct watched *watched)
+{
+    nsec now = clock_now();
+    for (size_t i = 0; i < agent->guard_count; i++)
+        for (size_t j = 0; j < SLOTS; j++) {
+            struct slot *slot = &agent->guards[i].slots[j];
+            short events = watched->polls[SOURCES + i * SLOTS + j].revents;
+            bool is_due = events || now >= slot->call.deadline;
+            if (slot->errand != ERRAND_NONE && is_due && sql_call_step(&slot->call, events))
+                guard_on_done(&agent->guards[i], slot);
+        }
+}
+
+static void take_signal(struct agent *agent)
+{
+    struct signalfd_siginfo info;
+    if (read(agent->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        return;
+    if (info.ssi_signo == SIGHUP) {
+        agent->is_to_reload = true;
+        return;
+    }
+    agent->stops++;
+    if (agent->asker)
+        asker_pause(agent->asker);
+    if (agent->stops > 1) {
+        agent->permission.until = 0;
+        permission_end_trial(&agent->permission);
+    }
+    AUTO_FREE char *left = mem_printf(
+        "its servers stay as they are for %d ms, then they are closed; once more: at once",
+        clock_ms_left(permission_end(&agent->permission)));
+    agent_note(agent, EV_AGENT, NULL, "stops", agent->stops > 1 ? "closes its servers" : left);
+    notify_send("STOPPING=1");
+}
+
+static void take_sources(struct agent *agent, const struct watched *watched)
+{
+    uint64_t ignored = 0;
+    if (watched->polls[FROM_BELL].revents && eventfd_read(agent->bell, &ignored))
+        return;
+    if (watched->polls[FROM_TIMER].revents && read(agent->timer, &ignored, sizeof(ignored)) < 0 &&
+        errno != EAGAIN)
+        return;
+    if (watched->polls[FROM_SIGNALS].revents)
+        take_signal(agent);
+}
+
+static bool is_at_end(const struct agent *agent, nsec now)
+{
+    bool is_settled = true;
+    for (size_t i = 0; i < agent->guard_count; i++)
+        is_settled = is_settled && guard_is_settled(&agent->guards[i]);
+    nsec last = permission_end(&agent->permission);
+    last = (last > agent->began ? last : agent->began) + SETTLE_MS * NSEC_PER_MS;
+    if (agent->is_to_reload)
+        return true;
+    return (agent->stops || !agent->asker) && (is_settled || now >= last);
+}
+
+void agent_loop(struct agent *agent)
+{
+    struct watched watched = {
+        .polls = mem_zalloc((SOURCES + agent->guard_count * SLOTS) * sizeof(*watched.polls))};
+    agent->is_changed = true;
+    take_turn(agent);
+    while (!is_at_end(agent, clock_now())) {
+        set_timer(agent, next_turn(agent, clock_now()));
+        watch_all(agent, &watched);
+        int ready = poll(watched.polls, watched.count, -1);
+        fence_all(agent);
+        if (ready > 0) {
+            take_sources(agent, &watched);
+            step_all(agent, &watched);
+        }
+        take_turn(agent);
+    }
+    write_notes(agent);
+    free(watched.polls);
+}
