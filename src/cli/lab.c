@@ -6,9 +6,8 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cli/internal.h"
+#include "show/lab.h"
 
-#include <inttypes.h>
-#include <jansson.h>
 #include <signal.h>
 #include <string.h>
 
@@ -96,13 +95,14 @@ static void say_next(const struct cli_args *args, const struct lab *lab)
 static char *down_words(const struct lab *lab)
 {
     enum { WORDS_MAX = LAB_SHARD_SERVERS };
-    AUTO_FREE struct lab_view *views = mem_zalloc(lab->server_count * sizeof(*views));
     AUTO(buf_release) struct buf words = {0};
     size_t count = 0;
-    lab_observe(lab, LOOK_MS, views);
     for (size_t i = 0; i < lab->server_count; i++)
-        if (views[i].role == LAB_ROLE_DOWN && count++ < WORDS_MAX)
+        if (!process_is_alive(&lab->servers[i].process) && count++ < WORDS_MAX)
             buf_printf(&words, " %s", lab->servers[i].name);
+    for (size_t i = 0; i < lab->daemon_count; i++)
+        if (!process_is_alive(&lab->daemons[i].process) && count++ < WORDS_MAX)
+            buf_printf(&words, " %s", lab->daemons[i].name);
     return count && count <= WORDS_MAX ? buf_take(&words) : mem_strdup(" NAME...");
 }
 
@@ -113,18 +113,21 @@ static enum status already_up(const struct cli_args *args, const char *dir, stru
     AUTO_FREE char *words = dir_words(args);
     if (lab_open(dir, &lab, err))
         return err->status;
-    size_t running = lab_running(lab);
+    size_t running = lab_running(lab), all = lab->server_count + lab->daemon_count;
     long wanted = cli_number(args, "--shards", (long)lab->shard_count);
-    bool is_same = wanted == (long)lab->shard_count && (lab->is_tls || !cli_flag(args, "--tls"));
-    if (running == lab->server_count && is_same) {
-        printf("The lab in %s runs already: %zu servers, port %d.\n", lab->dir, running, lab->port);
+    bool is_same = wanted == (long)lab->shard_count && (lab->is_tls || !cli_flag(args, "--tls")) &&
+                   (lab->has_daemons || !cli_flag(args, "--daemons"));
+    if (running == all && is_same) {
+        printf("The lab in %s runs already: %zu servers%s, port %d.\n", lab->dir, lab->server_count,
+               lab->has_daemons ? " and their daemons" : "", lab->port);
         say_next(args, lab);
         return ST_OK;
     }
-    err_set(err, ST_EXISTS, "there is a lab of %zu %s%s in %s already; %zu of its %zu servers run",
+    err_set(err, ST_EXISTS, "there is a lab of %zu %s%s%s in %s already; %zu of its %zu %s run",
             lab->shard_count, lab->shard_count == 1 ? "shard" : "shards",
-            lab->is_tls ? " with TLS" : "", lab->dir, running, lab->server_count);
-    if (running < lab->server_count) {
+            lab->is_tls ? " with TLS" : "", lab->has_daemons ? " with daemons" : "", lab->dir,
+            running, all, lab->has_daemons ? "processes" : "servers");
+    if (running < all) {
         AUTO_FREE char *down = down_words(lab);
         return err_hint(err, "holdfast lab restart%s%s, or holdfast lab down%s", down, words,
                         words);
@@ -142,7 +145,7 @@ static enum status run_up(const struct cli_args *args, struct err *err)
         return status;
     catch_interrupts();
     struct lab_shape shape = {(size_t)cli_number(args, "--shards", SHARDS_DEFAULT),
-                              cli_flag(args, "--tls")};
+                              cli_flag(args, "--tls"), cli_flag(args, "--daemons")};
     status = lab_up(dir, &shape, &progress, &lab, err);
     if (status == ST_EXISTS)
         return already_up(args, dir, err);
@@ -156,51 +159,6 @@ static enum status run_up(const struct cli_args *args, struct err *err)
 /* --- status ------------------------------------------------------------------------------------
  */
 
-static json_t *encode_server(const struct lab *lab, size_t index, const struct lab_view *view)
-{
-    const struct lab_server *server = &lab->servers[index];
-    AUTO_FREE char *shard = mem_printf("s%zu", server->shard);
-    int pid = view->role == LAB_ROLE_DOWN ? 0 : (int)server->process.pid;
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s?, s:b, s:I}", "name", server->name,
-                     "shard", shard, "region", lab_region_name(server->region), "host",
-                     server->host, "port", lab->port, "pid", pid, "role", lab_role_name(view->role),
-                     "source", view->source ? view->source->name : NULL, "replicates",
-                     view->replicates, "uptime_s", (json_int_t)view->uptime_s);
-}
-
-/* The passwords are here on purpose: tests and tools read them, the file is the caller's. */
-static void print_json(const struct lab *lab, const struct lab_view *views)
-{
-    json_t *servers = json_array();
-    for (size_t i = 0; i < lab->server_count; i++)
-        json_array_append_new(servers, encode_server(lab, i, &views[i]));
-    AUTO_FREE char *fleet = lab_fleet_path(lab);
-    json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s?, s:{s:s, s:s}, s:{s:s, s:s, s:s}, s:o}", "state",
-        lab_state_name(views, lab->server_count), "network", "loopback", "dir", lab->dir, "fleet",
-        fleet, "tls_ca", lab->is_tls ? lab->authority : NULL, "admin", "user",
-        lab_account_name(LAB_ADMIN), "password", secret_reveal(&lab->passwords[LAB_ADMIN]), "app",
-        "user", lab_account_name(LAB_APP), "password", secret_reveal(&lab->passwords[LAB_APP]),
-        "database", lab_database_name(), "servers", servers);
-    json_dumpf(json, stdout, JSON_INDENT(2));
-    puts("");
-    json_decref(json);
-}
-
-static void print_server(const struct lab *lab, const struct lab_server *server,
-                         const struct lab_view *view)
-{
-    AUTO_FREE char *address = mem_printf("%s:%d", server->host, lab->port);
-    printf("  %-12s %-8s %-20s", server->name, lab_role_name(view->role), address);
-    if (view->role == LAB_ROLE_DOWN)
-        printf("       -       -");
-    else
-        printf(" %7d %6" PRId64 "s", (int)server->process.pid, view->uptime_s);
-    if (view->source)
-        printf("  %s%s", view->source->name, view->replicates ? "" : " (not replicating)");
-    puts("");
-}
-
 static enum status run_status(const struct cli_args *args, struct err *err)
 {
     AUTO(lab_freep) struct lab *lab = NULL;
@@ -209,23 +167,17 @@ static enum status run_status(const struct cli_args *args, struct err *err)
         return status;
     AUTO_FREE struct lab_view *views = mem_zalloc(lab->server_count * sizeof(*views));
     lab_observe(lab, LOOK_MS, views);
-    if (cli_flag(args, "--json")) {
-        print_json(lab, views);
-        return ST_OK;
-    }
-    AUTO_FREE char *fleet = lab_fleet_path(lab);
-    printf("lab in %s: %s, network loopback\nfleet file %s\n", lab->dir,
-           lab_state_name(views, lab->server_count), fleet);
-    printf("  %-12s %-8s %-20s %7s %7s  %s\n", "SERVER", "ROLE", "ADDRESS", "PID", "UP", "FOLLOWS");
-    for (size_t i = 0; i < lab->server_count; i++)
-        print_server(lab, &lab->servers[i], &views[i]);
+    if (cli_flag(args, "--json"))
+        show_lab_json(lab, views);
+    else
+        show_lab(lab, views);
     return ST_OK;
 }
 
 /* --- kill, freeze, thaw, restart, down ---------------------------------------------------------
  */
 
-typedef enum status disaster_fn(const struct lab_choice *choice, struct err *err);
+typedef enum status disaster_fn(struct lab *lab, const struct lab_choice *choice, struct err *err);
 
 static enum status run_disaster(const struct cli_args *args, disaster_fn *disaster,
                                 const char *done, struct err *err)
@@ -234,12 +186,14 @@ static enum status run_disaster(const struct cli_args *args, disaster_fn *disast
     AUTO(lab_choice_release) struct lab_choice choice = {0};
     enum status status = open_lab(args, &lab, err);
     status = status ? status : choose(args, lab, &choice, err);
-    status = status ? status : disaster(&choice, err);
+    status = status ? status : disaster(lab, &choice, err);
     if (status)
         return status;
     printf("%s:", done);
     for (size_t i = 0; i < choice.count; i++)
         printf(" %s", choice.servers[i]->name);
+    for (size_t i = 0; i < choice.daemon_count; i++)
+        printf(" %s", choice.daemons[i]->name);
     puts("");
     return ST_OK;
 }
@@ -280,8 +234,18 @@ static enum status run_down(const struct cli_args *args, struct err *err)
         return ST_OK;
     }
     if (!status)
-        printf("The lab in %s is gone: %zu servers ended.\n", dir, ended);
+        printf("The lab in %s is gone: %zu processes ended.\n", dir, ended);
     return status;
+}
+
+/* --- keep ---------------------------------------------------------------------------------------
+ */
+
+static enum status run_keep(const struct cli_args *args, struct err *err)
+{
+    AUTO_FREE char *dir = NULL;
+    enum status status = lab_folder(cli_text(args, "--dir"), &dir, err);
+    return status ? status : lab_keep(dir, cli_operand(args, 0), &progress, err);
 }
 
 /* --- The table ---------------------------------------------------------------------------------
@@ -297,6 +261,9 @@ static const struct cli_option up_options[] = {
     {.name = "--tls",
      .kind = OPTION_FLAG,
      .help = "TLS everywhere, with certificates of its own; clear text is refused"},
+    {.name = "--daemons",
+     .kind = OPTION_FLAG,
+     .help = "with an etcd of three members, conductors, and an agent on each host"},
     {.name = "--dir", .kind = OPTION_TEXT, .value = "DIR", .help = "the lab's folder"},
     {0},
 };
@@ -316,7 +283,10 @@ static const struct cli_option restart_options[] = {
 
 #define CHOICE_DETAILS                                                                             \
     "A NAME is a server (s0-west-1), a host (west-1: that server of every shard), or a region\n"   \
-    "(west). Several may be given."
+    "(west). Several may be given. In a lab with daemons also one of them (agent-west-1,\n"        \
+    "conductor-west-2, etcd-witness); a host has its agent, and that agent's keeper\n"             \
+    "(keeper-west-1), which starts it again when it dies, and kills the host's servers when it\n"  \
+    "stays away for more than 2 s; a region has all of that, its conductors and its etcd."
 
 static const char choice_details[] = CHOICE_DETAILS;
 
@@ -332,6 +302,11 @@ const struct cli_command lab_commands[] = {
          "The lab is in one folder: that of --dir, else $HOLDFAST_LAB, else\n"
          "$XDG_STATE_HOME/holdfast/lab, else ~/.local/state/holdfast/lab. It runs on until\n"
          "'holdfast lab down'. If it does not come up, nothing is left of it.\n"
+         "\n"
+         "With --daemons also what looks after a fleet: an etcd of three members, the third at a\n"
+         "witness's site, two conductors a region, and an agent on each host; a server is then on "
+         "a\n"
+         "host (west-1: server 1 of west of every shard), which can be lost as a whole.\n"
          "\n"
          "The server program is mariadbd of the PATH, or $HOLDFAST_MARIADBD. An empty data folder\n"
          "is kept in $XDG_CACHE_HOME/holdfast, or ~/.cache/holdfast, for the next lab.",
@@ -367,7 +342,9 @@ const struct cli_command lab_commands[] = {
          "Servers that were killed, or are frozen (those are ended first). If one of those named\n"
          "runs, nothing is done. With --bare they are what a restart leaves in production: "
          "read-only,\n"
-         "not replicating, acknowledging nothing; 'holdfast fleet converge' brings them back.\n"
+         "not replicating, acknowledging nothing; 'holdfast fleet converge' brings them back. So "
+         "they\n"
+         "are in a lab with daemons, too; daemons that run go on.\n"
          "\n" CHOICE_DETAILS,
      .options = restart_options,
      .run = run_restart},
@@ -376,5 +353,11 @@ const struct cli_command lab_commands[] = {
      .summary = "End the lab and remove its folder",
      .options = dir_options,
      .run = run_down},
+    {.path = "lab keep",
+     .operands = "HOST",
+     .summary = "Be in the place of systemd on a host of the lab",
+     .options = dir_options,
+     .run = run_keep,
+     .is_hidden = true},
     {0},
 };

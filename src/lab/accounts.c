@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The accounts of a lab: their grants, which are the least that each needs, and their passwords:
- * random, made anew for each lab, each in a file of its own. Also the tables that Holdfast's
- * accounts work in. */
+ * The accounts of a lab, and the tokens of its daemons. Grants, which are the least that each
+ * needs, and their passwords: random, made anew for each lab, each in a file of its own. Also the
+ * tables that Holdfast's accounts work in. */
 #include "base/mem.h"
 #include "base/scope.h"
 #include "lab/internal.h"
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { PASSWORD_LENGTH = 24 };
+enum { PASSWORD_LENGTH = 24, TOKEN_LENGTH = 40 };
 
 static const char *const admin_grants[] = {"GRANT ALL ON *.* TO %s WITH GRANT OPTION", NULL};
 
@@ -72,35 +72,58 @@ const char *lab__password_file(enum lab_account account)
 }
 
 /* No letter that is mistaken for another; 32 of them, so that each random byte gives one. */
-static enum status make_password(struct secret *ret, struct err *err)
+static enum status make_secret(size_t length, struct secret *ret, struct err *err)
 {
     static const char letters[] = "abcdefghijkmnpqrstuvwxyz23456789";
     _Static_assert(sizeof(letters) == 32 + 1, "a byte must map evenly");
-    unsigned char bytes[PASSWORD_LENGTH];
-    char text[PASSWORD_LENGTH];
+    unsigned char bytes[TOKEN_LENGTH];
+    char text[TOKEN_LENGTH];
     if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
         return err_set_errno(err, errno, "read", "random bytes");
-    for (size_t i = 0; i < sizeof(text); i++)
+    for (size_t i = 0; i < length; i++)
         text[i] = letters[bytes[i] % 32];
-    secret_set(ret, text, sizeof(text));
+    secret_set(ret, text, length);
     explicit_bzero(text, sizeof(text));
     return ST_OK;
 }
 
+static enum status write_secret(const struct lab *lab, const char *file,
+                                const struct secret *secret, struct err *err)
+{
+    AUTO_FREE char *path = lab__path(lab, file);
+    AUTO(buf_release) struct buf line = {0};
+    buf_printf(&line, "%s\n", secret_reveal(secret));
+    enum status status = file_write_unsynced(path, line.data, line.length, err);
+    explicit_bzero(line.data, line.length);
+    return status;
+}
+
 enum status lab__passwords_make(struct lab *lab, struct err *err)
 {
-    for (size_t i = 0; i < LAB_ACCOUNTS; i++) {
-        enum status status = make_password(&lab->passwords[i], err);
-        if (status)
-            return status;
-        AUTO_FREE char *path = lab__path(lab, accounts[i].password_file);
-        AUTO(buf_release) struct buf line = {0};
-        buf_printf(&line, "%s\n", secret_reveal(&lab->passwords[i]));
-        status = file_write_unsynced(path, line.data, line.length, err);
-        if (status)
-            return status;
+    enum status status = ST_OK;
+    for (size_t i = 0; i < LAB_ACCOUNTS && !status; i++) {
+        status = make_secret(PASSWORD_LENGTH, &lab->passwords[i], err);
+        status =
+            status ? status : write_secret(lab, accounts[i].password_file, &lab->passwords[i], err);
     }
-    return ST_OK;
+    return status;
+}
+
+char *lab__token_file(enum http_role role)
+{
+    return mem_printf("%s.token", http_role_name(role));
+}
+
+enum status lab__tokens_make(const struct lab *lab, struct err *err)
+{
+    enum status status = ST_OK;
+    for (int role = HTTP_VIEWER; role < HTTP_ROLES && lab->has_daemons && !status; role++) {
+        AUTO(secret_release) struct secret token = {0};
+        AUTO_FREE char *file = lab__token_file((enum http_role)role);
+        status = make_secret(TOKEN_LENGTH, &token, err);
+        status = status ? status : write_secret(lab, file, &token, err);
+    }
+    return status;
 }
 
 enum status lab__passwords_load(struct lab *lab, struct err *err)

@@ -48,6 +48,27 @@ static enum status write_authority(const struct lab *lab,
     return status ? status : write_pem(lab, LAB_TLS_AUTHORITY, "key", &key, err);
 }
 
+/* Each member of etcd has one for both of its addresses, and for the one that its connections come
+ * from: a member compares that, too; the conductors share one, because a fleet
+ * file names one. */
+static enum status issue_daemons(const struct lab *lab,
+                                 const struct certificate_authority *authority, struct err *err)
+{
+    AUTO(buf_release) struct buf conductors = {0};
+    enum status status = ST_OK;
+    for (size_t i = 0; i < lab->daemon_count && !status; i++) {
+        const struct lab_daemon *daemon = &lab->daemons[i];
+        AUTO_FREE char *both = mem_printf("%s,%s,127.0.0.1", daemon->host, daemon->peer_host);
+        if (daemon->kind == LAB_ETCD)
+            status = issue(lab, authority, daemon->name, both, err);
+        if (daemon->kind == LAB_CONDUCTOR)
+            buf_printf(&conductors, "%s%s", conductors.length ? "," : "", daemon->host);
+    }
+    if (status || !lab->has_daemons)
+        return status;
+    return issue(lab, authority, LAB_TLS_CONDUCTOR, buf_text(&conductors), err);
+}
+
 enum status lab__certificates_make(const struct lab *lab, struct err *err)
 {
     AUTO(certificate_authority_freep) struct certificate_authority *authority = NULL;
@@ -61,5 +82,6 @@ enum status lab__certificates_make(const struct lab *lab, struct err *err)
     status = status ? status : issue(lab, authority, LAB_TLS_REPLICATION, NULL, err);
     for (size_t i = 0; i < lab->server_count && !status; i++)
         status = issue(lab, authority, lab->servers[i].name, lab->servers[i].host, err);
+    status = status ? status : issue_daemons(lab, authority, err);
     return status ? err_wrap(err, "certificates") : ST_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What is done to the processes of a lab: kill, freeze, thaw, and the end of all of them. Signals
  * go only to a process whose identity is the one that the lab started, or, in the end of all,
- * whose command line names an option file inside the lab's folder. */
+ * whose command line names the lab's folder as ours do. */
 #include "base/mem.h"
 #include "base/scope.h"
 #include "lab/internal.h"
@@ -20,86 +20,166 @@ size_t lab_running(const struct lab *lab)
 {
     size_t count = 0;
     for (size_t i = 0; i < lab->server_count; i++)
-        count += process_state(&lab->servers[i].process) != PROCESS_ENDED;
+        count += process_is_alive(&lab->servers[i].process);
+    for (size_t i = 0; i < lab->daemon_count; i++)
+        count += process_is_alive(&lab->daemons[i].process);
     return count;
 }
 
-static enum status send_signal(const struct lab_server *server, int signal, struct err *err)
+/* --- Some of them -------------------------------------------------------------------------------
+ */
+
+/* One signal to some of a choice. The processes are the lab's: an agent may be another one when its
+ * keeper has been dealt with. */
+struct target {
+    const char *name;
+    const struct process *process;
+};
+
+struct targets {
+    struct target *items;
+    size_t count, capacity;
+};
+
+static void targets_release(struct targets *targets)
 {
-    enum status status = server->process.pid ? process_signal(&server->process, signal, err)
-                                             : err_set(err, ST_NOT_FOUND, "it was never started");
-    if (!status)
-        return ST_OK;
-    err_wrap(err, "%s", server->name);
-    return status == ST_NOT_FOUND ? err_hint(err, "holdfast lab restart %s", server->name) : status;
+    free(targets->items);
+}
+
+static void add_daemons(struct targets *targets, const struct lab_choice *choice,
+                        enum lab_kind kind)
+{
+    for (size_t i = 0; i < choice->daemon_count; i++) {
+        const struct lab_daemon *daemon = choice->daemons[i];
+        struct target target = {daemon->name, &daemon->process};
+        if (daemon->kind == kind)
+            VEC_PUSH(targets->items, targets->count, targets->capacity, target);
+    }
+}
+
+/* Those behind the keepers: agents, conductors, etcd, servers. */
+static void add_others(struct targets *targets, const struct lab_choice *choice)
+{
+    for (int kind = LAB_KEEPER + 1; kind <= LAB_ETCD; kind++)
+        add_daemons(targets, choice, (enum lab_kind)kind);
+    for (size_t i = 0; i < choice->count; i++) {
+        struct target target = {choice->servers[i]->name, &choice->servers[i]->process};
+        VEC_PUSH(targets->items, targets->count, targets->capacity, target);
+    }
 }
 
 /* Those that ended before are as wanted, unless all of them did: then it was a mistake. */
-static enum status kill_each(const struct lab_choice *choice, struct err *err)
+struct outcome {
+    size_t reached;
+    enum status failure; /* the first that is more than an end */
+    struct err err;      /* about that, or the first that had ended */
+};
+
+static enum status judge(const struct outcome *outcome, struct err *err)
 {
-    size_t ended_before = 0;
-    struct err failure = ERR_INIT;
-    for (size_t i = 0; i < choice->count; i++) {
-        enum status status = send_signal(choice->servers[i], SIGKILL, &failure);
-        ended_before += status == ST_NOT_FOUND;
-        if (status && (status != ST_NOT_FOUND || ended_before == choice->count)) {
-            if (err)
-                *err = failure;
-            return status;
-        }
-    }
-    return ST_OK;
+    if (!outcome->failure && (outcome->reached > 0 || !outcome->err.status))
+        return ST_OK;
+    if (err)
+        *err = outcome->err;
+    return outcome->failure ? outcome->failure : ST_NOT_FOUND;
 }
 
-enum status lab_kill(const struct lab_choice *choice, struct err *err)
+static void note(struct outcome *outcome, const struct target *target, enum status status,
+                 struct err *err)
 {
-    enum status status = kill_each(choice, err);
-    nsec deadline = clock_deadline(END_MS);
-    for (size_t i = 0; i < choice->count && !status; i++) {
-        status = process_wait(&choice->servers[i]->process, deadline, NULL, err);
-        if (status)
-            err_wrap(err, "%s", choice->servers[i]->name);
+    outcome->reached += status == ST_OK;
+    if (!status || outcome->failure || (status == ST_NOT_FOUND && outcome->err.status))
+        return;
+    err_wrap(err, "%s", target->name);
+    if (status == ST_NOT_FOUND)
+        err_hint(err, "holdfast lab restart %s", target->name);
+    else
+        outcome->failure = status;
+    outcome->err = *err;
+}
+
+/* All get their signal, whatever happens to some of them. */
+static void signal_all(const struct targets *targets, int signal, struct outcome *outcome)
+{
+    for (size_t i = 0; i < targets->count; i++) {
+        const struct target *target = &targets->items[i];
+        struct err err = ERR_INIT;
+        enum status status = target->process->pid
+                                 ? process_signal(target->process, signal, &err)
+                                 : err_set(&err, ST_NOT_FOUND, "it was never started");
+        note(outcome, target, status, &err);
     }
-    return status;
+}
+
+typedef enum status wait_fn(const struct target *target, nsec deadline, struct err *err);
+
+static void wait_all(const struct targets *targets, wait_fn *wait, int64_t ms,
+                     struct outcome *outcome)
+{
+    nsec deadline = clock_deadline(ms);
+    for (size_t i = 0; i < targets->count; i++) {
+        struct err err = ERR_INIT;
+        enum status status = wait(&targets->items[i], deadline, &err);
+        if (status)
+            note(outcome, &targets->items[i], status, &err);
+    }
+}
+
+static enum status wait_ended(const struct target *target, nsec deadline, struct err *err)
+{
+    return target->process->pid ? process_wait(target->process, deadline, NULL, err) : ST_OK;
 }
 
 /* A stopped process of another parent tells nobody: it has to be looked at. */
-static enum status wait_stopped(const struct lab_server *server, nsec deadline, struct err *err)
+static enum status wait_stopped(const struct target *target, nsec deadline, struct err *err)
 {
-    while (process_state(&server->process) == PROCESS_RUNS) {
+    while (process_state(target->process) == PROCESS_RUNS) {
         if (clock_now() >= deadline)
-            return err_set(err, ST_TIMEOUT, "%s did not stop in time", server->name);
-        status_ignore(process_wait(&server->process, clock_deadline(PAUSE_MS), NULL, NULL),
+            return err_set(err, ST_TIMEOUT, "it did not stop in time");
+        status_ignore(process_wait(target->process, clock_deadline(PAUSE_MS), NULL, NULL),
                       "a pause");
     }
     return ST_OK;
 }
 
-/* All get their signal, whatever happens to some of them; the first failure is reported. */
-static enum status signal_all(const struct lab_choice *choice, int signal, struct err *err)
+/* Keepers first, until they surely start nobody any more; only then it is certain who their agents
+ * are. */
+static enum status strike(struct lab *lab, const struct lab_choice *choice, int signal,
+                          wait_fn *wait, struct err *err)
 {
-    enum status first = ST_OK;
-    for (size_t i = 0; i < choice->count; i++) {
-        enum status status = send_signal(choice->servers[i], signal, first ? NULL : err);
-        first = first ? first : status;
-    }
-    return first;
+    AUTO(targets_release) struct targets keepers = {0};
+    AUTO(targets_release) struct targets others = {0};
+    struct outcome outcome = {0};
+    int64_t ms = signal == SIGKILL ? END_MS : STOP_MS;
+    add_daemons(&keepers, choice, LAB_KEEPER);
+    signal_all(&keepers, signal, &outcome);
+    wait_all(&keepers, wait, ms, &outcome);
+    lab__agents_read(lab);
+    add_others(&others, choice);
+    signal_all(&others, signal, &outcome);
+    wait_all(&others, wait, ms, &outcome);
+    return judge(&outcome, err);
 }
 
-enum status lab_freeze(const struct lab_choice *choice, struct err *err)
+enum status lab_kill(struct lab *lab, const struct lab_choice *choice, struct err *err)
 {
-    enum status first = signal_all(choice, SIGSTOP, err);
-    nsec deadline = clock_deadline(STOP_MS);
-    for (size_t i = 0; i < choice->count; i++) {
-        enum status status = wait_stopped(choice->servers[i], deadline, first ? NULL : err);
-        first = first ? first : status;
-    }
-    return first;
+    return strike(lab, choice, SIGKILL, wait_ended, err);
 }
 
-enum status lab_thaw(const struct lab_choice *choice, struct err *err)
+enum status lab_freeze(struct lab *lab, const struct lab_choice *choice, struct err *err)
 {
-    return signal_all(choice, SIGCONT, err);
+    return strike(lab, choice, SIGSTOP, wait_stopped, err);
+}
+
+/* In one go: nobody is waited for. */
+enum status lab_thaw(struct lab *lab UNUSED, const struct lab_choice *choice, struct err *err)
+{
+    AUTO(targets_release) struct targets all = {0};
+    struct outcome outcome = {0};
+    add_daemons(&all, choice, LAB_KEEPER);
+    add_others(&all, choice);
+    signal_all(&all, SIGCONT, &outcome);
+    return judge(&outcome, err);
 }
 
 /* --- The end of all -----------------------------------------------------------------------------
@@ -114,20 +194,57 @@ static bool sees_same_folder(pid_t pid, const struct lab *lab)
            ours.st_ino == other.st_ino;
 }
 
+/* --- Whose is a process? ------------------------------------------------------------------------
+ */
+
+struct command_words {
+    const char *words, *end;
+};
+
+static const char *next_word(struct command_words *rest)
+{
+    if (rest->words >= rest->end)
+        return "";
+    const char *word = rest->words;
+    rest->words += strlen(word) + 1;
+    return word;
+}
+
+/* "conductor --fleet FILE", "agent --fleet FILE", "lab keep HOST --dir DIR". The first two may be
+ * somebody else's than ours, but of this lab they are. */
+static bool is_daemon(const struct lab *lab, const char *word, struct command_words rest)
+{
+    AUTO_FREE char *fleet = lab_fleet_path(lab);
+    if (strcmp(word, "conductor") == 0 || strcmp(word, "agent") == 0)
+        return strcmp(next_word(&rest), "--fleet") == 0 && strcmp(next_word(&rest), fleet) == 0;
+    if (strcmp(word, "lab") != 0 || strcmp(next_word(&rest), "keep") != 0)
+        return false;
+    next_word(&rest);
+    return strcmp(next_word(&rest), "--dir") == 0 && strcmp(next_word(&rest), lab->dir) == 0;
+}
+
+bool lab__is_command(const struct lab *lab, const char *words, size_t length)
+{
+    AUTO_FREE char *server = mem_printf("--defaults-file=%s/", lab->dir);
+    AUTO_FREE char *member = mem_printf("--data-dir=%s/etcd/", lab->dir);
+    struct command_words rest = {words, words + length};
+    while (rest.words < rest.end) {
+        const char *word = next_word(&rest);
+        if (strncmp(word, server, strlen(server)) == 0 ||
+            strncmp(word, member, strlen(member)) == 0 || is_daemon(lab, word, rest))
+            return true;
+    }
+    return false;
+}
+
 /* Its command line says so: also true for a process that an interrupted 'up' started and could not
  * note any more. */
 static bool is_of_lab(pid_t pid, const struct lab *lab)
 {
     AUTO_FREE char *path = mem_printf("/proc/%d/cmdline", (int)pid);
-    AUTO_FREE char *mark = mem_printf("--defaults-file=%s/", lab->dir);
     AUTO(buf_release) struct buf line = {0};
-    if (file_read(path, PROC_MAX_BYTES, &line, NULL) || line.length == 0)
-        return false;
-    const char *at = line.data, *end = line.data + line.length;
-    for (; at < end; at += strlen(at) + 1)
-        if (strncmp(at, mark, strlen(mark)) == 0)
-            return sees_same_folder(pid, lab);
-    return false;
+    return !file_read(path, PROC_MAX_BYTES, &line, NULL) &&
+           lab__is_command(lab, buf_text(&line), line.length) && sees_same_folder(pid, lab);
 }
 
 static void close_listing(DIR **listing)
@@ -158,7 +275,8 @@ static enum status find_processes(const struct lab *lab, struct process **ret, s
     return ST_OK;
 }
 
-enum status lab__kill_all(const struct lab *lab, size_t *ret_ended, struct err *err)
+/* One round: those that are there now. */
+static enum status kill_found(const struct lab *lab, size_t *ret_ended, struct err *err)
 {
     AUTO_FREE struct process *found = NULL;
     size_t count = 0;
@@ -178,4 +296,20 @@ enum status lab__kill_all(const struct lab *lab, size_t *ret_ended, struct err *
     }
     *ret_ended = count;
     return ST_OK;
+}
+
+/* Again, until there are none: a keeper may have started one while we looked. */
+enum status lab__kill_all(const struct lab *lab, size_t *ret_ended, struct err *err)
+{
+    size_t ended = 0, last = 0;
+    nsec deadline = clock_deadline(END_MS);
+    do {
+        enum status status = kill_found(lab, &last, err);
+        if (status)
+            return status;
+        ended += last;
+    } while (last > 0 && clock_now() < deadline);
+    *ret_ended = ended;
+    return last ? err_set(err, ST_TIMEOUT, "processes of the lab are started again and again")
+                : ST_OK;
 }

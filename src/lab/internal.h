@@ -5,7 +5,10 @@
 
 #include "base/buf.h"
 #include "lab/lab.h"
+#include "net/server.h"
 #include "sql/conn.h"
+
+enum { LAB_TTL_MS = 2000 }; /* of the permission to serve, where there are daemons */
 
 /* --- lab.c, state.c: the folder ----------------------------------------------------------------
  */
@@ -16,6 +19,8 @@ char *lab__server_path(const struct lab *lab, const struct lab_server *server, c
 bool lab__exists(const char *dir);
 MUST_CHECK enum status lab__store(const struct lab *lab, struct err *err);
 MUST_CHECK enum status lab__lock(const char *dir, int *ret_fd, struct err *err);
+void lab__choose_daemon(struct lab_choice *choice, struct lab_daemon *daemon); /* once */
+char *lab__host_name(size_t region, unsigned number);
 MUST_CHECK enum status lab__stop_wanted(const struct lab_progress *progress, struct err *err);
 void lab__say(const struct lab_progress *progress, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -24,8 +29,10 @@ void lab__say(const struct lab_progress *progress, const char *format, ...)
  */
 
 const char *lab__password_file(enum lab_account account); /* a name inside the folder */
+char *lab__token_file(enum http_role role);               /* the same; caller frees */
 MUST_CHECK enum status lab__passwords_make(struct lab *lab, struct err *err);
 MUST_CHECK enum status lab__passwords_load(struct lab *lab, struct err *err);
+MUST_CHECK enum status lab__tokens_make(const struct lab *lab, struct err *err);
 void lab__accounts_sql(const struct lab *lab, struct buf *sql); /* for an empty data folder */
 void lab__tables_sql(struct buf *sql);                          /* for the primary */
 
@@ -35,6 +42,7 @@ void lab__tables_sql(struct buf *sql);                          /* for the prima
 #define LAB_TLS_AUTHORITY "ca"
 #define LAB_TLS_CLIENT "holdfast"
 #define LAB_TLS_REPLICATION "repl"
+#define LAB_TLS_CONDUCTOR "conductor"
 char *lab__tls_path(const struct lab *lab, const char *file); /* caller frees */
 MUST_CHECK enum status lab__certificates_make(const struct lab *lab, struct err *err);
 
@@ -51,9 +59,11 @@ MUST_CHECK enum status lab__find_mariadbd(char **ret_path, struct err *err);
 MUST_CHECK enum status lab__template_make(struct lab *lab, const struct lab_progress *progress,
                                           struct err *err);
 
-/* --- server.c, process.c ------------------------------------------------------------------------
+/* --- server.c ------------------------------------------------------------------------
  */
 
+/* The last error in a log, or its last line. */
+void lab__last_error(const char *log_path, struct buf *ret);
 /* Open connections of the lab's administrator, one for each chosen server. */
 struct lab_links {
     struct sql_call *calls;
@@ -72,8 +82,34 @@ void lab__links_release(struct lab_links *links);
 /* Run calls[i].sql where it is set, side by side; the first error. Results are in the calls. */
 MUST_CHECK enum status lab__links_run(struct lab_links *links, int64_t timeout_ms, struct err *err);
 
-/* SIGKILL to all of the lab's processes, known by identity or by their command line; waits. */
+/* --- disaster.c ---------------------------------------------------------------------------------
+ */
+
+/* Does a command line, its words each ended by NUL, say that the process is one of this lab? */
+bool lab__is_command(const struct lab *lab, const char *words, size_t length);
+/* SIGKILL to all of the lab's processes, known by their command line; waits. */
 MUST_CHECK enum status lab__kill_all(const struct lab *lab, size_t *ret_ended, struct err *err);
+
+/* --- daemons.c ----------------------------------------------------------------------------------
+ */
+
+void lab__daemons_make(struct lab *lab); /* their names and addresses */
+struct lab_daemon *lab__daemon_of(const struct lab *lab, enum lab_kind kind,
+                                  const struct lab_daemon *same_host);
+char *lab__daemon_log(const struct lab *lab, const struct lab_daemon *daemon);    /* a path */
+char *lab__agent_identity(const struct lab *lab, const struct lab_daemon *agent); /* a path */
+char *lab__agent_state(const struct lab *lab, const struct lab_daemon *agent);    /* a folder */
+char *lab__daemon_program(const struct lab *lab); /* what conductors and agents are */
+void lab__agents_read(struct lab *lab);           /* who they are now: their keepers know */
+MUST_CHECK enum status lab__daemons_find_programs(struct lab *lab, struct err *err);
+/* Not an agent: those are started by their keepers. */
+MUST_CHECK enum status lab__daemon_start(const struct lab *lab, struct lab_daemon *daemon,
+                                         struct err *err);
+/* Until the chosen ones are up; a keeper when its agent is. is_new: an etcd has to be able to
+ * serve. ST_CONFLICT: one could not get its port. */
+MUST_CHECK enum status lab__daemons_wait(struct lab *lab, const struct lab_choice *choice,
+                                         bool is_new, const struct lab_progress *progress,
+                                         struct err *err);
 
 /* --- roles.c, fleet.c ---------------------------------------------------------------------------
  */

@@ -15,7 +15,7 @@
 
 enum { ADDRESS_FIRST = 16, ID_PER_SHARD = 100, ID_PER_REGION = 10 };
 
-static const char *const region_names[LAB_REGIONS] = {"west", "east"};
+static const char *const region_names[LAB_REGIONS + 1] = {"west", "east", "witness"};
 
 static const char *const role_names[] = {
 #define X(id, name) name,
@@ -146,6 +146,9 @@ struct lab *lab__new(const char *dir, const struct lab_shape *shape)
     lab->servers = mem_zalloc(lab->server_count * sizeof(*lab->servers));
     for (size_t i = 0; i < lab->server_count; i++)
         lab->servers[i] = make_server(i);
+    lab->has_daemons = shape->has_daemons;
+    if (lab->has_daemons)
+        lab__daemons_make(lab);
     return lab;
 }
 
@@ -157,6 +160,11 @@ void lab_free(struct lab *lab)
         free(lab->servers[i].name);
     for (size_t i = 0; i < LAB_ACCOUNTS; i++)
         secret_release(&lab->passwords[i]);
+    for (size_t i = 0; i < lab->daemon_count; i++)
+        free(lab->daemons[i].name);
+    free(lab->daemons);
+    free(lab->self);
+    free(lab->etcd);
     free(lab->servers);
     free(lab->authority);
     free(lab->mariadbd);
@@ -169,48 +177,79 @@ void lab_freep(struct lab **lab)
     lab_free(*lab);
 }
 
-/* --- Choosing servers ------------------------------------------------------------------------- */
+/* --- Choosing ----------------------------------------------------------------------------------
+ */
 
-static bool is_meant(const struct lab_server *server, const char *word)
+char *lab__host_name(size_t region, unsigned number)
 {
-    const char *region = region_names[server->region];
-    char host[32];
-    snprintf(host, sizeof(host), "%s-%u", region, server->number);
-    return strcmp(word, server->name) == 0 || strcmp(word, region) == 0 || strcmp(word, host) == 0;
+    return mem_printf("%s-%u", region_names[region], number);
 }
 
-static bool is_chosen(const struct lab_choice *choice, const struct lab_server *server)
+/* Its own name, its region's, or that of its host, if it is on one. */
+static bool is_meant(const char *word, const char *name, size_t region, unsigned host)
+{
+    AUTO_FREE char *host_name = lab__host_name(region, host);
+    return strcmp(word, name) == 0 || strcmp(word, region_names[region]) == 0 ||
+           (host && strcmp(word, host_name) == 0);
+}
+
+static void choose_server(struct lab_choice *choice, struct lab_server *server)
 {
     for (size_t i = 0; i < choice->count; i++)
         if (choice->servers[i] == server)
-            return true;
-    return false;
+            return;
+    VEC_PUSH(choice->servers, choice->count, choice->capacity, server);
+}
+
+void lab__choose_daemon(struct lab_choice *choice, struct lab_daemon *daemon)
+{
+    for (size_t i = 0; i < choice->daemon_count; i++)
+        if (choice->daemons[i] == daemon)
+            return;
+    VEC_PUSH(choice->daemons, choice->daemon_count, choice->daemon_capacity, daemon);
+}
+
+static enum status unknown_word(const struct lab *lab, const char *word, struct err *err)
+{
+    const char *daemons = lab->has_daemons ? "daemons keeper-west-1, agent-west-1, "
+                                             "conductor-west-1, etcd-west and the like; "
+                                           : "";
+    err_set(err, ST_INVALID, "the lab has no %s, host or region '%s'",
+            lab->has_daemons ? "server, daemon" : "server", word);
+    return err_hint(err,
+                    "servers are s0-west-1 to s%zu-east-%d; %swest-1 is that host%s; regions are "
+                    "west and east%s",
+                    lab->shard_count - 1, LAB_REGION_SERVERS, daemons,
+                    lab->has_daemons ? "" : " of every shard",
+                    lab->has_daemons ? ", witness the third site" : "");
 }
 
 enum status lab_choose(struct lab *lab, const char *word, struct lab_choice *choice,
                        struct err *err)
 {
     bool is_known = false;
+    for (size_t i = 0; i < lab->daemon_count; i++) {
+        struct lab_daemon *daemon = &lab->daemons[i];
+        bool is_on_host = daemon->kind == LAB_KEEPER || daemon->kind == LAB_AGENT;
+        if (is_meant(word, daemon->name, daemon->region, is_on_host ? daemon->number : 0)) {
+            is_known = true;
+            lab__choose_daemon(choice, daemon);
+        }
+    }
     for (size_t i = 0; i < lab->server_count; i++) {
         struct lab_server *server = &lab->servers[i];
-        if (!is_meant(server, word))
-            continue;
-        is_known = true;
-        if (!is_chosen(choice, server))
-            VEC_PUSH(choice->servers, choice->count, choice->capacity, server);
+        if (is_meant(word, server->name, server->region, server->number)) {
+            is_known = true;
+            choose_server(choice, server);
+        }
     }
-    if (is_known)
-        return ST_OK;
-    err_set(err, ST_INVALID, "the lab has no server, host or region '%s'", word);
-    return err_hint(err,
-                    "servers are s0-west-1 to s%zu-east-%d; west-1 is that host of every shard; "
-                    "regions are west and east",
-                    lab->shard_count - 1, LAB_REGION_SERVERS);
+    return is_known ? ST_OK : unknown_word(lab, word, err);
 }
 
 void lab_choice_release(struct lab_choice *choice)
 {
     free(choice->servers);
+    free(choice->daemons);
     *choice = (struct lab_choice){0};
 }
 

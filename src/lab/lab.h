@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The lab: a fleet of two regions on one machine, made of real MariaDB servers, six a shard:
- * REGION-1 to REGION-3 of west and of east. It is a folder: configuration, data, passwords and
+ * REGION-1 to REGION-3 of west and of east; on demand with the daemons that look after a fleet, and
+ * an etcd of three members. It is a folder: configuration, data, passwords and
  * 'lab.json' (which processes it started). The processes outlive the command that started them.
  *
  * Each server has an address of its own, 127.<16 + region>.<shard>.<number>, and all have one port,
@@ -26,6 +27,10 @@ enum {
     LAB_SHARD_SERVERS = LAB_REGIONS * LAB_REGION_SERVERS,
     LAB_SHARDS_MAX = 32,
     LAB_HOST_MAX = 16,
+    LAB_REGION_CONDUCTORS = 2,
+    /* etcd at both regions and at a witness's site; an agent and its keeper on each host */
+    LAB_DAEMONS = LAB_REGIONS + 1 + LAB_REGIONS * LAB_REGION_CONDUCTORS +
+                  2 * LAB_REGIONS * LAB_REGION_SERVERS,
 };
 
 enum lab_account { LAB_ADMIN, LAB_CONTROL, LAB_REPLICATION, LAB_PROBE, LAB_APP, LAB_ACCOUNTS };
@@ -38,9 +43,35 @@ struct lab_server {
     struct process process; /* pid 0: never started */
 };
 
+/* In the order in which they get signals: first those who start others again. */
+/* clang-format off */
+#define LAB_KINDS(X)                                                                      \
+    X(LAB_KEEPER,    "keeper")    /* in the place of systemd, for the agent of its host */ \
+    X(LAB_AGENT,     "agent")                                                             \
+    X(LAB_CONDUCTOR, "conductor")                                                         \
+    X(LAB_ETCD,      "etcd")
+/* clang-format on */
+
+enum lab_kind {
+#define X(id, name) id,
+    LAB_KINDS(X)
+#undef X
+};
+
+struct lab_daemon {
+    char *name; /* "agent-west-1", "conductor-west-2", "etcd-witness" */
+    enum lab_kind kind;
+    size_t region;                /* LAB_REGIONS: the witness's site */
+    unsigned number;              /* of its host, or of the conductors of its region; 0: an etcd */
+    char host[LAB_HOST_MAX];      /* where it is spoken to, on the lab's port; "": nowhere */
+    char peer_host[LAB_HOST_MAX]; /* where an etcd is spoken to by the others */
+    struct process process;       /* pid 0: never started */
+};
+
 struct lab_shape {
     size_t shards;
     bool is_tls;
+    bool has_daemons;
 };
 
 struct lab {
@@ -53,6 +84,10 @@ struct lab {
     char *mariadbd;     /* the program */
     struct lab_server *servers; /* by shard, then region, then number */
     size_t server_count;
+    bool has_daemons;
+    char *self, *etcd; /* programs */
+    struct lab_daemon *daemons;
+    size_t daemon_count;
     struct secret passwords[LAB_ACCOUNTS];
 };
 
@@ -62,10 +97,12 @@ struct lab_progress {
     bool (*is_interrupted)(void); /* then it undoes what it did and returns ST_ABORTED */
 };
 
-/* Some servers of a lab; borrowed from it. */
+/* Some of a lab; borrowed from it. */
 struct lab_choice {
     struct lab_server **servers;
     size_t count, capacity;
+    struct lab_daemon **daemons;
+    size_t daemon_count, daemon_capacity;
 };
 
 /* clang-format off */
@@ -101,13 +138,14 @@ MUST_CHECK enum status lab_open(const char *dir, struct lab **ret, struct err *e
 void lab_free(struct lab *lab);
 void lab_freep(struct lab **lab);            /* for AUTO() */
 char *lab_fleet_path(const struct lab *lab); /* caller frees */
-const char *lab_region_name(size_t region);
+const char *lab_region_name(size_t region);  /* LAB_REGIONS: "witness" */
+const char *lab_kind_name(enum lab_kind kind);
 const char *lab_role_name(enum lab_role role);
 const char *lab_account_name(enum lab_account account);
 const char *lab_database_name(void); /* the application's */
 
-/* Add the servers that a word means: a server (s0-west-1), a host (west-1: that server of every
- * shard), or a region (west). */
+/* Add what a word means: a server (s0-west-1), a daemon (agent-west-1), a host (west-1: that server
+ * of every shard, and what runs beside them), or a region (west: all that is there). */
 MUST_CHECK enum status lab_choose(struct lab *lab, const char *word, struct lab_choice *choice,
                                   struct err *err);
 void lab_choice_release(struct lab_choice *choice);
@@ -119,19 +157,29 @@ MUST_CHECK enum status lab_up(const char *dir, const struct lab_shape *shape,
 /* End it and remove its folder. *ret_ended: how many processes ran. ST_NOT_FOUND: no lab. */
 MUST_CHECK enum status lab_down(const char *dir, size_t *ret_ended, struct err *err);
 
-/* SIGKILL (and wait for the end), SIGSTOP (and wait until it stopped), SIGCONT. */
-MUST_CHECK enum status lab_kill(const struct lab_choice *choice, struct err *err);
-MUST_CHECK enum status lab_freeze(const struct lab_choice *choice, struct err *err);
-MUST_CHECK enum status lab_thaw(const struct lab_choice *choice, struct err *err);
-/* Stop what runs, start, and let those follow again that followed before. A primary stays
- * read-only: what it becomes is not for the lab to decide. */
+/* SIGKILL (and wait for the end), SIGSTOP (and wait until it stopped), SIGCONT. Keepers first, so
+ * that they do not start again what is to end. ST_NOT_FOUND: none of them runs. */
+MUST_CHECK enum status lab_kill(struct lab *lab, const struct lab_choice *choice, struct err *err);
+MUST_CHECK enum status lab_freeze(struct lab *lab, const struct lab_choice *choice,
+                                  struct err *err);
+MUST_CHECK enum status lab_thaw(struct lab *lab, const struct lab_choice *choice, struct err *err);
+/* End what is frozen, start, and let those follow again that followed before. A primary stays
+ * read-only: what it becomes is not for the lab to decide. Where there are daemons, all roles are
+ * theirs to give. */
 MUST_CHECK enum status lab_restart(struct lab *lab, const struct lab_choice *choice, bool is_bare,
                                    const struct lab_progress *progress, struct err *err);
 
 /* Look at all servers side by side, within timeout_ms. views: one for each server. */
 void lab_observe(const struct lab *lab, int64_t timeout_ms, struct lab_view *views);
-/* "up" when every server answers, "down" when no process is left, else "partly". */
-const char *lab_state_name(const struct lab_view *views, size_t count);
-size_t lab_running(const struct lab *lab); /* processes */
+/* "up" when every server answers and every daemon runs, "down" when no process is left, else
+ * "partly". */
+const char *lab_state_name(const struct lab *lab, const struct lab_view *views);
+const char *lab_daemon_state(const struct lab_daemon *daemon); /* "up", "frozen", "down" */
+size_t lab_running(const struct lab *lab); /* processes, of server_count + daemon_count */
+
+/* Be the keeper of a host (west-1): run its agent, and end its servers when it stays away. Returns
+ * only with an error. */
+MUST_CHECK enum status lab_keep(const char *dir, const char *host,
+                                const struct lab_progress *progress, struct err *err);
 
 #endif

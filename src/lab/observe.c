@@ -76,12 +76,17 @@ void lab_observe(const struct lab *lab, int64_t timeout_ms, struct lab_view *vie
     lab_choice_release(&running);
 }
 
-const char *lab_state_name(const struct lab_view *views, size_t count)
+const char *lab_state_name(const struct lab *lab, const struct lab_view *views)
 {
-    size_t down = 0, answering = 0;
-    for (size_t i = 0; i < count; i++) {
+    size_t down = 0, answering = 0, count = lab->server_count + lab->daemon_count;
+    for (size_t i = 0; i < lab->server_count; i++) {
         down += views[i].role == LAB_ROLE_DOWN;
         answering += views[i].role < LAB_ROLE_SILENT;
+    }
+    for (size_t i = 0; i < lab->daemon_count; i++) {
+        enum process_state state = process_state(&lab->daemons[i].process);
+        down += state == PROCESS_ENDED;
+        answering += state == PROCESS_RUNS;
     }
     return answering == count ? "up" : down == count ? "down" : "partly";
 }

@@ -2,7 +2,7 @@
  * Restarting servers that ended, or are frozen. They come up role-neutral, as their configuration
  * says. Those that followed somebody follow again, acknowledging if they are in its region: the lab
  * stands in for an operator who would type START SLAVE. One that followed nobody stays read-only.
- */
+ * Where there are daemons, nobody stands in for them. */
 #include "base/mem.h"
 #include "base/scope.h"
 #include "lab/internal.h"
@@ -25,16 +25,62 @@ static enum status refuse_running(const struct lab_choice *choice, struct err *e
     return ST_OK;
 }
 
-/* What is left of those chosen: frozen ones. */
-static enum status end_servers(const struct lab_choice *choice, struct err *err)
+/* An agent is its keeper's. Where that runs, only a frozen agent is anything to do about; where it
+ * does not, one that is left ends, and the new keeper starts another. */
+static void pick_host_daemons(const struct lab *lab, const struct lab_daemon *one,
+                              struct lab_choice *ret)
 {
-    enum status status = lab_kill(choice, err);
+    struct lab_daemon *keeper = lab__daemon_of(lab, LAB_KEEPER, one);
+    struct lab_daemon *agent = lab__daemon_of(lab, LAB_AGENT, one);
+    bool is_kept = process_state(&keeper->process) == PROCESS_RUNS;
+    enum process_state state = process_state(&agent->process);
+    if (!is_kept)
+        lab__choose_daemon(ret, keeper);
+    if (is_kept ? state == PROCESS_STOPPED : state != PROCESS_ENDED)
+        lab__choose_daemon(ret, agent);
+}
+
+/* Daemons that run go on. */
+static void pick_daemon(const struct lab *lab, struct lab_daemon *daemon, struct lab_choice *ret)
+{
+    if (daemon->kind == LAB_AGENT || daemon->kind == LAB_KEEPER)
+        pick_host_daemons(lab, daemon, ret);
+    else if (process_state(&daemon->process) != PROCESS_RUNS)
+        lab__choose_daemon(ret, daemon);
+}
+
+static enum status pick(const struct lab *lab, const struct lab_choice *choice,
+                        struct lab_choice *ret, struct err *err)
+{
+    enum status status = refuse_running(choice, err);
+    if (status)
+        return status;
+    for (size_t i = 0; i < choice->count; i++)
+        VEC_PUSH(ret->servers, ret->count, ret->capacity, choice->servers[i]);
+    for (size_t i = 0; i < choice->daemon_count; i++)
+        pick_daemon(lab, choice->daemons[i], ret);
+    if (ret->count + ret->daemon_count > 0)
+        return ST_OK;
+    const struct lab_daemon *daemon = choice->daemons[0];
+    err_set(err, ST_CONFLICT, "%s runs (pid %d); nothing was restarted", daemon->name,
+            (int)daemon->process.pid);
+    return err_hint(err, "holdfast lab kill %s first", daemon->name);
+}
+
+/* What is left of those chosen. */
+static enum status end_rest(struct lab *lab, const struct lab_choice *choice, struct err *err)
+{
+    enum status status = lab_kill(lab, choice, err);
     return status == ST_NOT_FOUND ? ST_OK : status;
 }
 
-static enum status start_servers(struct lab *lab, const struct lab_choice *choice, struct err *err)
+/* Daemons first: on a host, servers come up under the eyes of their agent. */
+static enum status start_all(struct lab *lab, const struct lab_choice *choice, struct err *err)
 {
     enum status status = ST_OK;
+    for (size_t i = 0; i < choice->daemon_count && !status; i++)
+        if (choice->daemons[i]->kind != LAB_AGENT)
+            status = lab__daemon_start(lab, choice->daemons[i], err);
     for (size_t i = 0; i < choice->count && !status; i++)
         status = lab__server_start(lab, choice->servers[i], err);
     enum status stored = lab__store(lab, status ? NULL : err);
@@ -90,7 +136,26 @@ static enum status refresh(struct lab *lab, struct err *err)
         return err_set(err, ST_CONFLICT, "%s now holds another lab", lab->dir);
     for (size_t i = 0; i < lab->server_count; i++)
         lab->servers[i].process = now->servers[i].process;
+    for (size_t i = 0; i < lab->daemon_count && i < now->daemon_count; i++)
+        lab->daemons[i].process = now->daemons[i].process;
     return ST_OK;
+}
+
+static void say_daemons(const struct lab_choice *choice, const struct lab_progress *progress)
+{
+    for (size_t i = 0; i < choice->daemon_count; i++)
+        lab__say(progress, "%s runs again (pid %d)", choice->daemons[i]->name,
+                 (int)choice->daemons[i]->process.pid);
+}
+
+static enum status start_and_wait(struct lab *lab, const struct lab_choice *choice,
+                                  const struct lab_progress *progress, struct lab_links *ret,
+                                  struct err *err)
+{
+    enum status status = end_rest(lab, choice, err);
+    status = status ? status : start_all(lab, choice, err);
+    status = status ? status : lab__daemons_wait(lab, choice, false, progress, err);
+    return status ? status : lab__servers_connect(lab, choice, progress, ret, err);
 }
 
 enum status lab_restart(struct lab *lab, const struct lab_choice *choice, bool is_bare,
@@ -98,18 +163,19 @@ enum status lab_restart(struct lab *lab, const struct lab_choice *choice, bool i
 {
     AUTO_CLOSE int lock = -1;
     AUTO(lab__links_release) struct lab_links links = {0};
+    AUTO(lab_choice_release) struct lab_choice picked = {0};
     enum status status = lab__lock(lab->dir, &lock, err);
     status = status ? status : refresh(lab, err);
-    status = status ? status : refuse_running(choice, err);
-    status = status ? status : end_servers(choice, err);
-    status = status ? status : start_servers(lab, choice, err);
-    status = status ? status : lab__servers_connect(lab, choice, progress, &links, err);
+    status = status ? status : lab__daemons_find_programs(lab, err);
+    status = status ? status : pick(lab, choice, &picked, err);
+    status = status ? status : start_and_wait(lab, &picked, progress, &links, err);
     if (status)
         return status;
-    if (!is_bare)
-        follow_again(lab, choice, &links, progress);
-    for (size_t i = 0; i < choice->count && is_bare; i++)
+    say_daemons(&picked, progress);
+    if (!is_bare && !lab->has_daemons)
+        follow_again(lab, &picked, &links, progress);
+    for (size_t i = 0; i < picked.count && (is_bare || lab->has_daemons); i++)
         lab__say(progress, "%s runs again (pid %d), as its configuration says",
-                 choice->servers[i]->name, (int)choice->servers[i]->process.pid);
+                 picked.servers[i]->name, (int)picked.servers[i]->process.pid);
     return ST_OK;
 }

@@ -113,12 +113,10 @@ enum status lab__links_run(struct lab_links *links, int64_t timeout_ms, struct e
 /* --- Waiting until they accept -------------------------------------------------------------------
  */
 
-/* The last error in the server's log, or its last line. */
-static void last_error(const struct lab *lab, const struct lab_server *server, struct buf *ret)
+void lab__last_error(const char *log_path, struct buf *ret)
 {
-    AUTO_FREE char *path = lab__server_path(lab, server, "error.log");
     AUTO(buf_release) struct buf text = {0};
-    status_ignore(file_read(path, LOG_MAX_BYTES, &text, NULL), "then there is less to tell");
+    status_ignore(file_read(log_path, LOG_MAX_BYTES, &text, NULL), "then there is less to tell");
     while (text.length > 0 && text.data[text.length - 1] == '\n')
         text.data[--text.length] = '\0';
     const char *found = NULL, *line = buf_text(&text);
@@ -138,7 +136,8 @@ static enum status server_failed(const struct lab *lab, const struct lab_server 
                                  const char *how, struct err *err)
 {
     AUTO(buf_release) struct buf error = {0};
-    last_error(lab, server, &error);
+    AUTO_FREE char *log = lab__server_path(lab, server, "error.log");
+    lab__last_error(log, &error);
     const char *text = buf_text(&error);
     enum status status = strstr(text, "Bind on TCP/IP port") ? ST_CONFLICT : ST_IO;
     return err_set(err, status, "%s %s: %s", server->name, how,

@@ -45,12 +45,30 @@ static json_t *encode_servers(const struct lab *lab)
     return servers;
 }
 
+/* Without agents: their keepers note who they are, and start others. */
+static json_t *encode_daemons(const struct lab *lab)
+{
+    json_t *daemons = lab->has_daemons ? json_array() : NULL;
+    for (size_t i = 0; i < lab->daemon_count; i++) {
+        const struct lab_daemon *daemon = &lab->daemons[i];
+        if (daemon->kind == LAB_AGENT)
+            continue;
+        char identity[PROCESS_TEXT_MAX] = "";
+        if (daemon->process.pid)
+            process_format(&daemon->process, identity);
+        json_array_append_new(daemons,
+                              json_pack("{s:s, s:s}", "name", daemon->name, "process", identity));
+    }
+    return daemons;
+}
+
 enum status lab__store(const struct lab *lab, struct err *err)
 {
     AUTO(json_freep)
-    json_t *json = json_pack("{s:i, s:i, s:i, s:b, s:s, s:o}", "format", FORMAT, "port", lab->port,
-                             "shards", (int)lab->shard_count, "tls", (int)lab->is_tls, "mariadbd",
-                             lab->mariadbd ? lab->mariadbd : "", "servers", encode_servers(lab));
+    json_t *json = json_pack("{s:i, s:i, s:i, s:b, s:s, s:o, s:o*}", "format", FORMAT, "port",
+                             lab->port, "shards", (int)lab->shard_count, "tls", (int)lab->is_tls,
+                             "mariadbd", lab->mariadbd ? lab->mariadbd : "", "servers",
+                             encode_servers(lab), "daemons", encode_daemons(lab));
     AUTO_FREE char *text = json_dumps(json, JSON_INDENT(2));
     AUTO_FREE char *path = lab__path(lab, state_name);
     return file_write(path, text, strlen(text), STATE_MODE, err);
@@ -70,6 +88,32 @@ static enum status decode_servers(struct lab *lab, json_t *servers, struct err *
     return ST_OK;
 }
 
+static struct lab_daemon *find_daemon(const struct lab *lab, const char *name)
+{
+    for (size_t i = 0; i < lab->daemon_count; i++)
+        if (strcmp(lab->daemons[i].name, name) == 0)
+            return &lab->daemons[i];
+    return NULL;
+}
+
+static enum status decode_daemons(struct lab *lab, json_t *daemons, struct err *err)
+{
+    if (daemons && !json_is_array(daemons))
+        return err_set(err, ST_INVALID, "'daemons' is not a list");
+    for (size_t i = 0; i < json_array_size(daemons); i++) {
+        json_t *entry = json_array_get(daemons, i);
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        const char *identity = json_string_value(json_object_get(entry, "process"));
+        struct lab_daemon *daemon = name ? find_daemon(lab, name) : NULL;
+        if (!daemon || !identity)
+            return err_set(err, ST_INVALID, "daemon %zu is not one of a lab", i + 1);
+        if (identity[0] && process_parse(identity, &daemon->process, err))
+            return err_wrap(err, "daemon %s", name);
+    }
+    lab__agents_read(lab);
+    return ST_OK;
+}
+
 static enum status decode(const char *dir, const char *text, struct lab **ret, struct err *err)
 {
     json_error_t error;
@@ -78,19 +122,21 @@ static enum status decode(const char *dir, const char *text, struct lab **ret, s
         return err_set(err, ST_INVALID, "line %d: %s", error.line, error.text);
     int format = 0, port = 0, shards = 0, is_tls = 0;
     const char *mariadbd = NULL;
-    json_t *servers = NULL;
-    if (json_unpack_ex(json, &error, 0, "{s:i, s:i, s:i, s?b, s:s, s:o}", "format", &format, "port",
-                       &port, "shards", &shards, "tls", &is_tls, "mariadbd", &mariadbd, "servers",
-                       &servers))
+    json_t *servers = NULL, *daemons = NULL;
+    if (json_unpack_ex(json, &error, 0, "{s:i, s:i, s:i, s?b, s:s, s:o, s?o}", "format", &format,
+                       "port", &port, "shards", &shards, "tls", &is_tls, "mariadbd", &mariadbd,
+                       "servers", &servers, "daemons", &daemons))
         return err_set(err, ST_INVALID, "%s", error.text);
     if (format != FORMAT)
         return err_set(err, ST_INVALID, "format %d, but this program knows %d", format, FORMAT);
     if (port < 0 || port > PORT_MAX || shards < 1 || shards > LAB_SHARDS_MAX)
         return err_set(err, ST_INVALID, "a port or a number of shards that cannot be");
-    AUTO(lab_freep) struct lab *lab = lab__new(dir, &(struct lab_shape){(size_t)shards, is_tls});
+    struct lab_shape shape = {(size_t)shards, is_tls, daemons != NULL};
+    AUTO(lab_freep) struct lab *lab = lab__new(dir, &shape);
     lab->port = port;
     lab->mariadbd = mem_strdup(mariadbd);
     enum status status = decode_servers(lab, servers, err);
+    status = status ? status : decode_daemons(lab, daemons, err);
     if (!status)
         *ret = take_pointer(lab);
     return status;

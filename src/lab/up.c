@@ -17,6 +17,7 @@ enum {
     PORT_ATTEMPTS = 3,
     MIB = 1024 * 1024,
     SERVER_MIB = 32, /* data, logs and temporary files of a new server */
+    ETCD_MIB = 130,  /* two files of 64 MB for the log of a member */
     FOLDER_MODE = 0700,
 };
 
@@ -53,7 +54,7 @@ static bool is_empty(const char *dir)
  * folder that cannot be removed but is empty is a mount point: nothing of us is left. */
 static enum status remove_lab(const struct lab *lab, struct err *err)
 {
-    static const char *const big[] = {"servers", "template", "store"};
+    static const char *const big[] = {"servers", "template", "store", "etcd"};
     for (size_t i = 0; i < ARRAY_SIZE(big); i++) {
         AUTO_FREE char *path = lab__path(lab, big[i]);
         enum status status = folder_remove(path, err);
@@ -99,6 +100,7 @@ static enum status check_space(const struct lab *lab, struct err *err)
         return err_set_errno(err, errno, "look at", lab->dir);
     uint64_t free_mib = (uint64_t)info.f_bavail * info.f_frsize / MIB;
     uint64_t need_mib = (lab->server_count + 1) * SERVER_MIB;
+    need_mib += lab->has_daemons ? (LAB_REGIONS + 1) * ETCD_MIB : 0;
     if (free_mib >= need_mib)
         return ST_OK;
     err_set(err, ST_FULL, "a lab of %zu shard%s needs %zu MiB in %s, where %zu MiB are free",
@@ -107,77 +109,145 @@ static enum status check_space(const struct lab *lab, struct err *err)
     return err_hint(err, "fewer shards, or another folder: holdfast lab up --shards N --dir DIR");
 }
 
-/* Each server starts while the data of the next is copied: this paces them, too. */
-static enum status start_servers(struct lab *lab, const struct lab_choice *all, struct ports *ports,
-                                 const struct lab_progress *progress, struct err *err)
+/* A lab that comes up. */
+struct rise {
+    struct lab *lab;
+    const struct lab_progress *progress;
+    struct lab_choice all;      /* its servers */
+    struct lab_choice members;  /* of etcd */
+    struct lab_choice watchers; /* conductors and keepers */
+    struct ports ports;         /* of servers, then of daemons: two each */
+    struct lab_links links;
+};
+
+static void rise_init(struct rise *rise)
 {
-    for (size_t i = 0; i < all->count; i++) {
-        enum status status = lab__stop_wanted(progress, err);
-        status = status ? status : lab__server_make(lab, all->servers[i], err);
+    struct lab *lab = rise->lab;
+    for (size_t i = 0; i < lab->server_count; i++)
+        VEC_PUSH(rise->all.servers, rise->all.count, rise->all.capacity, &lab->servers[i]);
+    for (size_t i = 0; i < lab->daemon_count; i++) {
+        struct lab_daemon *daemon = &lab->daemons[i];
+        if (daemon->kind != LAB_AGENT)
+            lab__choose_daemon(daemon->kind == LAB_ETCD ? &rise->members : &rise->watchers, daemon);
+    }
+}
+
+static void rise_release(struct rise *rise)
+{
+    lab__links_release(&rise->links);
+    ports_release(&rise->ports);
+    lab_choice_release(&rise->all);
+    lab_choice_release(&rise->members);
+    lab_choice_release(&rise->watchers);
+}
+
+static enum status take_ports(struct rise *rise, int first, struct err *err)
+{
+    struct lab *lab = rise->lab;
+    size_t count = lab->server_count + 2 * lab->daemon_count;
+    AUTO_FREE const char **hosts = mem_zalloc(count * sizeof(*hosts));
+    for (size_t i = 0; i < lab->server_count; i++)
+        hosts[i] = lab->servers[i].host;
+    for (size_t i = 0; i < lab->daemon_count; i++) {
+        hosts[lab->server_count + 2 * i] = lab->daemons[i].host;
+        hosts[lab->server_count + 2 * i + 1] = lab->daemons[i].peer_host;
+    }
+    ports_release(&rise->ports);
+    enum status status = ports_take(hosts, count, first, &rise->ports, err);
+    if (!status)
+        lab->port = rise->ports.port;
+    return status;
+}
+
+static enum status start_daemons(struct rise *rise, const struct lab_choice *choice,
+                                 struct err *err)
+{
+    for (size_t i = 0; i < choice->daemon_count; i++) {
+        struct lab_daemon *daemon = choice->daemons[i];
+        size_t place = rise->lab->server_count + 2 * (size_t)(daemon - rise->lab->daemons);
+        ports_leave(&rise->ports, place);
+        ports_leave(&rise->ports, place + 1);
+        enum status status = lab__daemon_start(rise->lab, daemon, err);
         if (status)
             return status;
-        ports_leave(ports, i);
-        status = lab__server_start(lab, all->servers[i], err);
+    }
+    return lab__store(rise->lab, err);
+}
+
+/* Each server starts while the data of the next is copied: this paces them, too. */
+static enum status start_servers(struct rise *rise, struct err *err)
+{
+    struct lab *lab = rise->lab;
+    for (size_t i = 0; i < rise->all.count; i++) {
+        enum status status = lab__stop_wanted(rise->progress, err);
+        status = status ? status : lab__server_make(lab, rise->all.servers[i], err);
+        if (status)
+            return status;
+        ports_leave(&rise->ports, i);
+        status = lab__server_start(lab, rise->all.servers[i], err);
         if (status)
             return status;
     }
     return lab__store(lab, err);
 }
 
-static enum status take_ports(struct lab *lab, int first, struct ports *ret, struct err *err)
+/* One attempt with a port; ST_CONFLICT when a stranger took it in the last moment. etcd elects its
+ * leader while the servers start. */
+static enum status start_on_port(struct rise *rise, int first_port, struct err *err)
 {
-    AUTO_FREE const char **hosts = mem_zalloc(lab->server_count * sizeof(*hosts));
-    for (size_t i = 0; i < lab->server_count; i++)
-        hosts[i] = lab->servers[i].host;
-    enum status status = ports_take(hosts, lab->server_count, first, ret, err);
-    if (!status)
-        lab->port = ret->port;
+    enum status status = take_ports(rise, first_port, err);
+    status = status ? status : start_daemons(rise, &rise->members, err);
+    status = status ? status : start_servers(rise, err);
+    status = status
+                 ? status
+                 : lab__servers_connect(rise->lab, &rise->all, rise->progress, &rise->links, err);
+    return status ? status
+                  : lab__daemons_wait(rise->lab, &rise->members, true, rise->progress, err);
+}
+
+/* For another attempt. */
+static enum status clean_up(const struct rise *rise, struct err *err)
+{
+    static const char *const names[] = {"servers", "etcd"};
+    size_t ended = 0;
+    enum status status = lab__kill_all(rise->lab, &ended, err);
+    for (size_t i = 0; i < ARRAY_SIZE(names) && !status; i++) {
+        AUTO_FREE char *path = lab__path(rise->lab, names[i]);
+        status = folder_remove(path, err);
+    }
     return status;
 }
 
-/* One attempt with a port; ST_CONFLICT when a stranger took it in the last moment. */
-static enum status start_on_port(struct lab *lab, const struct lab_choice *all, int first_port,
-                                 const struct lab_progress *progress, struct lab_links *ret,
-                                 struct err *err)
-{
-    AUTO(ports_release) struct ports ports = {0};
-    enum status status = take_ports(lab, first_port, &ports, err);
-    status = status ? status : start_servers(lab, all, &ports, progress, err);
-    return status ? status : lab__servers_connect(lab, all, progress, ret, err);
-}
-
-static enum status start_fleet(struct lab *lab, const struct lab_choice *all,
-                               const struct lab_progress *progress, struct lab_links *ret,
-                               struct err *err)
+static enum status start_fleet(struct rise *rise, struct err *err)
 {
     nsec start = clock_now();
     int first_port = PORT_FIRST;
     enum status status = ST_CONFLICT;
     for (int attempt = 0; attempt < PORT_ATTEMPTS && status == ST_CONFLICT; attempt++) {
-        status = start_on_port(lab, all, first_port, progress, ret, err);
+        status = start_on_port(rise, first_port, err);
         if (status == ST_CONFLICT && attempt + 1 < PORT_ATTEMPTS) {
-            AUTO_FREE char *servers = lab__path(lab, "servers");
-            size_t ended = 0;
-            enum status cleaned = lab__kill_all(lab, &ended, err);
-            cleaned = cleaned ? cleaned : folder_remove(servers, err);
+            lab__links_release(&rise->links);
+            enum status cleaned = clean_up(rise, err);
             if (cleaned)
                 return cleaned;
-            first_port = lab->port + 1;
+            first_port = rise->lab->port + 1;
         }
     }
     if (!status)
-        lab__say(progress, "servers   %zu accept connections, port %d: %.1f s", lab->server_count,
-                 lab->port, clock_ms(clock_now() - start) / 1000);
+        lab__say(rise->progress, "servers   %zu accept connections, port %d%s: %.1f s",
+                 rise->lab->server_count, rise->lab->port,
+                 rise->lab->has_daemons ? "; etcd serves" : "",
+                 clock_ms(clock_now() - start) / 1000);
     return status;
 }
 
-static enum status set_roles(const struct lab *lab, struct lab_links *links,
-                             const struct lab_progress *progress, struct err *err)
+static enum status set_roles(struct rise *rise, struct err *err)
 {
     nsec start = clock_now();
-    enum status status = lab__roles_set(lab, links, err);
+    const struct lab *lab = rise->lab;
+    enum status status = lab__roles_set(lab, &rise->links, err);
     if (!status)
-        lab__say(progress, "roles     %zu %s, home %s: %.1f s", lab->shard_count,
+        lab__say(rise->progress, "roles     %zu %s, home %s: %.1f s", lab->shard_count,
                  lab->shard_count == 1 ? "shard" : "shards", lab_region_name(0),
                  clock_ms(clock_now() - start) / 1000);
     return status;
@@ -187,25 +257,40 @@ static enum status make_folders(const struct lab *lab, struct err *err)
 {
     AUTO_FREE char *store = lab__path(lab, "store");
     AUTO_FREE char *template = lab__path(lab, "template");
-    enum status status = folder_make(store, FOLDER_MODE, err);
+    enum status status = lab->has_daemons ? ST_OK : folder_make(store, FOLDER_MODE, err);
     return status ? status : folder_remove(template, err);
+}
+
+static enum status start_watchers(struct rise *rise, struct err *err)
+{
+    nsec start = clock_now();
+    if (!rise->lab->has_daemons)
+        return ST_OK;
+    enum status status = start_daemons(rise, &rise->watchers, err);
+    status =
+        status ? status : lab__daemons_wait(rise->lab, &rise->watchers, true, rise->progress, err);
+    if (!status)
+        lab__say(rise->progress, "daemons   %d conductors, %d agents: %.1f s",
+                 LAB_REGIONS * LAB_REGION_CONDUCTORS, LAB_REGIONS * LAB_REGION_SERVERS,
+                 clock_ms(clock_now() - start) / 1000);
+    return status;
 }
 
 static enum status build(struct lab *lab, const struct lab_progress *progress, struct err *err)
 {
-    AUTO(lab__links_release) struct lab_links links = {0};
-    AUTO(lab_choice_release) struct lab_choice all = {0};
-    for (size_t i = 0; i < lab->server_count; i++)
-        VEC_PUSH(all.servers, all.count, all.capacity, &lab->servers[i]);
+    AUTO(rise_release) struct rise rise = {.lab = lab, .progress = progress};
+    rise_init(&rise);
     enum status status = check_space(lab, err);
     status = status ? status : lab__passwords_make(lab, err);
+    status = status ? status : lab__tokens_make(lab, err);
     status = status ? status : lab__certificates_make(lab, err);
     status = status ? status : lab__template_make(lab, progress, err);
-    status = status ? status : start_fleet(lab, &all, progress, &links, err);
+    status = status ? status : start_fleet(&rise, err);
     status = status ? status : lab__stop_wanted(progress, err);
-    status = status ? status : set_roles(lab, &links, progress, err);
+    status = status ? status : set_roles(&rise, err);
     status = status ? status : make_folders(lab, err);
-    return status ? status : lab__fleet_write(lab, err);
+    status = status ? status : lab__fleet_write(lab, err);
+    return status ? status : start_watchers(&rise, err);
 }
 
 /* The failure that is reported stays the first one; a clean-up that fails is added to it. */
@@ -231,6 +316,7 @@ enum status lab_up(const char *dir, const struct lab_shape *shape,
     err = err ? err : &unused;
     enum status status = check_folder(dir, err);
     status = status ? status : lab__find_mariadbd(&lab->mariadbd, err);
+    status = status ? status : lab__daemons_find_programs(lab, err);
     status = status ? status : folder_make(dir, FOLDER_MODE, err);
     status = status ? status : lab__lock(dir, &lock, err);
     /* Again, now that nobody else can change it. */

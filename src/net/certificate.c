@@ -238,6 +238,18 @@ enum status certificate_authority_write(const struct certificate_authority *auth
     return is_written ? ST_OK : failed(err, "write", "authority");
 }
 
+/* "IP:10.0.0.1,IP:10.0.0.2" */
+static char *alternative_names(const char *addresses)
+{
+    AUTO(buf_release) struct buf names = {0};
+    for (const char *at = addresses; at && *at; at += *at == ',') {
+        size_t length = strcspn(at, ",");
+        buf_printf(&names, "%sIP:%.*s", names.length ? "," : "", (int)length, at);
+        at += length;
+    }
+    return buf_take(&names);
+}
+
 enum status certificate_issue(const struct certificate_authority *authority,
                               const struct certificate_request *request, struct buf *ret_pem,
                               struct buf *ret_key, struct err *err)
@@ -245,7 +257,7 @@ enum status certificate_issue(const struct certificate_authority *authority,
     AUTO(key_freep) EVP_PKEY *key = EVP_EC_gen("P-256");
     AUTO(x509_freep)
     X509 *cert = key ? new_certificate(request->name, request->days, authority->cert, key) : NULL;
-    AUTO_FREE char *address = mem_printf("IP:%s", request->address ? request->address : "");
+    AUTO_FREE char *address = alternative_names(request->address);
     if (!cert || !add_extension(cert, authority->cert, NID_basic_constraints, "CA:FALSE") ||
         !add_extension(cert, authority->cert, NID_authority_key_identifier, "keyid") ||
         (request->address &&

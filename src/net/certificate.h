@@ -35,7 +35,7 @@ MUST_CHECK enum status certificate_authority_write(const struct certificate_auth
 
 struct certificate_request {
     const char *name;    /* CN; NULL: none, as etcd's gateway wants it of who logs in */
-    const char *address; /* an IP address that it is for; NULL: of a client */
+    const char *address; /* IP addresses that it is for, with commas between; NULL: of a client */
     int days;            /* below 0: it ended so many days ago */
 };
 

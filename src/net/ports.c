@@ -29,6 +29,8 @@ static int hold(const char *host, int port)
 static bool hold_all(const char *const *hosts, struct ports *ports)
 {
     for (size_t i = 0; i < ports->count; i++) {
+        if (!hosts[i][0])
+            continue;
         ports->fds[i] = hold(hosts[i], ports->port);
         if (ports->fds[i] >= 0)
             continue;

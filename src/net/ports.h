@@ -17,8 +17,8 @@ struct ports {
     size_t count;
 };
 
-/* The first port from 'first' on, of a thousand, that is free on all of the IPv4 addresses.
- * ST_BUSY: there is none. */
+/* The first port from 'first' on, of a thousand, that is free on all of the IPv4 addresses; "" is
+ * none. ST_BUSY: there is no such port. */
 MUST_CHECK enum status ports_take(const char *const *hosts, size_t count, int first,
                                   struct ports *ret, struct err *err);
 void ports_leave(struct ports *ports, size_t index); /* again is fine */

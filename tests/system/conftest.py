@@ -28,7 +28,7 @@ CLI_SECONDS = 120
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "lab(shards=1, tls=False): what the lab of the test is like")
+    config.addinivalue_line("markers", "lab(shards=1, tls=False, daemons=False): what the lab of the test is like")
 
 
 def wait_until(condition, seconds, what):
@@ -43,9 +43,18 @@ def wait_until(condition, seconds, what):
         time.sleep(0.005)
 
 
+def is_of_lab(words, folder):
+    """A server or an etcd with its data in this folder, or a daemon of its fleet."""
+    fleet = f"{folder}/holdfast.yaml"
+    return (any(word.startswith((f"--defaults-file={folder}/", f"--data-dir={folder}/"))
+                for word in words)
+            or (fleet in words and ("conductor" in words or "agent" in words))
+            or (folder in words and "keep" in words))
+
+
 def lab_processes(folder):
-    """The processes that run with an option file inside this folder: {pid: command line}."""
-    mark = f"--defaults-file={os.path.realpath(folder)}/"
+    """The processes of the lab in this folder: {pid: command line}."""
+    folder = os.path.realpath(folder)
     found = {}
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
@@ -54,7 +63,7 @@ def lab_processes(folder):
             words = pathlib.Path("/proc", entry, "cmdline").read_text(errors="replace").split("\0")
         except OSError:
             continue
-        if any(word.startswith(mark) for word in words):
+        if is_of_lab(words, folder):
             found[int(entry)] = words
     return found
 
@@ -87,9 +96,10 @@ class Lab:
         """Run a command with --json; what it printed."""
         return json.loads(self.cli(*args, "--json", check=check, **options).stdout)
 
-    def up(self, shards=1, tls=False):
+    def up(self, shards=1, tls=False, daemons=False):
         self._servers = None
-        return self.cli("lab", "up", "--shards", str(shards), *(["--tls"] if tls else []))
+        return self.cli("lab", "up", "--shards", str(shards), *(["--tls"] if tls else []),
+                        *(["--daemons"] if daemons else []))
 
     def status(self):
         return self.json("lab", "status")
@@ -103,6 +113,10 @@ class Lab:
 
     def roles(self):
         return {server["name"]: server["role"] for server in self.status()["servers"]}
+
+    def daemons(self):
+        """All daemons as `lab status` gives them, by name."""
+        return {daemon["name"]: daemon for daemon in self.status()["daemons"]}
 
     def pid(self, name):
         """The process of a server now; 0 when it is down."""
@@ -162,7 +176,7 @@ class Lab:
                 assert waited == 0, f"{name} does not have {position} within {seconds} s"
 
     def destroy(self):
-        """Down, also when `lab down` does not do it; only what has its option file in the folder."""
+        """Down, also when `lab down` does not do it."""
         try:
             self.cli("lab", "down", check=False)
         finally:
@@ -180,11 +194,11 @@ def make_lab():
           contextlib.ExitStack() as ends):  # all of them, also when one cannot be ended
         numbers = itertools.count()
 
-        def make(shards=1, tls=False):
+        def make(shards=1, tls=False, daemons=False):
             lab = Lab(os.path.join(parent, f"lab{next(numbers)}"))
             ends.callback(lab.destroy)
             if shards:
-                lab.up(shards, tls)
+                lab.up(shards, tls, daemons)
             return lab
 
         yield make

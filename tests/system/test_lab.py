@@ -147,7 +147,7 @@ def test_a_region_or_a_host_means_its_servers_of_every_shard(lab):
 
 
 def test_names_with_typing_mistakes_are_refused_with_those_that_exist(lab):
-    for word in ("s0-west-4", "wset", "west1", "s1-west-1"):
+    for word in ("s0-west-4", "wset", "west1", "s1-west-1", "agent-west-1"):
         done = lab.cli("lab", "kill", word, "s0-east-3", check=False)
         assert done.returncode == 2
         assert f"'{word}'" in done.stderr and "s0-west-1 to s0-east-3" in done.stderr
@@ -201,6 +201,9 @@ def test_a_second_up_says_what_runs(lab):
     assert "runs already: 6 servers" in done.stdout and lab.fleet in done.stdout
     done = lab.cli("lab", "up", "--shards", "2", check=False)
     assert done.returncode == 1 and "a lab of 1 shard" in done.stderr
+    done = lab.cli("lab", "up", "--daemons", check=False)
+    assert done.returncode == 1 and "a lab of 1 shard in" in done.stderr
+    assert "daemons" not in lab.status()
     lab.cli("lab", "kill", "west")
     done = lab.cli("lab", "up", check=False)
     assert done.returncode == 1 and "3 of its 6 servers run" in done.stderr

@@ -44,6 +44,38 @@ static void a_word_means_a_server_a_host_or_a_region(void **state UNUSED)
     }
 }
 
+static void with_daemons_a_host_has_its_agent_and_a_region_all_of_its_daemons(void **state UNUSED)
+{
+    static const struct {
+        const char *word;
+        size_t servers, daemons;
+    } cases[] = {
+        {"agent-west-1", 0, 1}, {"keeper-east-3", 0, 1}, {"conductor-west-2", 0, 1},
+        {"etcd-witness", 0, 1}, {"witness", 0, 1},       {"west-1", 2, 2},
+        {"s0-west-1", 1, 0},    {"east", 6, 9}, /* 3 keepers, 3 agents, 2 conductors, 1 etcd */
+    };
+    AUTO(lab_freep)
+    struct lab *lab = lab__new("/lab", &(struct lab_shape){.shards = 2, .has_daemons = true});
+    assert_int_equal(lab->daemon_count, LAB_DAEMONS);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO(lab_choice_release) struct lab_choice choice = {0};
+        assert_int_equal(lab_choose(lab, cases[i].word, &choice, NULL), ST_OK);
+        assert_int_equal(choice.count, cases[i].servers);
+        assert_int_equal(choice.daemon_count, cases[i].daemons);
+    }
+}
+
+static void without_daemons_their_names_mean_nothing(void **state UNUSED)
+{
+    static const char *const words[] = {"agent-west-1", "etcd-witness", "witness"};
+    AUTO(lab_freep) struct lab *lab = lab__new("/lab", &(struct lab_shape){.shards = 1});
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        AUTO(lab_choice_release) struct lab_choice choice = {0};
+        struct err err = ERR_INIT;
+        assert_int_equal(lab_choose(lab, words[i], &choice, &err), ST_INVALID);
+    }
+}
+
 static void words_that_overlap_choose_a_server_once(void **state UNUSED)
 {
     AUTO(lab_freep) struct lab *lab = lab__new("/lab", &(struct lab_shape){.shards = 2});
@@ -76,6 +108,57 @@ static void every_server_has_an_address_and_an_id_of_its_own(void **state UNUSED
             assert_string_not_equal(lab->servers[i].host, lab->servers[j].host);
             assert_int_not_equal(lab->servers[i].server_id, lab->servers[j].server_id);
         }
+}
+
+static void every_daemon_has_addresses_that_nobody_else_has(void **state UNUSED)
+{
+    const char *hosts[LAB_SHARDS_MAX * LAB_SHARD_SERVERS + 2 * LAB_DAEMONS];
+    size_t count = 0;
+    AUTO(lab_freep)
+    struct lab *lab =
+        lab__new("/lab", &(struct lab_shape){.shards = LAB_SHARDS_MAX, .has_daemons = true});
+    for (size_t i = 0; i < lab->server_count; i++)
+        hosts[count++] = lab->servers[i].host;
+    for (size_t i = 0; i < lab->daemon_count; i++) {
+        if (lab->daemons[i].host[0])
+            hosts[count++] = lab->daemons[i].host;
+        if (lab->daemons[i].peer_host[0])
+            hosts[count++] = lab->daemons[i].peer_host;
+    }
+    assert_int_equal(count, lab->server_count + 2 * 3 + 4);
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(hosts[i], hosts[j]);
+}
+
+static void only_commands_of_this_lab_are_its_processes(void **state UNUSED)
+{
+#define WORDS(text) text, sizeof(text)
+    static const struct {
+        const char *words;
+        size_t length;
+        bool is_ours;
+    } cases[] = {
+        {WORDS("mariadbd\0--defaults-file=/lab/servers/s0-west-1/my.cnf"), true},
+        {WORDS("etcd\0--name=x\0--data-dir=/lab/etcd/west"), true},
+        {WORDS("/bin/holdfast\0conductor\0--fleet\0/lab/holdfast.yaml\0--name\0west-1"), true},
+        {WORDS("sh\0/x\0agent\0--fleet\0/lab/holdfast.yaml\0--host\0west-1"), true},
+        {WORDS("holdfast\0lab\0keep\0west-1\0--dir\0/lab"), true},
+        {WORDS("mariadbd\0--defaults-file=/lab2/servers/s0-west-1/my.cnf"), false},
+        {WORDS("etcd\0--data-dir=/lab"), false},
+        {WORDS("holdfast\0status\0--fleet\0/lab/holdfast.yaml"), false},
+        {WORDS("holdfast\0conductor\0--fleet\0/lab2/holdfast.yaml"), false},
+        {WORDS("holdfast\0lab\0keep\0west-1\0--dir\0/lab2"), false},
+        {WORDS("holdfast\0lab\0down\0--dir\0/lab"), false},
+        {WORDS("less\0/lab/holdfast.yaml"), false},
+        {WORDS("holdfast\0agent"), false},
+        {"agent", 5, false},
+        {"", 0, false},
+    };
+    AUTO(lab_freep)
+    struct lab *lab = lab__new("/lab", &(struct lab_shape){.shards = 1, .has_daemons = true});
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_int_equal(lab__is_command(lab, cases[i].words, cases[i].length), cases[i].is_ours);
 }
 
 static void the_folder_is_that_of_the_option_else_of_the_environment(void **state UNUSED)
@@ -135,6 +218,31 @@ static void what_is_stored_is_read_back(void **state UNUSED)
     assert_int_equal(lab_running(again), 1);
 }
 
+static void daemons_are_stored_and_agents_are_who_their_keepers_say(void **state UNUSED)
+{
+    AUTO(lab_freep)
+    struct lab *lab = lab__new(folder, &(struct lab_shape){.shards = 1, .has_daemons = true}),
+               *again = NULL;
+    struct process self;
+    char text[PROCESS_TEXT_MAX];
+    lab->mariadbd = mem_strdup("/usr/sbin/mariadbd");
+    assert_int_equal(process_identify(getpid(), &self, NULL), ST_OK);
+    struct lab_daemon *last = &lab->daemons[LAB_DAEMONS - 1];
+    assert_int_equal(last->kind, LAB_AGENT);
+    AUTO_FREE char *path = lab__agent_identity(lab, last), *run = lab__path(lab, "run");
+    process_format(&self, text);
+    assert_int_equal(folder_make(run, 0700, NULL), ST_OK);
+    assert_int_equal(file_write_unsynced(path, text, strlen(text), NULL), ST_OK);
+    lab->daemons[2].process = self;
+    assert_int_equal(lab__store(lab, NULL), ST_OK);
+    assert_int_equal(lab_open(folder, &again, NULL), ST_OK);
+    assert_int_equal(lab_running(again), 2);
+    assert_string_equal(lab_daemon_state(&again->daemons[2]), "up");
+    assert_string_equal(lab_daemon_state(&again->daemons[LAB_DAEMONS - 1]), "up");
+    assert_string_equal(lab_daemon_state(&again->daemons[0]), "down");
+    assert_int_equal(folder_remove(run, NULL), ST_OK);
+}
+
 static void a_damaged_file_is_refused_with_its_path(void **state UNUSED)
 {
     static const char *const texts[] = {
@@ -145,6 +253,7 @@ static void a_damaged_file_is_refused_with_its_path(void **state UNUSED)
         "{\"format\":2,\"port\":1,\"shards\":1,\"mariadbd\":\"\",\"servers\":[]}",
         "{\"format\":1,\"port\":1,\"shards\":1,\"mariadbd\":\"\",\"servers\":[]}",
         "{\"format\":1,\"port\":1,\"shards\":100000000,\"mariadbd\":\"\",\"servers\":[]}",
+        "{\"format\":1,\"port\":1,\"shards\":1,\"mariadbd\":\"\",\"servers\":[],\"daemons\":7}",
         "{\"format\":1,\"port\":-1,\"shards\":1,\"mariadbd\":\"\",\"servers\":[]}",
     };
     AUTO_FREE char *path = mem_printf("%s/lab.json", folder);
@@ -196,26 +305,34 @@ static void passwords_are_long_different_and_only_for_the_owner(void **state UNU
 
 static void the_state_is_up_only_when_every_server_answers(void **state UNUSED)
 {
-    struct lab_view views[2] = {{.role = LAB_ROLE_PRIMARY}, {.role = LAB_ROLE_FENCED}};
-    assert_string_equal(lab_state_name(views, 2), "up");
+    AUTO(lab_freep) struct lab *lab = lab__new("/lab", &(struct lab_shape){.shards = 1});
+    struct lab_view views[LAB_SHARD_SERVERS] = {{.role = LAB_ROLE_PRIMARY},
+                                                {.role = LAB_ROLE_FENCED}};
+    assert_string_equal(lab_state_name(lab, views), "up");
     views[1].role = LAB_ROLE_FROZEN;
-    assert_string_equal(lab_state_name(views, 2), "partly");
+    assert_string_equal(lab_state_name(lab, views), "partly");
     views[0].role = LAB_ROLE_DOWN;
-    assert_string_equal(lab_state_name(views, 2), "partly");
-    views[1].role = LAB_ROLE_DOWN;
-    assert_string_equal(lab_state_name(views, 2), "down");
+    assert_string_equal(lab_state_name(lab, views), "partly");
+    for (size_t i = 0; i < LAB_SHARD_SERVERS; i++)
+        views[i].role = LAB_ROLE_DOWN;
+    assert_string_equal(lab_state_name(lab, views), "down");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_word_means_a_server_a_host_or_a_region),
+        cmocka_unit_test(with_daemons_a_host_has_its_agent_and_a_region_all_of_its_daemons),
+        cmocka_unit_test(without_daemons_their_names_mean_nothing),
         cmocka_unit_test(words_that_overlap_choose_a_server_once),
         cmocka_unit_test(an_unknown_name_is_refused_with_those_that_exist),
         cmocka_unit_test(every_server_has_an_address_and_an_id_of_its_own),
+        cmocka_unit_test(every_daemon_has_addresses_that_nobody_else_has),
+        cmocka_unit_test(only_commands_of_this_lab_are_its_processes),
         cmocka_unit_test(the_folder_is_that_of_the_option_else_of_the_environment),
         cmocka_unit_test(without_a_home_the_folder_has_to_be_named),
         cmocka_unit_test(what_is_stored_is_read_back),
+        cmocka_unit_test(daemons_are_stored_and_agents_are_who_their_keepers_say),
         cmocka_unit_test(a_damaged_file_is_refused_with_its_path),
         cmocka_unit_test(configuration_is_role_neutral),
         cmocka_unit_test(passwords_are_long_different_and_only_for_the_owner),
