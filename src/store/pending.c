@@ -76,7 +76,7 @@ static double waited_s(const struct store_pending *pending)
 static void withdraw(struct store_pending *pending)
 {
     if (pending->lock_busy && atomic_load(pending->lock_busy)) {
-        err_set(&pending->err, ST_BUSY, "another process has been writing to the store for %.1f s",
+        err_set(&pending->err, ST_BUSY, "another process is writing to the store: waited %.1f s",
                 waited_s(pending));
         err_hint(&pending->err, "try again; if it lasts, a process with this store open is stopped "
                                 "or its disk hangs");
