@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The calls on a server's connections: what is sent for which errand, and what its answer says of
  * the server. Two connections are kept open and are used all the time, so that one is known to work
- * when it is needed; the third is made anew for each confirmation. */
+ * when it is needed; the third is made anew for each confirmation.
+ *
+ * A confirmation says that a server is closed and that nothing sent earlier opens it any more. Who
+ * opens does so with the server's lock (move/session.h), and looks at what is revoked after it got
+ * that. So whoever has the lock is ended first, and "closed" counts when, in one packet, nobody had
+ * it and then writes were refused. */
 #include "agent/internal.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "fleet/inventory.h"
+#include "move/session.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -20,15 +26,30 @@ bool slot_is_ready(const struct slot *slot)
     return slot->errand == ERRAND_NONE && sql_conn_is_open(slot->conn);
 }
 
-static void write_errand(struct slot *slot)
+static void write_errand(const struct guard *guard, struct slot *slot)
 {
-    buf_clear(&slot->sql);
-    if (slot->errand == ERRAND_SHUT)
-        sql_mariadb.refuse_writes(&slot->sql, SHUT_MS);
-    else if (slot->errand == ERRAND_POSITIONS)
-        sql_mariadb.observe(&slot->sql);
-    else
-        sql_mariadb.ask_process(&slot->sql);
+    struct buf *sql = &slot->sql;
+    buf_clear(sql);
+    switch (slot->errand) {
+    case ERRAND_SHUT:
+        sql_mariadb.refuse_writes(sql, SHUT_MS);
+        break;
+    case ERRAND_POSITIONS:
+        sql_mariadb.observe(sql);
+        break;
+    case ERRAND_EVICT:
+        sql_mariadb.kill(sql, guard->evict);
+        break;
+    case ERRAND_CONFIRM:
+        sql_mariadb.lock_holder(sql, SESSION_LOCK);
+        buf_add(sql, "; ");
+        sql_mariadb.ask_process(sql);
+        break;
+    case ERRAND_LOOK:
+    case ERRAND_NONE:
+        sql_mariadb.ask_process(sql);
+        break;
+    }
 }
 
 void errand_begin(struct guard *guard, enum slot_id id, enum errand errand, nsec deadline)
@@ -38,7 +59,7 @@ void errand_begin(struct guard *guard, enum slot_id id, enum errand errand, nsec
         sql_conn_break(slot->conn);
     slot->errand = errand;
     slot->revision = guard->agent->permission.revision;
-    write_errand(slot);
+    write_errand(guard, slot);
     slot->call =
         (struct sql_call){.conn = slot->conn, .sql = buf_text(&slot->sql), .deadline = deadline};
     if (sql_call_begin(&slot->call))
@@ -54,7 +75,6 @@ static void saw_open(struct guard *guard, const struct slot *slot)
     if (guard->fence.is_shut) /* somebody opened it: from the beginning */
         guard->fence = (struct fence_view){0};
     guard->is_open = true;
-    guard->open_revision = slot->revision;
     guard->is_confirmed = false;
 }
 
@@ -63,12 +83,12 @@ static void saw_closed(struct guard *guard, const struct slot *slot)
     guard->is_open = false;
     if (guard->fence.began && slot->call.started >= guard->fence.began)
         guard->fence.is_shut = true;
-    if (slot->errand == ERRAND_CONFIRM) {
-        if (guard->is_revoked && !guard->is_confirmed)
-            agent_note(guard->agent, EV_FENCE, guard, "confirmed to be closed", NULL);
-        guard->is_confirmed = true;
-        guard->confirmed_revision = slot->revision;
-    }
+    if (slot->errand != ERRAND_CONFIRM || guard->evict || guard->fence.is_allowed)
+        return;
+    if (!guard->is_confirmed)
+        agent_note(guard->agent, EV_FENCE, guard, "confirmed to be closed", NULL);
+    guard->is_confirmed = true;
+    guard->confirmed_revision = slot->revision;
 }
 
 static void find_process(struct guard *guard, const struct sql_process *said)
@@ -79,6 +99,15 @@ static void find_process(struct guard *guard, const struct sql_process *said)
     guard->has_process = false;
     guard->is_identifying = true;
     scribe_identify(guard->agent->scribe, guard->index, said);
+}
+
+/* Takes the first part off the answer. */
+static void find_lock_holder(struct guard *guard, struct slot *slot)
+{
+    guard->evict = sql_number(sql_value(&slot->call.result, 0, 0, 0), 0);
+    sql_result_drop_first(&slot->call.result);
+    if (guard->evict)
+        agent_note(guard->agent, EV_FENCE, guard, "ends who has its lock", NULL);
 }
 
 static void on_look(struct guard *guard, struct slot *slot)
@@ -158,10 +187,19 @@ void guard_on_done(struct guard *guard, struct slot *slot)
     if (guard->is_dead && slot->call.status == ST_UNREACHABLE)
         guard->dead_revision = slot->revision; /* and nobody has taken its place */
     switch (slot->errand) {
-    case ERRAND_LOOK:
     case ERRAND_CONFIRM:
         if (is_ok)
+            find_lock_holder(guard, slot);
+        if (is_ok)
             on_look(guard, slot);
+        break;
+    case ERRAND_LOOK:
+        if (is_ok)
+            on_look(guard, slot);
+        break;
+    case ERRAND_EVICT:
+        guard->evict = 0; /* whatever came of it, the next confirmation tells */
+        guard->next_confirm = 0;
         break;
     case ERRAND_POSITIONS:
         if (is_ok)

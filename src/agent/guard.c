@@ -92,6 +92,8 @@ void guard_fence(struct guard *guard, nsec now)
     bool was_shutting = fence->is_shutting;
     if (is_allowed(guard, now)) {
         *fence = (struct fence_view){.is_allowed = true, .is_shutting = was_shutting};
+        guard->is_confirmed = false;
+        guard->evict = 0;
         return;
     }
     if (!fence->began) {
@@ -122,8 +124,8 @@ bool guard_is_settled(const struct guard *guard)
 
 static bool wants_confirmation(const struct guard *guard)
 {
-    bool is_closed = guard->looked && !guard->is_open;
-    return is_closed &&
+    bool is_closed = guard->looked && !guard->is_open && !guard->is_dead;
+    return is_closed && !guard->fence.is_allowed &&
            (!guard->is_confirmed || guard->confirmed_revision < guard->agent->permission.revision);
 }
 
@@ -160,8 +162,10 @@ void guard_look(struct guard *guard, nsec now)
         guard->next_positions = now + POSITIONS_MS * NSEC_PER_MS;
         errand_begin(guard, SLOT_WATCH, ERRAND_POSITIONS, now + LOOK_MS * NSEC_PER_MS);
     }
-    if (wants_confirmation(guard) && now >= guard->next_confirm &&
-        guard->slots[SLOT_FRESH].errand == ERRAND_NONE) {
+    bool is_fresh_free = guard->slots[SLOT_FRESH].errand == ERRAND_NONE;
+    if (guard->evict && is_fresh_free) {
+        errand_begin(guard, SLOT_FRESH, ERRAND_EVICT, now + LOOK_MS * NSEC_PER_MS);
+    } else if (wants_confirmation(guard) && now >= guard->next_confirm && is_fresh_free) {
         guard->next_confirm = now + AGAIN_MS * NSEC_PER_MS;
         errand_begin(guard, SLOT_FRESH, ERRAND_CONFIRM, now + LOOK_MS * NSEC_PER_MS);
     }
@@ -201,8 +205,9 @@ enum closure guard_closure(const struct guard *guard, nsec now, int64_t *ret_rev
     }
     if (!guard->looked || now - guard->looked > (fresh > NSEC_PER_SEC ? fresh : NSEC_PER_SEC))
         return CLOSURE_UNKNOWN;
-    *ret_revision = guard->is_open ? guard->open_revision : guard->confirmed_revision;
     if (guard->is_open)
         return CLOSURE_OPEN;
-    return guard->is_confirmed ? CLOSURE_CLOSED : CLOSURE_UNKNOWN;
+    /* Of one that may serve, this confirms nothing: it may be opened at any moment. */
+    *ret_revision = guard->is_confirmed ? guard->confirmed_revision : 0;
+    return guard->is_confirmed || guard->fence.is_allowed ? CLOSURE_CLOSED : CLOSURE_UNKNOWN;
 }

@@ -71,7 +71,14 @@ nsec notify_pace(void); /* how often it wants to hear that we are well; 0: never
 
 /* ---- guard.c, errand.c: one server ---- */
 enum slot_id { SLOT_STANDBY, SLOT_WATCH, SLOT_FRESH, SLOTS };
-enum errand { ERRAND_NONE, ERRAND_LOOK, ERRAND_POSITIONS, ERRAND_SHUT, ERRAND_CONFIRM };
+enum errand {
+    ERRAND_NONE,
+    ERRAND_LOOK,
+    ERRAND_POSITIONS,
+    ERRAND_SHUT,
+    ERRAND_CONFIRM,
+    ERRAND_EVICT
+};
 
 struct slot { /* a connection, and the call on it */
     struct sql_conn *conn;
@@ -91,8 +98,7 @@ struct guard {
     /* What was seen of it. */
     nsec looked; /* when the newest look began that was answered; 0: none */
     bool is_open;
-    int64_t open_revision;
-    bool is_confirmed; /* a fresh connection saw it closed, and nobody saw it open since */
+    bool is_confirmed; /* closed for good, see errand.c; nobody saw it open since */
     int64_t confirmed_revision;
     struct process process;
     bool has_process;
@@ -106,6 +112,7 @@ struct guard {
     nsec shut_at; /* it confirmed to have been closed then */
     int failures; /* in a row, to close it */
     nsec next_look, next_positions, next_confirm;
+    int64_t evict; /* the connection that has the server's lock; 0: none was seen */
     bool is_identifying;
     char *trouble; /* what was said last of why it cannot be killed */
 };

@@ -23,7 +23,6 @@ enum { LOCK_WAIT_MS = 2000, AGAIN_MS = 20 };
 
 /* The same for every store and every fleet file: two operators who name a shard differently exclude
  * each other all the same. */
-#define LOCK_NAME "holdfast"
 
 const char *session_last_value(const struct sql_result *result)
 {
@@ -127,7 +126,7 @@ static enum status connect_session(const struct mandate *mandate, struct session
 /* Held beside it: says whose session it is to whoever takes the run over. */
 static char *run_lock_name(const struct mandate *mandate)
 {
-    return mem_printf(LOCK_NAME "/%s", mandate->run);
+    return mem_printf(SESSION_LOCK "/%s", mandate->run);
 }
 
 struct holder {
@@ -141,7 +140,7 @@ static enum status look_for_holder(const struct mandate *mandate, struct session
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     AUTO_FREE char *of_run = run_lock_name(mandate);
-    session->flavour->lock_holder(&sql, LOCK_NAME);
+    session->flavour->lock_holder(&sql, SESSION_LOCK);
     buf_add(&sql, "; ");
     session->flavour->lock_holder(&sql, of_run);
     enum call call = calls_of(session)->holder;
@@ -198,7 +197,7 @@ static enum status lock_server(const struct mandate *mandate, struct session *se
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     AUTO_FREE char *of_run = run_lock_name(mandate);
-    session->flavour->lock(&sql, LOCK_NAME, LOCK_WAIT_MS);
+    session->flavour->lock(&sql, SESSION_LOCK, LOCK_WAIT_MS);
     buf_add(&sql, "; ");
     session->flavour->lock(&sql, of_run, LOCK_WAIT_MS);
     enum call call = calls_of(session)->lock;

@@ -16,6 +16,8 @@
 
 struct mandate;
 
+#define SESSION_LOCK "holdfast" /* the server's user lock */
+
 /* Whose server it is: names the calls. */
 enum session_end { SESSION_OLD, SESSION_NEW, SESSION_ROLE, SESSION_ENDS };
 

@@ -146,7 +146,6 @@ def test_asks_with_its_token_and_tells_what_it_sees(lab, make_host):
     question = host.conductors[0].questions[-1]
     assert (question["path"], question["host"], question["ttl_ms"]) == ("/v1/permit", "db-w1", 2000)
     assert question["token"] == "Bearer agent-0123456789abcdef"
-    times = [each["at"] for each in list(host.conductors[0].questions)[-3:]]
     wait_until(lambda: len(host.conductors[0].questions) > 8, 5, "it goes on")
     times = [each["at"] for each in host.conductors[0].questions][-4:]
     assert 0.35 < (times[-1] - times[0]) / 3 < 0.5  # a fifth of the TTL
@@ -173,6 +172,32 @@ def test_a_revoked_server_is_closed_and_the_closure_confirmed_at_that_revision(l
     asked = len(host.conductors[0].questions)
     wait_until(lambda: len(host.conductors[0].questions) > asked + 3, 3, "it heard of that")
     assert is_read_only(lab, "s0-west-1")  # an agent never opens anything
+
+
+def test_who_was_to_open_the_server_is_ended_before_the_closure_is_confirmed(lab, make_host):
+    host = make_host("s0-west-1")
+    host.start_and_wait()
+    host.wait_for("s0-west-1", "open")
+    opener = lab.connect("s0-west-1", user="holdfast", timeout=10)
+    with opener.cursor() as cursor:
+        cursor.execute("SELECT GET_LOCK('holdfast', 0)")
+    ended = []
+
+    def open_late():
+        try:
+            with opener.cursor() as cursor:
+                cursor.execute("BEGIN NOT ATOMIC DO SLEEP(1.2); SET GLOBAL read_only=0; END")
+        except pymysql.err.MySQLError as error:
+            ended.append(error.args[0])
+
+    late = threading.Thread(target=open_late)
+    late.start()
+    revision = host.conductors[0].revoke(lab.address("s0-west-1"))
+    wait_until(lambda: host.report("s0-west-1").get("since_rev") == revision, 2, "confirmed")
+    assert is_read_only(lab, "s0-west-1")
+    late.join()
+    assert ended and is_read_only(lab, "s0-west-1")
+    assert host.log().count("refuses writes") == 1
 
 
 def test_an_older_answer_lifts_no_revocation(lab, make_host):
