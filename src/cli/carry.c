@@ -173,6 +173,14 @@ static void words_finish(struct words *words)
     json_decref(words->json);
 }
 
+static bool has_why(const struct switchover_report *report)
+{
+    for (size_t i = 0; i < report->count; i++)
+        if (report->shards[i].err.status)
+            return true;
+    return false;
+}
+
 static enum status result_of(const struct switchover_report *report, struct err *err)
 {
     enum status status = run_exit_status(report->state);
@@ -186,7 +194,8 @@ static enum status result_of(const struct switchover_report *report, struct err 
         err_hint(err, "mend what 'why' says above, then: holdfast run %s %s",
                  report->is_called_off ? "abort" : "resume", report->run);
     else if (report->state == RUN_FAILED)
-        err_hint(err, "mend what 'why' says above; holdfast status shows where each shard is");
+        err_hint(err, "mend what '%s' says above; holdfast status shows where each shard is",
+                 report->stopped.status && !has_why(report) ? "stopped" : "why");
     else
         err_hint(err, "holdfast status shows where each shard is");
     return status;
@@ -240,7 +249,8 @@ static enum status carry_back(const struct fleet_scene *scene,
         return status;
     run->mandate.is_resumed = false; /* nobody has begun it */
     if (!words->as_json)
-        fprintf(stderr, "moving %zu shards back to %s\n", run->record.shard_count, stopped->from);
+        fprintf(stderr, "moving %zu shard%s back to %s\n", run->record.shard_count,
+                run->record.shard_count == 1 ? "" : "s", stopped->from);
     const struct inventory_shard **shards =
         mem_zalloc((run->record.shard_count + 1) * sizeof(*shards));
     for (size_t i = 0; i < run->record.shard_count; i++)
@@ -268,6 +278,9 @@ enum status run_carry_out(const struct fleet_scene *scene,
         }
     }
     words_finish(&words);
+    if (ferror(stdout)) /* who only sees that error must know that the run is over */
+        fprintf(stderr, "holdfast: run %s: %s; what could not be printed: holdfast report %s\n",
+                report.run, run_state_name(report.state), report.run);
     if (status != ST_FENCED)
         trim_history(scene);
     return status;

@@ -239,6 +239,11 @@ static void render(void *context, FILE *out)
 
 enum status fleet_status(const struct cli_args *args, struct err *err)
 {
+    if (!cli_flag(args, "--watch") && cli_number(args, "--interval", -1) >= 0) {
+        err_set(err, ST_INVALID,
+                "--interval is the time between two looks, and there is no --watch");
+        return err_hint(err, "add --watch");
+    }
     if (!cli_flag(args, "--watch"))
         return look_afresh(args, false, stdout, err);
     run_take_signals();

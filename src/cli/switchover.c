@@ -292,6 +292,10 @@ static enum status read_order(const struct cli_args *args, const struct plan *pl
     enum status status = waves_parse(shape, plan->scene.shard_count, &waves, err);
     if (status)
         return status;
+    if (!shape && cli_number(args, "--settle", -1) >= 0) {
+        err_set(err, ST_INVALID, "--settle is the time between two waves, and there is no --wave");
+        return err_hint(err, "add --wave, such as --wave canary=1,25%%,100%%");
+    }
     if (on_abort && strcmp(on_abort, "stay") != 0 && strcmp(on_abort, "return") != 0) {
         err_set(err, ST_INVALID, "--on-abort: '%s' is neither 'stay' nor 'return'", on_abort);
         return err_hint(err, "stay: what moved stays there; return: it goes back");

@@ -89,11 +89,25 @@ static int finish_output(int code)
     return code ? code : status_exit_code(ST_IO);
 }
 
+static bool set_log_level(const char *name)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+        if (strcmp(name, names[i]) == 0) {
+            log_set_level((enum log_level)i);
+            return true;
+        }
+    return false;
+}
+
 static int dispatch(int argc, char **argv)
 {
     const char *level = getenv("HOLDFAST_LOG");
-    if (level)
-        log_set_level(strcmp(level, "debug") == 0 ? LOG_DEBUG : LOG_INFO);
+    if (level && !set_log_level(level)) {
+        fprintf(stderr, "holdfast: HOLDFAST_LOG: '%.40s' is none of error, warn, info, debug\n",
+                level);
+        return status_exit_code(ST_INVALID);
+    }
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         cli_help_overview(argc < 2 ? stderr : stdout);
         return argc < 2 ? 2 : 0;

@@ -135,7 +135,7 @@ enum status announcer_begin_shard(struct announcer *announcer, const struct inve
 
 static bool came_back(enum move_result result)
 {
-    return result == MOVE_UNDONE || result == MOVE_ABORTED;
+    return result == MOVE_UNDONE || result == MOVE_ABORTED || result == MOVE_STOPPED;
 }
 
 void announcer_end_shard(struct announcer *announcer, const struct shard_report *shard)

@@ -195,11 +195,10 @@ static void bound_stuck(struct shard_report *report, const struct move *move)
 static void forget_outage(struct shard_report *report)
 {
     report->outage_ms = report->baseline_ms = report->critical_ms = -1;
-    AUTO_FREE char *known = report->at_least_ms < 0
-                                ? mem_strdup("not known")
-                                : mem_printf("at least %.1f s", report->at_least_ms / 1000);
-    char *notes = mem_printf("%san earlier process had closed it: the outage is %s\n",
-                             report->notes ? report->notes : "", known);
+    char *notes =
+        mem_printf("%san earlier process had closed it: the outage is %s\n",
+                   report->notes ? report->notes : "",
+                   report->at_least_ms < 0 ? "not known" : "not known, only what it was at least");
     free(report->notes);
     report->notes = notes;
 }
@@ -210,7 +209,7 @@ static bool may_begin(const struct run *run, const struct move *move, struct sha
     struct err why = ERR_INIT;
     if (!announcer_begin_shard(run->announcer, move->shard, &move->route, &why))
         return true;
-    report->result = why.status == ST_ABORTED ? MOVE_ABORTED : MOVE_UNDONE;
+    report->result = why.status == ST_ABORTED ? move_result_stopped(&run->mandate) : MOVE_UNDONE;
     report->err = why;
     report->epoch = move->route.epoch;
     snprintf(report->primary, sizeof(report->primary), "%s", move->route.primary);

@@ -113,8 +113,10 @@ static void count_failure(struct work *work, const struct shard_report *report)
     if (++work->failed <= most || most < 0)
         return;
     struct err why = ERR_INIT;
-    err_set(&why, ST_NO_GO, "%lld shards did not move, more than --max-failures %lld: %s: %.200s",
-            (long long)work->failed, (long long)most, report->shard->name, report->err.text);
+    err_set(&why, ST_NO_GO, "%lld shard%s did not move, and %s (--max-failures): %s: %.200s",
+            (long long)work->failed, work->failed == 1 ? "" : "s",
+            most == 0 ? "none may stay behind" : "no more may stay behind", report->shard->name,
+            report->err.text);
     stop_run(work, &why);
 }
 
@@ -264,7 +266,7 @@ static enum run_state judge(const struct run *run, const struct switchover_repor
         enum move_result result = report->shards[i].result;
         *ret_is_fenced = *ret_is_fenced || result == MOVE_FENCED;
         stuck += result == MOVE_STUCK;
-        stayed += result == MOVE_UNDONE || result == MOVE_ABORTED;
+        stayed += result == MOVE_UNDONE || result == MOVE_ABORTED || result == MOVE_STOPPED;
     }
     if (stuck)
         return RUN_STUCK;

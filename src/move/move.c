@@ -256,6 +256,11 @@ static void give_up(struct move *move, const struct shard_rule *rule)
     move->result = MOVE_STUCK;
 }
 
+enum move_result move_result_stopped(const struct mandate *mandate)
+{
+    return atomic_load(&mandate->is_called_off) ? MOVE_ABORTED : MOVE_STOPPED;
+}
+
 static void finish(struct move *move, const struct shard_rule *rule)
 {
     bool is_moved = move->published_at != 0 || move->view.is_redirected;
@@ -267,8 +272,9 @@ static void finish(struct move *move, const struct shard_rule *rule)
     else if (move->view.is_at_target && !move->view.is_moved_on)
         move->result = is_moved ? MOVE_MOVED : MOVE_ALREADY_THERE;
     else
-        move->result =
-            mandate_must_stop(move->mandate) && is_as_wished ? MOVE_ABORTED : MOVE_UNDONE;
+        move->result = mandate_must_stop(move->mandate) && is_as_wished
+                           ? move_result_stopped(move->mandate)
+                           : MOVE_UNDONE;
     journal_add(move->mandate->journal, move->shard->name, "result", "%s: %s",
                 move_result_name(move->result), rule->why);
 }

@@ -49,12 +49,15 @@ bool move_phase_is_of(bool is_failover, enum move_phase phase);
     X(MOVE_ALREADY_THERE, "already there")                                                         \
     X(MOVE_UNDONE, "undone")     /* serves at its old home; the error says why */                  \
     X(MOVE_ABORTED, "aborted")   /* serves at its old home, as the operator wished */              \
+    X(MOVE_STOPPED, "stopped")   /* serves at its old home: the run stopped by itself before it */ \
     X(MOVE_STUCK, "stuck")       /* an operator must act; the error says what is the matter */     \
     X(MOVE_FENCED, "taken over") /* another process continues the run */
 
 enum move_result { MOVE_RESULT_TABLE(TABLE_ID) MOVE_RESULTS };
 
 const char *move_result_name(enum move_result result);
+/* Of a shard that only did not move because the run was to stop: who said so? */
+enum move_result move_result_stopped(const struct mandate *mandate);
 
 /* When a phase ran. */
 struct move_span {

@@ -16,8 +16,8 @@ enum { STORIES_MAX = 200, NAMES_MAX = 24, TEXT_MAX_BYTES = 2000, OPEN_MAX = 100 
 
 /* The worst first. */
 static const int severities[MOVE_RESULTS] = {
-    [MOVE_STUCK] = 0, [MOVE_PENDING] = 1, [MOVE_FENCED] = 2,        [MOVE_UNDONE] = 3,
-    [MOVE_MOVED] = 4, [MOVE_ABORTED] = 5, [MOVE_ALREADY_THERE] = 6,
+    [MOVE_STUCK] = 0, [MOVE_PENDING] = 1, [MOVE_FENCED] = 2,  [MOVE_UNDONE] = 3,
+    [MOVE_MOVED] = 4, [MOVE_STOPPED] = 5, [MOVE_ABORTED] = 6, [MOVE_ALREADY_THERE] = 7,
 };
 
 static int compare_stories(const struct page_shard *a, const struct page_shard *b)

@@ -26,9 +26,10 @@ static void add_failure(const json_t *hook, const json_t *failure, struct buf *o
     buf_add(out, "<article class=\"bad\"><h3>");
     page_text(out, text_at(hook, "name"));
     buf_add(out, ": ");
+    const char *of = text_at(failure, text_at(failure, "shard")[0] ? "shard" : "wave");
     page_text(out, text_at(failure, "event"));
-    buf_add(out, " <bdi>");
-    page_text(out, text_at(failure, text_at(failure, "shard")[0] ? "shard" : "wave"));
+    buf_add(out, of[0] ? " <bdi>" : "<bdi>");
+    page_text(out, of);
     buf_add(out, "</bdi></h3><dl><div class=\"why\"><dt>why</dt><dd>");
     page_text(out, text_at(failure, "why"));
     buf_add(out, "</dd></div></dl></article>");
@@ -41,7 +42,7 @@ void page_hooks(const struct page *page, struct buf *out)
     if (json_array_size(hooks) == 0)
         return;
     buf_add(out, "<section class=\"findings\"><h2>Hooks</h2><div class=\"wide\" tabindex=\"0\">"
-                 "<table><thead><tr><th>hook<th>calls<th>undone<th>failed<th>timed out"
+                 "<table><thead><tr><th>hook<th>calls<th>of them to undo<th>failed<th>timed out"
                  "<th>not started<th>cancelled<th>not called<th>slowest, ms</thead><tbody>\n");
     json_array_foreach(hooks, i, hook) add_row(hook, out);
     buf_add(out, "</tbody></table></div>");

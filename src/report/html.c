@@ -238,8 +238,8 @@ static void add_rpo(const struct page *page, const struct tally *tally, struct b
 static void add_tally(const struct page *page, const struct tally *tally, struct buf *out)
 {
     static const enum move_result order[] = {MOVE_MOVED,   MOVE_ALREADY_THERE, MOVE_UNDONE,
-                                             MOVE_ABORTED, MOVE_STUCK,         MOVE_FENCED,
-                                             MOVE_PENDING};
+                                             MOVE_ABORTED, MOVE_STOPPED,       MOVE_STUCK,
+                                             MOVE_FENCED,  MOVE_PENDING};
     buf_add(out, "<div class=\"card\"><h3>Shards <span>");
     page_count(out, (long long)page->count);
     buf_add(out, "</span></h3><div class=\"share\" aria-hidden=\"true\">");

@@ -19,8 +19,8 @@ static const struct {
 } results[MOVE_RESULTS] = {
     [MOVE_PENDING] = {"bad", "?"},      [MOVE_MOVED] = {"ok", "✓"},
     [MOVE_ALREADY_THERE] = {"ok", "="}, [MOVE_UNDONE] = {"back", "↩"},
-    [MOVE_ABORTED] = {"back", "■"},     [MOVE_STUCK] = {"bad", "!"},
-    [MOVE_FENCED] = {"bad", "→"},
+    [MOVE_ABORTED] = {"back", "■"},     [MOVE_STOPPED] = {"back", "■"},
+    [MOVE_STUCK] = {"bad", "!"},        [MOVE_FENCED] = {"bad", "→"},
 };
 
 const char *page_class(enum move_result result)

@@ -90,7 +90,8 @@ static void format_summary(const json_t *report, struct buf *out)
     buf_printf(out, "run %s: %s %s%s%s: %s", text_at(report, "run"), text_at(report, "kind"),
                is_move ? from : "in", is_move ? " -> " : " ", to, text_at(report, "result"));
     if (!json_is_number(took))
-        buf_printf(out, ", %zu shards so far", json_array_size(json_object_get(report, "shards")));
+        buf_printf(out, ", %zu shard%s so far", json_array_size(json_object_get(report, "shards")),
+                   json_array_size(json_object_get(report, "shards")) == 1 ? "" : "s");
     else
         buf_printf(out, " in %.2f s", json_number_value(took) / 1000);
     if (json_is_number(ordered))
@@ -117,9 +118,9 @@ static void format_hook(const json_t *hook, struct buf *out)
 {
     static const struct {
         const char *key, *words;
-    } counts[] = {{"undos", "of them undone"}, {"failed", "failed"},
-                  {"timed_out", "timed out"},  {"not_started", "not started"},
-                  {"cancelled", "cancelled"},  {"not_called", "calls not made"}};
+    } counts[] = {{"undos", "of them to undo"}, {"failed", "failed"},
+                  {"timed_out", "timed out"},   {"not_started", "not started"},
+                  {"cancelled", "cancelled"},   {"not_called", "calls not made"}};
     buf_printf(out, "hook %s: %lld calls", text_at(hook, "name"),
                (long long)json_integer_value(json_object_get(hook, "calls")));
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
@@ -133,9 +134,12 @@ static void format_hook(const json_t *hook, struct buf *out)
                    : "");
     const json_t *failure = NULL;
     size_t index = 0;
-    json_array_foreach(json_object_get(hook, "failures"), index, failure) buf_printf(
-        out, "      %s %s: %s\n", text_at(failure, "event"),
-        text_at(failure, text_at(failure, "shard")[0] ? "shard" : "wave"), text_at(failure, "why"));
+    json_array_foreach(json_object_get(hook, "failures"), index, failure)
+    {
+        const char *of = text_at(failure, text_at(failure, "shard")[0] ? "shard" : "wave");
+        buf_printf(out, "      %s%s%s: %s\n", text_at(failure, "event"), of[0] ? " " : "", of,
+                   text_at(failure, "why"));
+    }
 }
 
 static void format_orders(const char *audit, struct buf *out)

@@ -125,8 +125,9 @@ static double left_ms(const struct board *board, nsec now)
 
 static void add_summary(const struct board *board, nsec now, struct buf *out)
 {
-    buf_printf(out, "%s%s%s: %zu of %zu shards done", board->from ? board->from : "",
-               board->from ? " -> " : "to ", board->to, board->done, board->count);
+    buf_printf(out, "%s%s%s: %zu of %zu shard%s done", board->from ? board->from : "",
+               board->from ? " -> " : "to ", board->to, board->done, board->count,
+               board->count == 1 ? "" : "s");
     if (board->back > 0)
         buf_printf(out, ", %zu of them did not move", board->back);
     buf_add(out, ", ");
@@ -231,7 +232,13 @@ size_t board_draw(const struct board *board, const char *note, nsec now, size_t 
     size_t count = 0, lines = 2, start = out->length;
     AUTO_FREE const struct board_shard **rows = choose(board, &count);
     add_summary(board, now, out);
-    buf_printf(out, "%s%s", note[0] ? "; " : "", note);
+    bool fits = out->length - start + strlen("; ") + strlen(note) <= columns;
+    if (note[0] && !fits) { /* it must be seen whole: what an operator waits for */
+        end_line(out, start, columns);
+        start = out->length;
+        lines++;
+    }
+    buf_printf(out, "%s%s", !note[0] ? "" : fits ? "; " : "  ", note);
     end_line(out, start, columns);
     start = out->length;
     add_bar(board, out);

@@ -50,7 +50,7 @@ const char *board_word(const struct board_shard *shard);
 /* The next shard that turned slow since the last call; NULL: none. */
 const struct board_shard *board_find_slow(struct board *board, nsec now);
 
-/* A block of at most BOARD_ROWS_MAX + 3 lines, none wider than 'columns'. 'note' may be "". Gives
+/* A block of at most BOARD_ROWS_MAX + 4 lines, none wider than 'columns'. 'note' may be "". Gives
  * the number of lines. */
 size_t board_draw(const struct board *board, const char *note, nsec now, size_t columns,
                   struct buf *out);

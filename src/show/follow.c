@@ -179,6 +179,12 @@ static enum status read_record(struct follow *follow, struct err *err)
 
 /* ---- until it ends ---- */
 
+/* How long it took is in its report; this clock would count until now. */
+static bool had_ended(const struct follow *follow)
+{
+    return follow->record.state != RUN_RUNNING;
+}
+
 static enum status watch(struct follow *follow, struct topic topics[TOPICS],
                          bool (*must_stop)(void), struct err *err)
 {
@@ -211,11 +217,12 @@ enum status follow_run(struct store *store, const char *id, bool (*must_stop)(vo
     AUTO(follow_release) struct follow follow = {.store = store};
     progress_init(&follow.progress, NULL);
     enum status status = start(&follow, id, err);
+    bool is_over = !status && had_ended(&follow);
     struct topic topics[TOPICS] = {{"shards/", hear_route, NULL},
                                    {follow.ends_prefix, hear_end, NULL}};
     for (size_t i = 0; i < TOPICS && !status; i++)
         status = hear_news(&follow, &topics[i], err);
-    if (!status)
+    if (!status && !is_over)
         status = watch(&follow, topics, must_stop, err);
     if (!status) {
         *ret = follow.record;

@@ -123,7 +123,7 @@ def test_a_run_is_followed_from_elsewhere(lab):
     progress = run.communicate(timeout=20)[1]
     assert run.returncode == 0 and "3 of 3 shards done" in progress and "\x1b" not in progress
     again = lab.cli("run", "show", lab.json("run", "list")[0]["run"], "--follow")
-    assert again.returncode == 0 and "3 of 3 shards done" in again.stderr
+    assert again.returncode == 0 and again.stderr == "" and "done in" in again.stdout
 
 
 def test_following_ends_as_the_run_does(lab):
@@ -146,7 +146,7 @@ def test_a_countdown_may_be_stopped(lab):
     assert screen.end() == ABORTED and "nothing was changed" in screen.text
     assert lab.json("run", "list") == []
     screen = Terminal(lab, "switchover", "--to", "east", "--yes", "--countdown", "1")
-    assert screen.end(30) == 0 and "west -> east: 1 of 1 shards done" in screen.text
+    assert screen.end(30) == 0 and "west -> east: 1 of 1 shard done" in screen.text
 
 
 @pytest.mark.lab(shards=4)

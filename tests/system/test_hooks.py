@@ -154,7 +154,7 @@ def a_required_hook_keeps_a_run_from_beginning(lab, hooks):
     hooks.add("no", ["run.before"], "echo 'change freeze until Monday' >&2; exit 1", required=True)
     report = move(lab, expect=FAILED)
     assert "exit status 1: change freeze until Monday" in report["stopped"]
-    assert report["shards"][0]["result"] == "aborted" and homes(lab) == ["west"]
+    assert report["shards"][0]["result"] == "stopped" and homes(lab) == ["west"]
     assert hooks.events("drain") == ["run.before", "run.undo"]
     assert lab.json("run", "list")[0]["state"] == "failed"
 

@@ -94,6 +94,26 @@ def test_output_that_does_not_fit_is_an_error(args, tmp_path):
     assert done.stderr == "holdfast: cannot write the output: No space left on device\n"
 
 
+def test_a_run_whose_output_does_not_fit_says_what_came_of_it(lab):
+    for to, words in (("east", []), ("west", ["--json"])):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = run("switchover", "--to", to, "--yes", *words, stdout=full, env=lab.env)
+        name = lab.json("run", "list")[-1]["run"]
+        assert f"run {name}: done; what could not be printed: holdfast report {name}\n" in done.stderr
+        assert done.returncode == 1 and "cannot write the output" in done.stderr
+
+
+@pytest.mark.parametrize("words, env, said", [
+    (["switchover", "--to", "east", "--settle", "5"], {}, "there is no --wave"),
+    (["status", "--interval", "5"], {}, "there is no --watch"),
+    (["status"], {"HOLDFAST_LOG": "bogus"}, "'bogus' is none of error, warn, info, debug"),
+])
+def test_what_would_have_no_effect_is_refused(lab, words, env, said):
+    done = lab.cli(*words, check=False, env=env)
+    assert done.returncode == 2 and said in done.stderr and done.stdout == "", done
+    assert lab.json("run", "list") == []
+
+
 def test_a_reader_that_has_read_enough_is_none(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)

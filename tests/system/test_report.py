@@ -78,7 +78,7 @@ def test_a_run_that_was_resumed_reports_what_both_processes_did(lab):
     assert [shard["name"] for shard in so_far["shards"]] == ["s0"]
     first = so_far["shards"][0]
     assert first["result"] == "moved" and first["write_outage_ms"] is not None
-    assert "1 shards so far" in lab.cli("report", run).stdout
+    assert "1 shard so far" in lab.cli("report", run).stdout
     assert "Not finished" in Page(lab.cli("report", run, "--html", "-").stdout).words
 
     said = lab.json("run", "resume")

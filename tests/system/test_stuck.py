@@ -160,7 +160,7 @@ def test_a_shard_that_a_dead_process_had_closed_was_out_for_at_least_so_long(lab
     assert shard["result"] == result and shard["write_outage_ms"] is None, shard
     lasted = 1000 * (time.monotonic() - began)
     assert 1200 < shard["outage_at_least_ms"] < lasted + 500, shard
-    assert "an earlier process had closed it: the outage is at least 1." in shard["notes"], shard
+    assert "an earlier process had closed it: the outage is not known, only what it was at least" in shard["notes"], shard
     assert done["since_ordered_ms"] > done["took_ms"] + 1200, done
     text = fleet.cli("report", done["run"], expect=DONE).stdout
     assert f">{shard['outage_at_least_ms']:.1f}" in text and "s since it was resumed, " in text, text

@@ -129,9 +129,23 @@ static void the_time_left_comes_from_earlier_runs_until_something_is_done(void *
                         "west -> east: 0 of 4 shards done, 5.0 s, about 1:25 min left\n");
 }
 
+static void a_note_is_seen_whole_on_a_narrow_terminal(void **state UNUSED)
+{
+    AUTO(board_release) struct board board;
+    AUTO(buf_release) struct buf out = {0};
+    board_init(&board, 1, 0);
+    board.to = "east";
+    board.shards[0].name = "s0";
+    size_t lines = board_draw(&board, "wave canary, aborting", 1000 * MS, 40, &out);
+    assert_int_equal(lines, 4);
+    assert_non_null(
+        strstr(buf_text(&out), "to east: 0 of 1 shard done, 1.0 s\n  wave canary, aborting\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_note_is_seen_whole_on_a_narrow_terminal),
         cmocka_unit_test(a_few_shards_are_all_shown_in_their_order),
         cmocka_unit_test(many_shards_are_counts_and_those_under_way_the_longest),
         cmocka_unit_test(a_shard_is_slow_when_it_takes_ten_times_as_long_as_the_others),
