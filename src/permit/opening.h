@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The opener's side: what a run writes beside its route, and how long it waits. A part holds the
+ * compares and writes that a transaction of the run carries beside those of its route:
+ *   (a) revoke every server that may be open    permit_part_revoke(), one for each
+ *   (b) wait                                    permit_may_open()
+ *   (c) open another one                        permit_part_open()
+ *   7.  it is back as a replica                 permit_part_return()
+ * permit_write() does such a transaction; callers that write routes themselves may append the
+ * parts to their own.
+ */
+#ifndef HOLDFAST_PERMIT_OPENING_H
+#define HOLDFAST_PERMIT_OPENING_H
+
+#include "permit/permit.h"
+#include "store/store.h"
+
+struct permit_heard;
+
+enum { PERMIT_PART_MAX = 24 }; /* compares, and writes, of one part */
+
+struct permit_part {
+    struct store_compare compares[PERMIT_PART_MAX];
+    struct store_op ops[PERMIT_PART_MAX];
+    size_t compare_count, op_count;
+    char *texts[2 * PERMIT_PART_MAX]; /* owned: keys and values */
+    size_t text_count;
+};
+
+/* Revoke a server. 'note', for people, is text such as JSON. The transaction demands that the term
+ * is still the one whose wait will be kept. */
+void permit_part_revoke(struct permit_part *part, const struct permit_term *term,
+                        const char *server, const char *note);
+/* Demand that the server is not revoked, nor its region fenced. */
+void permit_part_open(struct permit_part *part, const char *server, const char *region);
+/* Take the revocation of this revision back: under the server's lock it was seen to be closed. */
+void permit_part_return(struct permit_part *part, const char *server, int64_t revision);
+void permit_part_release(struct permit_part *part);
+
+/* The route beside which a part is written, and the right to write it. */
+struct permit_route {
+    const char *lock_key; /* exists with creation revision 'token' while the run may act */
+    int64_t token;
+    const char *key, *value;
+    int64_t revision; /* as it was read; 0: absent */
+};
+
+/* ST_OK: it is in the store, at *ret_revision; a clock read now is late enough to wait from.
+ * ST_FENCED: another run took over. ST_CONFLICT: something else changed; read again. ST_UNKNOWN:
+ * not even known after asking until the deadline; read again, later. Others: surely not. */
+MUST_CHECK enum status permit_write(struct store *store, const struct permit_route *route,
+                                    const struct permit_part *part, nsec deadline,
+                                    int64_t *ret_revision, struct err *err);
+
+/* May another server be opened in the place of one that was revoked at 'revision', known to be in
+ * the store since 'since'? 'heard' is what its agent said, or NULL. */
+bool permit_may_open(const struct permit_term *term, int64_t revision, nsec since,
+                     const struct permit_heard *heard, nsec now);
+
+#endif
