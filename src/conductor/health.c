@@ -17,6 +17,7 @@ enum {
     WRITE_MS = 2000,
     RECOVER_MS = 10000, /* a shard that is not well has so long to become so */
     LOOK_MS = 200,
+    TRIES_MIN = 20, /* writes of which a share says something */
 };
 
 static enum status judge_primary(const struct shard_observation *seen, const char *primary,
@@ -82,13 +83,19 @@ static void moved_release(struct moved *moved)
     free(moved->primaries);
 }
 
+/* What the gate's own writes came to, since the wave was well. */
+struct tries {
+    size_t tried, failed;
+    struct err last; /* of those that failed */
+};
+
 /* What a client would find: a write with no privileges at each new primary, waited for until a
  * replica has acknowledged it. */
-static enum status try_writes(const struct inventory *fleet, const struct fleet_observation *seen,
-                              struct err *err)
+static void try_writes(const struct inventory *fleet, const struct fleet_observation *seen,
+                       struct tries *tries)
 {
     if (!fleet->probe.user)
-        return ST_OK;
+        return;
     AUTO_FREE struct sql_call *calls = mem_zalloc((seen->count + 1) * sizeof(*calls));
     for (size_t i = 0; i < seen->count; i++) {
         struct sql_endpoint endpoint =
@@ -97,19 +104,20 @@ static enum status try_writes(const struct inventory *fleet, const struct fleet_
         calls[i] = (struct sql_call){.conn = sql_conn_new(&endpoint), .sql = PROBE_GATE_WRITE};
     }
     sql_run(calls, seen->count, clock_deadline(WRITE_MS));
-    enum status status = ST_OK;
     for (size_t i = 0; i < seen->count; i++) {
-        if (calls[i].status && !status)
-            status = err_set(err, ST_NO_GO, "%s: a client's write at %s fails: %.200s",
-                             seen->shards[i].shard->name, seen->shards[i].primary->server->name,
-                             calls[i].err.text);
+        tries->tried++;
+        tries->failed += calls[i].status != ST_OK;
+        if (calls[i].status)
+            err_set(&tries->last, ST_NO_GO, "%s: a client's write at %s fails: %.200s",
+                    seen->shards[i].shard->name, seen->shards[i].primary->server->name,
+                    calls[i].err.text);
         sql_conn_free(calls[i].conn);
         sql_call_release(&calls[i]);
     }
-    return status;
 }
 
-static enum status look(const struct run *run, const struct moved *moved, struct err *err)
+static enum status look(const struct run *run, const struct moved *moved, struct tries *tries,
+                        struct err *err)
 {
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
     const struct inventory *fleet = run->mandate.fleet;
@@ -117,19 +125,43 @@ static enum status look(const struct run *run, const struct moved *moved, struct
     enum status status = ST_OK;
     for (size_t i = 0; i < seen.count && !status; i++)
         status = judge_shard(run, &seen.shards[i], moved->primaries[i], err);
-    return status ? status : try_writes(fleet, &seen, err);
+    if (!status)
+        try_writes(fleet, &seen, tries);
+    return status;
+}
+
+/* Few tries tell no share, unless there are to be no more. */
+static enum status judge_tries(const struct tries *tries, uint32_t max_percent, bool is_last,
+                               struct err *err)
+{
+    bool is_over = tries->failed * 100 > tries->tried * max_percent;
+    if (!is_over || (max_percent > 0 && tries->tried < TRIES_MIN && !is_last))
+        return ST_OK;
+    *err = tries->last;
+    return max_percent == 0 ? err->status
+                            : err_wrap(err,
+                                       "%zu of %zu writes failed, more than "
+                                       "policy.max_error_percent (%u)",
+                                       tries->failed, tries->tried, (unsigned)max_percent);
 }
 
 enum status health_wait(const struct run *run, const struct switchover_report *report, size_t count,
                         int64_t settle_ms, struct err *err)
 {
     AUTO(moved_release) struct moved moved = moved_of(report, count);
+    uint32_t max_percent = run->mandate.fleet->policy.max_error_percent;
+    struct tries tries = {0};
     nsec give_up = clock_deadline(RECOVER_MS), well_since = 0;
     for (;;) {
-        enum status status = moved.count ? look(run, &moved, err) : ST_OK;
+        if (!well_since)
+            tries = (struct tries){0};
+        enum status status = moved.count ? look(run, &moved, &tries, err) : ST_OK;
         nsec now = clock_now();
+        bool is_last = well_since && now - well_since >= settle_ms * NSEC_PER_MS;
         if (run_must_stop(run))
             return err_set(err, ST_ABORTED, "stopped between two waves");
+        if (!status)
+            status = judge_tries(&tries, well_since ? max_percent : 0, is_last, err);
         if (status && (well_since || now >= give_up)) /* it was well, and did not stay so */
             return status;
         if (!status && !well_since)

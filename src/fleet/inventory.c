@@ -388,7 +388,7 @@ static void write_policy(struct buf *buf, const struct inventory_policy *policy)
         policy->accept_count == 0 &&
         policy->freeze_timeout_ms == default_policy.freeze_timeout_ms &&
         policy->move_timeout_ms == default_policy.move_timeout_ms &&
-        policy->max_lag_ms == default_policy.max_lag_ms &&
+        policy->max_lag_ms == default_policy.max_lag_ms && policy->max_error_percent == 0 &&
         policy->keep_runs == default_policy.keep_runs)
         return;
     buf_printf(buf, "policy:\n  freeze_cap: %" PRIu32 "\n  freeze_timeout: ", policy->freeze_cap);
@@ -397,6 +397,8 @@ static void write_policy(struct buf *buf, const struct inventory_policy *policy)
     inventory__write_duration(buf, policy->move_timeout_ms);
     buf_add(buf, "\n  max_lag: ");
     inventory__write_duration(buf, policy->max_lag_ms);
+    if (policy->max_error_percent)
+        buf_printf(buf, "\n  max_error_percent: %" PRIu32, policy->max_error_percent);
     buf_printf(buf, "\n  keep_runs: %" PRIu32, policy->keep_runs);
     if (policy->is_reason_required)
         buf_add(buf, "\n  reason_required: true");

@@ -54,9 +54,10 @@ struct inventory_policy {
     int64_t freeze_timeout_ms;
     int64_t move_timeout_ms;
     int64_t max_lag_ms;
-    uint32_t keep_runs;      /* finished runs whose record, report and journal are kept */
-    bool is_reason_required; /* of whoever orders a run */
-    char **accept;           /* ids of readiness checks whose no-go the operator accepts */
+    uint32_t max_error_percent; /* of a gate's writes, while a wave settles */
+    uint32_t keep_runs;         /* finished runs whose record, report and journal are kept */
+    bool is_reason_required;    /* of whoever orders a run */
+    char **accept;              /* ids of readiness checks whose no-go the operator accepts */
     size_t accept_count, accept_capacity;
 };
 

@@ -102,6 +102,18 @@ static enum status read_positive_number(struct yaml_file *file, yaml_node_t *nod
     return ST_OK;
 }
 
+static enum status read_percent(struct yaml_file *file, yaml_node_t *node, void *target,
+                                struct err *err)
+{
+    uint32_t number = 0;
+    enum status status = yaml_read_number(file, node, &number, err);
+    if (!status && number > 100)
+        status = yaml_error(file, node, err, "'%s' must be at most 100", file->key);
+    if (!status)
+        *(uint32_t *)target = number;
+    return status;
+}
+
 static enum status read_promise(struct yaml_file *file, yaml_node_t *node, void *target,
                                 struct err *err)
 {
@@ -277,6 +289,8 @@ static enum status read_policy(struct yaml_file *file, yaml_node_t *node, void *
         {"move_timeout", false, offsetof(struct inventory_policy, move_timeout_ms),
          read_positive_duration},
         {"max_lag", false, offsetof(struct inventory_policy, max_lag_ms), read_positive_duration},
+        {"max_error_percent", false, offsetof(struct inventory_policy, max_error_percent),
+         read_percent},
         {"keep_runs", false, offsetof(struct inventory_policy, keep_runs), read_positive_number},
         {"reason_required", false, offsetof(struct inventory_policy, is_reason_required),
          yaml_read_bool},

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -69,6 +70,31 @@ os._exit(0)
                   env={"HOLDFAST_FAULT": f"cas.serving:after=run:{lock}"})
     assert results(report) == {"s0": "moved", "s1": "stopped"}
     assert "a client's write at" in report["stopped"], report["stopped"]
+
+
+@pytest.mark.lab(shards=2)
+@pytest.mark.parametrize("percent, result", [(0, "stopped"), (60, "moved"), (5, "stopped")])
+def test_a_share_of_failed_writes_stops_a_wave_that_settles(lab, percent, result):
+    """The table of the gate's writes is away for a moment."""
+    with open(lab.fleet, "a", encoding="utf-8") as fleet:
+        fleet.write(f"\npolicy: {{ max_error_percent: {percent} }}\n")
+    process = lab.popen("switchover", "--to", "east", "--yes", "--json", "--wave", "1", "--settle", "6")
+    wait_until(lambda: homes(lab)["s0"] == "east", 20, "the canary has moved")
+    count = "SELECT SUM(n) FROM holdfast.probe"
+    before = lab.value("s0-east-1", count)
+    wait_until(lambda: lab.value("s0-east-1", count) > before, 10, "the gate writes")
+    wait_until(lambda: lab.value("s0-east-1", count) > before + 1, 10, "it is well")
+    lab.sql("s0-east-1", "RENAME TABLE holdfast.probe TO holdfast.away")
+    away = time.monotonic()
+    wait_until(lambda: time.monotonic() > away + 0.7, 5, "some writes have failed")
+    lab.sql("s0-east-1", "RENAME TABLE holdfast.away TO holdfast.probe")
+    out, err = process.communicate(timeout=60)
+    report = json.loads(out)
+    assert results(report) == {"s0": "moved", "s1": result}, out + err
+    if result == "stopped":
+        assert "a client's write at" in report["stopped"], report["stopped"]
+    if percent == 5:
+        assert "writes failed, more than policy.max_error_percent (5)" in report["stopped"]
 
 
 @pytest.mark.lab(shards=2)
