@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Copies of folders; see file.h. Where the file system can share blocks between files (btrfs, xfs),
- * a copy takes no space and no time. */
+ * Copies of files and folders; see file.h. Where the file system can share blocks between files
+ * (btrfs, xfs), a copy takes no space and no time. */
 #include "base/mem.h"
 #include "base/scope.h"
 #include "os/file.h"
@@ -44,6 +44,21 @@ static enum status copy_file(const char *from, const char *to, struct err *err)
     if (target < 0)
         return err_set_errno(err, errno, "create", to);
     return copy_bytes(source, target, info.st_size, to, err);
+}
+
+enum status file_copy(const char *from, const char *to, struct err *err)
+{
+    struct stat info;
+    enum status status = copy_file(from, to, err);
+    if (status)
+        return status;
+    AUTO_CLOSE int fd = open(to, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || stat(from, &info))
+        return err_set_errno(err, errno, "open", to);
+    const struct timespec times[] = {info.st_atim, info.st_mtim};
+    if (futimens(fd, times) || fsync(fd))
+        return err_set_errno(err, errno, "sync", to);
+    return ST_OK;
 }
 
 static void close_listing(DIR **listing)

@@ -69,16 +69,21 @@ static char *folder_of(const char *path)
     return slash == path ? mem_strdup("/") : mem_printf("%.*s", (int)(slash - path), path);
 }
 
+enum status folder_sync(const char *path, struct err *err)
+{
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(err, errno, "open", path);
+    if (fsync(fd))
+        return err_set_errno(err, errno, "sync", path);
+    return ST_OK;
+}
+
 /* A rename is on the disk only when its folder is. */
 static enum status sync_folder_of(const char *path, struct err *err)
 {
     AUTO_FREE char *folder = folder_of(path);
-    AUTO_CLOSE int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_set_errno(err, errno, "open", folder);
-    if (fsync(fd))
-        return err_set_errno(err, errno, "sync", folder);
-    return ST_OK;
+    return folder_sync(folder, err);
 }
 
 enum status file_write(const char *path, const char *bytes, size_t length, mode_t mode,

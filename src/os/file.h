@@ -38,6 +38,12 @@ MUST_CHECK enum status file_read_secret(const char *path, char **ret_secret, boo
 /* Make a folder and those above it, as far as they are missing. */
 MUST_CHECK enum status folder_make(const char *path, mode_t mode, struct err *err);
 
+/* Copy a file, and its times, to a new place, for its owner only. The bytes are on the disk when
+ * this returns, the name is when folder_sync() has. */
+MUST_CHECK enum status file_copy(const char *from, const char *to, struct err *err);
+/* All names in a folder, and what became of them, are on the disk. */
+MUST_CHECK enum status folder_sync(const char *path, struct err *err);
+
 /* Copy a folder and what is below it to a new place, for its owner only; links and the like are
  * left out. Nothing is synced. */
 MUST_CHECK enum status folder_copy(const char *from, const char *to, struct err *err);

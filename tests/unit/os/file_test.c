@@ -197,6 +197,23 @@ static void the_root_is_never_removed(void **state UNUSED)
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
+static void a_copied_file_has_its_bytes_and_its_time(void **state UNUSED)
+{
+    struct stat one, other;
+    put("a", "one", 0644);
+    AUTO_FREE char *from = mem_strdup(path_of("a"));
+    AUTO_FREE char *to = mem_strdup(path_of("b"));
+    assert_int_equal(file_copy(from, to, &err), ST_OK);
+    assert_int_equal(folder_sync(folder, &err), ST_OK);
+    AUTO(buf_release) struct buf text = {0};
+    assert_int_equal(file_read(to, 100, &text, &err), ST_OK);
+    assert_string_equal(buf_text(&text), "one");
+    assert_int_equal(stat(from, &one) | stat(to, &other), 0);
+    assert_memory_equal(&one.st_mtim, &other.st_mtim, sizeof(one.st_mtim));
+    assert_int_equal(other.st_mode & 0777, 0600);
+    assert_int_equal(file_copy(from, to, &err), ST_EXISTS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +226,7 @@ int main(void)
         IN_FOLDER(a_secret_that_others_can_read_is_reported),
         IN_FOLDER(a_secret_with_a_nul_byte_is_refused),
         IN_FOLDER(folders_are_made_to_the_last_and_again),
+        IN_FOLDER(a_copied_file_has_its_bytes_and_its_time),
         IN_FOLDER(what_is_written_unsynced_replaces_what_was_there_and_is_for_the_owner),
         IN_FOLDER(a_copy_has_all_files_and_folders_but_no_links),
         IN_FOLDER(a_removed_tree_takes_its_links_but_not_their_targets),
