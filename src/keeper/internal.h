@@ -11,8 +11,9 @@
 
 /* A new socket; programs that are started from now on find it in their environment. */
 MUST_CHECK enum status signs__open(int64_t grace_ms, int *ret_fd, struct err *err);
-/* Take all that has come; whether some of it is from this process. */
-bool signs__take(int fd, pid_t pid);
+/* Take all that has come; what of it is from this process. */
+enum { SIGN_OF_LIFE = 1, SIGN_READY = 2 };
+unsigned signs__take(int fd, pid_t pid);
 /* Until one comes, at most. */
 void signs__wait(int fd, nsec deadline);
 

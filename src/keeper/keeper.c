@@ -23,7 +23,7 @@ struct kept {
     struct process process;
     struct sight sight;
     struct presence presence;
-    bool was_away;
+    bool is_ready, was_away;
 };
 
 static void say(const struct keeper *keeper, const char *format, ...)
@@ -40,20 +40,39 @@ static void say(const struct keeper *keeper, const char *format, ...)
         keeper->say(keeper->context, buf_text(&line));
 }
 
+static const char ready[] = " ready";
+
 static enum status note_identity(const struct kept *kept, struct err *err)
 {
     char text[PROCESS_TEXT_MAX];
     process_format(&kept->process, text);
-    return file_write_unsynced(kept->keeper->identity_path, text, strlen(text), err);
+    AUTO_FREE char *line = mem_printf("%s%s", text, kept->is_ready ? ready : "");
+    return file_write_unsynced(kept->keeper->identity_path, line, strlen(line), err);
+}
+
+enum status keeper_find(const char *identity_path, struct process *ret, bool *ret_is_ready,
+                        struct err *err)
+{
+    AUTO(buf_release) struct buf text = {0};
+    enum status status = file_read(identity_path, PROCESS_TEXT_MAX + sizeof(ready), &text, err);
+    if (status)
+        return status;
+    const char *all = buf_text(&text), *mark = strstr(all, ready);
+    AUTO_FREE char *identity =
+        mem_printf("%.*s", (int)(mark ? mark - all : (long)text.length), all);
+    status = process_parse(identity, ret, err);
+    if (!status)
+        *ret_is_ready = mark != NULL;
+    return status;
 }
 
 /* A keeper before us may have left it: its signs of life would not come to us. */
 static enum status end_former(const struct keeper *keeper, struct err *err)
 {
+    bool is_ready = false;
     struct process former;
-    AUTO(buf_release) struct buf text = {0};
-    if (file_read(keeper->identity_path, PROCESS_TEXT_MAX, &text, NULL) ||
-        process_parse(buf_text(&text), &former, NULL) || process_signal(&former, SIGKILL, NULL))
+    if (keeper_find(keeper->identity_path, &former, &is_ready, NULL) ||
+        process_signal(&former, SIGKILL, NULL))
         return ST_OK; /* there is none */
     say(keeper, "ended the one that another keeper left (pid %d)", (int)former.pid);
     return process_wait(&former, clock_deadline(END_MS), NULL, err);
@@ -66,6 +85,7 @@ static enum status start(struct kept *kept, struct err *err)
     struct process_spec spec = {.argv = keeper->argv, .output_path = keeper->output_path};
     struct err why = ERR_INIT;
     kept->sight = (struct sight){.started = clock_now()};
+    kept->is_ready = false;
     if (process_spawn(&spec, &kept->process, &why)) {
         say(keeper, "%s", why.text);
         return ST_OK;
@@ -86,13 +106,18 @@ static void wait_end(struct kept *kept)
         clock_ms(clock_now() - kept->sight.started) / 1000);
 }
 
-static void look(struct kept *kept)
+static enum status look(struct kept *kept, struct err *err)
 {
     nsec now = clock_now();
-    if (signs__take(kept->signs, kept->process.pid))
+    unsigned signs = kept->sight.runs ? signs__take(kept->signs, kept->process.pid) : 0;
+    if (signs)
         kept->sight.last_sign = now;
     kept->sight.is_stopped = process_state(&kept->process) == PROCESS_STOPPED;
     presence_look(&kept->presence, &kept->sight, now);
+    if (!(signs & SIGN_READY) || kept->is_ready)
+        return ST_OK;
+    kept->is_ready = true;
+    return note_identity(kept, err);
 }
 
 /* One that hangs is ended: it could not close anything, and whoever starts next can. */
@@ -120,7 +145,7 @@ static enum status keep_on(struct kept *kept, struct err *err)
             wait_end(kept);
         else
             signs__wait(kept->signs, clock_deadline(PRESENCE_LOOK_MS));
-        look(kept);
+        status = status ? status : look(kept, err);
         act_on_absence(kept);
     }
     return status;

@@ -12,6 +12,7 @@
 #define HOLDFAST_KEEPER_KEEPER_H
 
 #include "base/err.h"
+#include "os/process.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,7 +20,7 @@
 struct keeper {
     const char *const *argv;   /* the program; argv[0] is looked up in PATH */
     const char *output_path;   /* gets what it says, appended */
-    const char *identity_path; /* who runs now, in the words of process_format(); replaced whole */
+    const char *identity_path; /* who runs now, for keeper_find(); replaced whole */
     int64_t grace_ms;
     bool has_signs; /* it gives signs of life; else it is there when it runs and is not stopped */
     void (*on_away)(void *context); /* again and again while it is away for longer */
@@ -30,5 +31,10 @@ struct keeper {
 /* Until it cannot be done any more: returns only with an error. What ran under the same identity
  * file is ended first. */
 MUST_CHECK enum status keeper_run(const struct keeper *keeper, struct err *err);
+
+/* Who was started last by the keeper with this identity file, and whether it said READY=1 since.
+ * For other processes than the keeper. ST_NOT_FOUND: nobody ever was. */
+MUST_CHECK enum status keeper_find(const char *identity_path, struct process *ret,
+                                   bool *ret_is_ready, struct err *err);
 
 #endif

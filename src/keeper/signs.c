@@ -55,9 +55,23 @@ static pid_t sender_of(struct msghdr *message)
     return sender.pid;
 }
 
-bool signs__take(int fd, pid_t pid)
+/* "VARIABLE=VALUE", one a line. */
+static unsigned meaning(const char *text, size_t length)
 {
-    bool is_found = false;
+    static const char ready[] = "READY=1";
+    for (size_t begin = 0; begin < length;) {
+        const char *end = memchr(text + begin, '\n', length - begin);
+        size_t line = end ? (size_t)(end - text) - begin : length - begin;
+        if (line == sizeof(ready) - 1 && memcmp(text + begin, ready, line) == 0)
+            return SIGN_OF_LIFE | SIGN_READY;
+        begin += line + 1;
+    }
+    return SIGN_OF_LIFE;
+}
+
+unsigned signs__take(int fd, pid_t pid)
+{
+    unsigned found = 0;
     for (;;) {
         char text[SIGN_MAX];
         _Alignas(struct cmsghdr) char about[CMSG_SPACE(sizeof(struct ucred))];
@@ -70,8 +84,9 @@ bool signs__take(int fd, pid_t pid)
         if (length < 0 && errno == EINTR)
             continue;
         if (length < 0)
-            return is_found;
-        is_found = is_found || sender_of(&message) == pid;
+            return found;
+        if (sender_of(&message) == pid)
+            found |= meaning(text, (size_t)length);
     }
 }
 

@@ -7,6 +7,7 @@
  * their keepers, which note in a file who it is now. */
 #include "base/mem.h"
 #include "base/scope.h"
+#include "keeper/keeper.h"
 #include "lab/internal.h"
 #include "net/http.h"
 #include "os/file.h"
@@ -117,10 +118,10 @@ void lab__agents_read(struct lab *lab)
         if (daemon->kind != LAB_AGENT)
             continue;
         AUTO_FREE char *path = run_path(lab, daemon);
-        AUTO(buf_release) struct buf text = {0};
-        if (file_read(path, PROCESS_TEXT_MAX, &text, NULL) ||
-            process_parse(buf_text(&text), &daemon->process, NULL))
-            daemon->process = (struct process){0};
+        daemon->process = (struct process){0};
+        daemon->is_ready = false;
+        status_ignore(keeper_find(path, &daemon->process, &daemon->is_ready, NULL),
+                      "then it was never started");
     }
 }
 
@@ -334,7 +335,8 @@ static bool is_up(struct lab *lab, const struct lab_daemon *daemon, bool is_new,
     if (daemon->kind != LAB_KEEPER)
         return answers(lab, daemon, is_new, line);
     lab__agents_read(lab);
-    return process_state(&lab__daemon_of(lab, LAB_AGENT, daemon)->process) == PROCESS_RUNS;
+    const struct lab_daemon *agent = lab__daemon_of(lab, LAB_AGENT, daemon);
+    return process_state(&agent->process) == PROCESS_RUNS && (agent->is_ready || !is_new);
 }
 
 static void line_freep(struct http_line **line)

@@ -105,8 +105,8 @@ MUST_CHECK enum status lab__daemons_find_programs(struct lab *lab, struct err *e
 /* Not an agent: those are started by their keepers. */
 MUST_CHECK enum status lab__daemon_start(const struct lab *lab, struct lab_daemon *daemon,
                                          struct err *err);
-/* Until the chosen ones are up; a keeper when its agent is. is_new: an etcd has to be able to
- * serve. ST_CONFLICT: one could not get its port. */
+/* Until the chosen ones are up; a keeper when its agent is. is_new: they have to be able to serve.
+ * ST_CONFLICT: one could not get its port. */
 MUST_CHECK enum status lab__daemons_wait(struct lab *lab, const struct lab_choice *choice,
                                          bool is_new, const struct lab_progress *progress,
                                          struct err *err);

@@ -66,6 +66,7 @@ struct lab_daemon {
     char host[LAB_HOST_MAX];      /* where it is spoken to, on the lab's port; "": nowhere */
     char peer_host[LAB_HOST_MAX]; /* where an etcd is spoken to by the others */
     struct process process;       /* pid 0: never started */
+    bool is_ready;                /* an agent: it told its keeper so */
 };
 
 struct lab_shape {

@@ -113,10 +113,9 @@ static enum status check_space(const struct lab *lab, struct err *err)
 struct rise {
     struct lab *lab;
     const struct lab_progress *progress;
-    struct lab_choice all;      /* its servers */
-    struct lab_choice members;  /* of etcd */
-    struct lab_choice watchers; /* conductors and keepers */
-    struct ports ports;         /* of servers, then of daemons: two each */
+    struct lab_choice all;                   /* its servers */
+    struct lab_choice daemons[LAB_ETCD + 1]; /* by their kinds */
+    struct ports ports;                      /* of servers, then of daemons: two each */
     struct lab_links links;
 };
 
@@ -127,8 +126,7 @@ static void rise_init(struct rise *rise)
         VEC_PUSH(rise->all.servers, rise->all.count, rise->all.capacity, &lab->servers[i]);
     for (size_t i = 0; i < lab->daemon_count; i++) {
         struct lab_daemon *daemon = &lab->daemons[i];
-        if (daemon->kind != LAB_AGENT)
-            lab__choose_daemon(daemon->kind == LAB_ETCD ? &rise->members : &rise->watchers, daemon);
+        lab__choose_daemon(&rise->daemons[daemon->kind], daemon);
     }
 }
 
@@ -137,8 +135,8 @@ static void rise_release(struct rise *rise)
     lab__links_release(&rise->links);
     ports_release(&rise->ports);
     lab_choice_release(&rise->all);
-    lab_choice_release(&rise->members);
-    lab_choice_release(&rise->watchers);
+    for (size_t i = 0; i < ARRAY_SIZE(rise->daemons); i++)
+        lab_choice_release(&rise->daemons[i]);
 }
 
 static enum status take_ports(struct rise *rise, int first, struct err *err)
@@ -159,9 +157,9 @@ static enum status take_ports(struct rise *rise, int first, struct err *err)
     return status;
 }
 
-static enum status start_daemons(struct rise *rise, const struct lab_choice *choice,
-                                 struct err *err)
+static enum status start_daemons(struct rise *rise, enum lab_kind kind, struct err *err)
 {
+    const struct lab_choice *choice = &rise->daemons[kind];
     for (size_t i = 0; i < choice->daemon_count; i++) {
         struct lab_daemon *daemon = choice->daemons[i];
         size_t place = rise->lab->server_count + 2 * (size_t)(daemon - rise->lab->daemons);
@@ -172,6 +170,11 @@ static enum status start_daemons(struct rise *rise, const struct lab_choice *cho
             return status;
     }
     return lab__store(rise->lab, err);
+}
+
+static enum status wait_daemons(struct rise *rise, enum lab_kind kind, struct err *err)
+{
+    return lab__daemons_wait(rise->lab, &rise->daemons[kind], true, rise->progress, err);
 }
 
 /* Each server starts while the data of the next is copied: this paces them, too. */
@@ -196,13 +199,12 @@ static enum status start_servers(struct rise *rise, struct err *err)
 static enum status start_on_port(struct rise *rise, int first_port, struct err *err)
 {
     enum status status = take_ports(rise, first_port, err);
-    status = status ? status : start_daemons(rise, &rise->members, err);
+    status = status ? status : start_daemons(rise, LAB_ETCD, err);
     status = status ? status : start_servers(rise, err);
     status = status
                  ? status
                  : lab__servers_connect(rise->lab, &rise->all, rise->progress, &rise->links, err);
-    return status ? status
-                  : lab__daemons_wait(rise->lab, &rise->members, true, rise->progress, err);
+    return status ? status : wait_daemons(rise, LAB_ETCD, err);
 }
 
 /* For another attempt. */
@@ -261,14 +263,16 @@ static enum status make_folders(const struct lab *lab, struct err *err)
     return status ? status : folder_remove(template, err);
 }
 
+/* Agents when there are conductors who know the fleet: one that asks in vain closes its servers. */
 static enum status start_watchers(struct rise *rise, struct err *err)
 {
     nsec start = clock_now();
     if (!rise->lab->has_daemons)
         return ST_OK;
-    enum status status = start_daemons(rise, &rise->watchers, err);
-    status =
-        status ? status : lab__daemons_wait(rise->lab, &rise->watchers, true, rise->progress, err);
+    enum status status = start_daemons(rise, LAB_CONDUCTOR, err);
+    status = status ? status : wait_daemons(rise, LAB_CONDUCTOR, err);
+    status = status ? status : start_daemons(rise, LAB_KEEPER, err);
+    status = status ? status : wait_daemons(rise, LAB_KEEPER, err);
     if (!status)
         lab__say(rise->progress, "daemons   %d conductors, %d agents: %.1f s",
                  LAB_REGIONS * LAB_REGION_CONDUCTORS, LAB_REGIONS * LAB_REGION_SERVERS,

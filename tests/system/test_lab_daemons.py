@@ -27,7 +27,7 @@ open(sys.argv[sys.argv.index("--fleet") + 1]).close()
 signs = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 while True:
     with contextlib.suppress(OSError):
-        signs.sendto(b"WATCHDOG=1", "\\0" + os.environ["NOTIFY_SOCKET"][1:])
+        signs.sendto(b"READY=1\\nWATCHDOG=1", "\\0" + os.environ["NOTIFY_SOCKET"][1:])
     time.sleep(0.2)
 """
 

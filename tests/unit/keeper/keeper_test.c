@@ -57,9 +57,8 @@ static void begin(const char *const *argv, bool has_signs)
 
 static bool find_kept(struct process *ret)
 {
-    AUTO(buf_release) struct buf text = {0};
-    return !file_read(identity_path, 200, &text, NULL) &&
-           !process_parse(buf_text(&text), ret, NULL) && process_state(ret) != PROCESS_ENDED;
+    bool is_ready = false;
+    return !keeper_find(identity_path, ret, &is_ready, NULL) && process_state(ret) != PROCESS_ENDED;
 }
 
 /* Another one than 'former', which may be of pid 0. */
@@ -181,6 +180,29 @@ static void a_host_that_was_stopped_goes_on_where_it_was(void **state UNUSED)
     assert_int_equal(process_state(&kept), PROCESS_RUNS);
 }
 
+static void what_said_that_it_is_ready_is_known_to_be_until_it_ends(void **state UNUSED)
+{
+    AUTO_FREE char *many = mem_printf("%d", MANY);
+    const char *argv[] = {self, "ready", many, NULL};
+    struct process none = {0}, kept = {0};
+    bool is_ready = false;
+    assert_int_equal(keeper_find(identity_path, &kept, &is_ready, NULL), ST_NOT_FOUND);
+    begin(argv, true);
+    kept = wait_kept(&none);
+    nsec deadline = clock_deadline(LONG_MS);
+    while (!is_ready) {
+        assert_true(clock_now() < deadline);
+        assert_int_equal(keeper_find(identity_path, &kept, &is_ready, NULL), ST_OK);
+    }
+    end_keeper();
+    argv[1] = "signs";
+    begin(argv, true); /* gives signs, but never that one */
+    wait_kept(&kept);
+    assert_false(is_away_within(GRACE_MS));
+    assert_int_equal(keeper_find(identity_path, &kept, &is_ready, NULL), ST_OK);
+    assert_false(is_ready);
+}
+
 static void what_a_former_keeper_left_is_ended(void **state UNUSED)
 {
     struct process none = {0};
@@ -194,7 +216,7 @@ static void what_a_former_keeper_left_is_ended(void **state UNUSED)
 }
 
 /* The program that is kept: gives so many signs of life, then hangs. */
-static int give_signs(long count)
+static int give_signs(const char *sign, long count)
 {
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -205,7 +227,7 @@ static int give_signs(long count)
     memcpy(address.sun_path + 1, path + 1, length - 1);
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
     for (long i = 0; i < count; i++) {
-        if (sendto(fd, "WATCHDOG=1", 10, 0, (struct sockaddr *)&address, size) < 0)
+        if (sendto(fd, sign, strlen(sign), 0, (struct sockaddr *)&address, size) < 0)
             return 0; /* the keeper is gone */
         poll(NULL, 0, SIGN_MS);
     }
@@ -217,14 +239,16 @@ static int give_signs(long count)
 
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], "signs") == 0)
-        return give_signs(strtol(argv[2], NULL, 10));
+    if (argc == 3)
+        return give_signs(strcmp(argv[1], "ready") == 0 ? "STATUS=fine\nREADY=1" : "WATCHDOG=1",
+                          strtol(argv[2], NULL, 10));
     const struct CMUnitTest tests[] = {
         WITH_ALL(what_was_killed_runs_again_at_once),
         WITH_ALL(what_cannot_stay_is_said_to_be_away_after_the_grace),
         WITH_ALL(what_is_stopped_is_away_and_then_started_anew),
         WITH_ALL(what_gives_no_more_signs_is_away_and_then_started_anew),
         WITH_ALL(a_host_that_was_stopped_goes_on_where_it_was),
+        WITH_ALL(what_said_that_it_is_ready_is_known_to_be_until_it_ends),
         WITH_ALL(what_a_former_keeper_left_is_ended),
     };
     return cmocka_run_group_tests_name("keeper/keeper", tests, NULL, NULL);
