@@ -313,6 +313,7 @@ static enum status read_order(const struct cli_args *args, const struct plan *pl
     ret->failures_max = cli_number(args, "--max-failures", shape ? 0 : -1);
     struct estimate estimate = estimate_of(plan, ret);
     ret->estimate_ms = estimate.runs ? estimate.took_ms : -1;
+    ret->usual_shard_ms = estimate.shard_ms;
     ret->returns = on_abort && strcmp(on_abort, "return") == 0;
     return ST_OK;
 }

@@ -66,6 +66,7 @@ void history_add(struct history *history, const char *head_json)
         .shape.waves = (size_t)fmax(1, number_at(head, "waves", 1)),
         .shape.settle_ms = (int64_t)fmax(0, number_at(head, "settle_ms", 0)),
         .took_ms = number_at(head, "took_ms", -1),
+        .shard_ms = number_at(head, "shard_ms", -1),
         .outage_p50_ms = number_at(outage, "p50", -1),
         .outage_p99_ms = number_at(outage, "p99", -1),
     };
@@ -176,6 +177,15 @@ static void estimate_scaled(const struct history *history, const struct run_shap
     ret->high_ms = expected * fmax(1, stats_percentile(&ratios, HIGH_PERCENTILE)) * scaling_error;
 }
 
+static double estimate_shard(const struct history *history)
+{
+    AUTO(stats_release) struct stats all = {0};
+    for (size_t i = 0; i < history->count; i++)
+        if (history->runs[i].shard_ms > 0)
+            stats_add(&all, history->runs[i].shard_ms);
+    return all.count ? stats_percentile(&all, 50) : -1;
+}
+
 static void estimate_outage(const struct history *history, struct estimate *ret)
 {
     AUTO(stats_release) struct stats halves = {0}, most = {0};
@@ -190,7 +200,7 @@ static void estimate_outage(const struct history *history, struct estimate *ret)
 
 struct estimate history_estimate(const struct history *history, const struct run_shape *shape)
 {
-    struct estimate estimate = {.outage_p50_ms = -1, .outage_p99_ms = -1};
+    struct estimate estimate = {.shard_ms = -1, .outage_p50_ms = -1, .outage_p99_ms = -1};
     if (history->count == 0 || shape->shards == 0)
         return estimate;
     AUTO(stats_release) struct stats same = {0};
@@ -209,6 +219,7 @@ struct estimate history_estimate(const struct history *history, const struct run
     estimate.took_ms += waiting;
     estimate.low_ms += waiting;
     estimate.high_ms += waiting;
+    estimate.shard_ms = estimate_shard(history);
     estimate_outage(history, &estimate);
     return estimate;
 }

@@ -26,6 +26,7 @@ struct run_shape {
 struct history_run {
     struct run_shape shape;
     double took_ms;
+    double shard_ms;                     /* half of its shards took more; -1: not known */
     double outage_p50_ms, outage_p99_ms; /* of its shards; -1: not measured */
 };
 
@@ -45,6 +46,7 @@ void history_add(struct history *history, const char *head_json);
 struct estimate {
     size_t runs;                     /* that it is made from; 0: there is none, and the rest is 0 */
     double took_ms, low_ms, high_ms; /* four of five runs end between the two */
+    double shard_ms; /* of a shard, from its first step to its last; -1: not known */
     double outage_p50_ms, outage_p99_ms; /* of a shard; -1: never measured */
 };
 

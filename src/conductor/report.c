@@ -91,6 +91,19 @@ static size_t count_moved(const struct switchover_report *report)
     return moved;
 }
 
+/* How long half of those took that moved, from the first step to the last. */
+static double usual_shard_ms(const struct switchover_report *report)
+{
+    AUTO(stats_release) struct stats took = {0};
+    for (size_t i = 0; i < report->count; i++) {
+        const struct shard_report *shard = &report->shards[i];
+        nsec began = atomic_load(&shard->began_at), ended = atomic_load(&shard->ended_at);
+        if (shard->result == MOVE_MOVED && began && ended > began)
+            stats_add(&took, clock_ms(ended - began));
+    }
+    return took.count ? stats_percentile(&took, 50) : -1;
+}
+
 static json_t *outage_json(const struct switchover_report *report)
 {
     AUTO(stats_release) struct stats outages = {0};
@@ -126,6 +139,8 @@ static json_t *head_json(const struct switchover_report *report)
         json_object_set_new(
             object, "since_ordered_ms",
             ms_or_null((double)(report->began_us - report->ordered_us) / 1000 + report->took_ms));
+    if (usual_shard_ms(report) >= 0)
+        json_object_set_new(object, "shard_ms", ms_or_null(usual_shard_ms(report)));
     if (report->reason)
         json_object_set_new(object, "reason", json_string(report->reason));
     if (report->hooks)

@@ -42,7 +42,8 @@ void run_record_init(struct run_record *record, const char *target)
                                   .by = caller_who(),
                                   .origin = caller_origin(),
                                   .failures_max = -1,
-                                  .estimate_ms = -1};
+                                  .estimate_ms = -1,
+                                  .usual_shard_ms = -1};
     uint8_t salt = 0;
     INVARIANT(getrandom(&salt, sizeof(salt), 0) == sizeof(salt));
     time_t seconds = (time_t)(record->started_us / 1000000);
@@ -153,6 +154,8 @@ char *run_record_encode(const struct run_record *record)
         (json_int_t)record->failures_max, "estimate_ms", record->estimate_ms, "returns",
         record->returns, "called_off", record->is_called_off, "shards", shards);
     INVARIANT(object);
+    if (record->usual_shard_ms >= 0)
+        json_object_set_new(object, "usual_shard_ms", json_real(record->usual_shard_ms));
     json_object_set_new(object, "kind", json_string(run_kind_name(record->kind)));
     json_object_set_new(object, "without", names_json(record->without, record->without_count));
     json_object_set_new(object, "forced", json_boolean(record->is_forced));
@@ -217,6 +220,8 @@ static bool decode_object(json_t *object, struct run_record *record)
     record->settle_ms = settle_ms;
     record->failures_max = failures_max;
     record->estimate_ms = estimate_ms;
+    const json_t *usual = json_object_get(object, "usual_shard_ms");
+    record->usual_shard_ms = json_is_number(usual) ? json_number_value(usual) : -1;
     record->returns = returns;
     record->is_called_off = called_off;
     record->is_forced = json_is_true(json_object_get(object, "forced"));

@@ -46,15 +46,16 @@ struct run_record {
     bool is_forced; /* of a failover: also of a primary that answers */
     char **shards;  /* names */
     size_t shard_count, shard_capacity;
-    int64_t started_us;   /* wall time */
-    char *by, *origin;    /* who ordered it, and from where; see os/caller.h */
-    char *reason;         /* what for; NULL: not said */
-    char *audit;          /* a line for each order: when, who, from where, what, why */
-    char *waves;          /* the shape; NULL: one wave. See waves.h */
-    int64_t settle_ms;    /* how long a wave must stay well before the next one */
-    int64_t failures_max; /* more shards that do not move stop the run; -1: however many */
-    double estimate_ms;   /* how long it was expected to take; -1: not known */
-    bool returns;         /* when it is stopped, what moved goes back */
+    int64_t started_us;    /* wall time */
+    char *by, *origin;     /* who ordered it, and from where; see os/caller.h */
+    char *reason;          /* what for; NULL: not said */
+    char *audit;           /* a line for each order: when, who, from where, what, why */
+    char *waves;           /* the shape; NULL: one wave. See waves.h */
+    int64_t settle_ms;     /* how long a wave must stay well before the next one */
+    int64_t failures_max;  /* more shards that do not move stop the run; -1: however many */
+    double usual_shard_ms; /* what a shard took in earlier runs; -1: not known */
+    double estimate_ms;    /* how long it was expected to take; -1: not known */
+    bool returns;          /* when it is stopped, what moved goes back */
     char *unreadable; /* in a list only: why it does not read, and only its id is known; or NULL */
     bool is_called_off; /* an operator aborted it: whoever takes it moves nothing on */
 };

@@ -300,6 +300,7 @@ static void report_init(struct switchover_report *report, const struct run *run,
     report->ordered_us = run->record.started_us;
     report->settle_ms = run->record.settle_ms;
     report->estimate_ms = run->record.estimate_ms;
+    report->usual_shard_ms = run->record.usual_shard_ms;
     report->began_us = clock_wall_us();
     report->began = clock_now();
     report->promise_rto_ms = fleet->promise_rto_ms;

@@ -54,6 +54,7 @@ struct switchover_report {
     int64_t promise_rto_ms, promise_rpo_ms;
     struct waves waves;
     int64_t settle_ms;
+    double usual_shard_ms;       /* what a shard took in earlier runs; -1: not known */
     double estimate_ms;          /* as expected when it was ordered; -1: not known */
     char *hooks;                 /* what came of them, JSON; NULL: none; owned */
     char return_run[RUN_ID_MAX]; /* takes back what moved; "": none does */

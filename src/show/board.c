@@ -19,6 +19,11 @@ void board_init(struct board *board, size_t count, nsec began)
     board->shards = mem_zalloc((count + 1) * sizeof(*board->shards));
 }
 
+void board_set_known(struct board *board, double ms)
+{
+    board->known_ms = board->usual_ms = ms > 0 ? ms : 0;
+}
+
 void board_release(struct board *board)
 {
     free(board->shards);
@@ -74,7 +79,7 @@ static void learn_usual(struct board *board)
     for (size_t i = 0; i < board->count; i++)
         if (board->shards[i].is_done && board->shards[i].ended > board->shards[i].began)
             stats_add(&stats, age_ms(&board->shards[i], 0));
-    board->usual_ms = stats.count >= SLOW_NEEDS ? stats_percentile(&stats, 50) : 0;
+    board->usual_ms = stats.count >= SLOW_NEEDS ? stats_percentile(&stats, 50) : board->known_ms;
 }
 
 const struct board_shard *board_find_slow(struct board *board, nsec now)

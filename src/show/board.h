@@ -32,12 +32,16 @@ struct board {
     size_t count, done, back;
     nsec began;
     double estimate_ms; /* of the whole run; negative: none */
-    double usual_ms;    /* the median of what is done; 0: not enough is */
+    double known_ms;    /* what a shard took in earlier runs; 0: not known */
+    double usual_ms;    /* the median of what is done; while that is little, known_ms */
     size_t counted;     /* how many were done when it was made */
 };
 
 void board_init(struct board *board, size_t count, nsec began);
 void board_release(struct board *board);
+
+/* What a shard usually takes, as earlier runs say; negative: not known. */
+void board_set_known(struct board *board, double ms);
 
 /* What was heard of shard i. */
 void board_set_state(struct board *board, size_t i, enum shard_state state, nsec now);

@@ -58,6 +58,7 @@ static enum status start(struct follow *follow, const char *id, struct err *err)
     board_init(&follow->progress.board, record->shard_count, clock_now() - ago_us * 1000);
     follow->progress.has_board = true;
     follow->progress.board.to = record->target;
+    board_set_known(&follow->progress.board, record->usual_shard_ms);
     follow->ends_prefix = mem_printf("report-shards/%s/", id);
     if (!hcreate_r(2 * record->shard_count + 1, &follow->index))
         return err_set(err, ST_INTERNAL, "out of memory");

@@ -40,10 +40,10 @@ static void tell_slow(struct progress *progress, nsec now)
     for (const struct board_shard *slow; (slow = board_find_slow(board, now));) {
         double ms = clock_ms(now - slow->began);
         if (progress->journal)
-            journal_add(progress->journal, slow->name, "slow", "%s for %.1f s; others took %.2f s",
+            journal_add(progress->journal, slow->name, "slow", "%s for %.1f s; usually %.2f s",
                         board_word(slow), ms / 1000, board->usual_ms / 1000);
         if (progress->out && !progress->is_tty)
-            fprintf(progress->out, "%s is slow: %s for %.1f s; others took %.2f s\n", slow->name,
+            fprintf(progress->out, "%s is slow: %s for %.1f s; usually %.2f s\n", slow->name,
                     board_word(slow), ms / 1000, board->usual_ms / 1000);
     }
 }
@@ -147,6 +147,7 @@ void progress_show(void *context, const struct run *run, const struct switchover
         board->from = report->from;
         board->to = report->to;
         board->estimate_ms = report->estimate_ms;
+        board_set_known(board, report->usual_shard_ms);
         for (size_t i = 0; i < report->count; i++)
             board->shards[i].name = report->shards[i].shard->name;
         progress->has_board = true;

@@ -98,6 +98,22 @@ static void a_shard_is_slow_when_it_takes_ten_times_as_long_as_the_others(void *
     assert_non_null(strstr(buf_text(&out), "! s          looked at     2.5 s, usually 0.2 s\n"));
 }
 
+static void earlier_runs_tell_what_is_usual_until_this_one_does(void **state UNUSED)
+{
+    AUTO(board_release) struct board board = make(5);
+    board_set_known(&board, 200);
+    board_begin(&board, 0, 0);
+    assert_null(board_find_slow(&board, 1900 * MS));
+    assert_ptr_equal(board_find_slow(&board, 2100 * MS), &board.shards[0]);
+    for (size_t i = 1; i < 4; i++) {
+        board_begin(&board, i, 0);
+        board_end(&board, i, 1000 * MS, "moved", false);
+    }
+    board_begin(&board, 4, 0);
+    assert_null(board_find_slow(&board, 9000 * MS));
+    assert_ptr_equal(board_find_slow(&board, 11000 * MS), &board.shards[4]);
+}
+
 static void a_fast_fleet_does_not_make_a_shard_slow_within_a_second(void **state UNUSED)
 {
     AUTO(board_release) struct board board = make(4);
@@ -145,6 +161,7 @@ static void a_note_is_seen_whole_on_a_narrow_terminal(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(earlier_runs_tell_what_is_usual_until_this_one_does),
         cmocka_unit_test(a_note_is_seen_whole_on_a_narrow_terminal),
         cmocka_unit_test(a_few_shards_are_all_shown_in_their_order),
         cmocka_unit_test(many_shards_are_counts_and_those_under_way_the_longest),
