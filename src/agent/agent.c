@@ -25,7 +25,7 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
-enum { PARTS = 5 /* of the TTL: one question each */, FOLDER_MODE = 0700, COMMAND_MAX = 65536 };
+enum { TRIAL_PART = 2 /* of the TTL */, FOLDER_MODE = 0700, COMMAND_MAX = 65536 };
 
 static void open_sources(struct agent *agent)
 {
@@ -66,15 +66,19 @@ static void begin_guards(struct agent *agent)
         guard_init(&agent->guards[i], agent, i);
 }
 
+/* A predecessor's goes on to its end. Without one, there is a moment to ask. */
 static void begin_permission(struct agent *agent)
 {
     const struct agent_config *config = agent->config;
-    nsec carried = config->is_only_to_close ? 1 : state_load_until(config->state_folder);
-    nsec ttl = config->fleet->permission_ttl_ms * NSEC_PER_MS;
-    agent->period = ttl / PARTS;
-    agent->kept_until = carried;
+    AUTO_FREE const char **names = mem_zalloc((agent->guard_count + 1) * sizeof(*names));
+    for (size_t i = 0; i < agent->guard_count; i++)
+        names[i] = agent->guards[i].server->name;
     agent->began = clock_now();
-    permission_begin(&agent->permission, ttl, carried, agent->began);
+    agent->ttl = config->fleet->permission_ttl_ms * NSEC_PER_MS;
+    agent->period = permit_interval(agent->ttl);
+    permit_holder_init(&agent->holder, names, agent->guard_count, permit_fence_span(agent->ttl));
+    if (!config->is_only_to_close && !state_load_permission(config->state_folder, &agent->holder))
+        agent->trial_until = agent->began + agent->ttl / TRIAL_PART;
 }
 
 static void start(struct agent *agent)
@@ -96,6 +100,7 @@ static void stop(struct agent *agent)
     scribe_stop(agent->scribe);
     for (size_t i = 0; i < agent->guard_count; i++)
         guard_release(&agent->guards[i]);
+    permit_holder_release(&agent->holder);
     free(agent->guards);
     free(agent->notes);
     close(agent->signals);
@@ -152,7 +157,7 @@ static enum status end(struct agent *agent, struct err *err)
         return ST_OK;
     enum status status = judge_end(agent, err);
     if (!status)
-        state_forget_until(agent->config->state_folder);
+        state_forget_permission(agent->config->state_folder);
     log_event(EV_AGENT, "is", status ? "ends" : "ends: all its servers are closed", NULL);
     return status;
 }

@@ -228,7 +228,7 @@ struct asker *asker_start(const struct agent_config *config, int bell)
     struct asker *asker = mem_zalloc(sizeof(*asker));
     asker->fleet = fleet;
     asker->bell = bell;
-    asker->period = fleet->permission_ttl_ms * NSEC_PER_MS / 5;
+    asker->period = permit_interval(fleet->permission_ttl_ms * NSEC_PER_MS);
     asker->conductors = mem_zalloc((fleet->conductor_count + 1) * sizeof(*asker->conductors));
     for (size_t i = 0; i < fleet->conductor_count; i++)
         if (fleet->conductors[i].region == config->host->region)

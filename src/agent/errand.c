@@ -58,7 +58,7 @@ void errand_begin(struct guard *guard, enum slot_id id, enum errand errand, nsec
     if (errand == ERRAND_CONFIRM)
         sql_conn_break(slot->conn);
     slot->errand = errand;
-    slot->revision = guard->agent->permission.revision;
+    slot->moment = permit_holder_moment(&guard->agent->holder, guard->index);
     write_errand(guard, slot);
     slot->call =
         (struct sql_call){.conn = slot->conn, .sql = buf_text(&slot->sql), .deadline = deadline};
@@ -75,7 +75,16 @@ static void saw_open(struct guard *guard, const struct slot *slot)
     if (guard->fence.is_shut) /* somebody opened it: from the beginning */
         guard->fence = (struct fence_view){0};
     guard->is_open = true;
-    guard->is_confirmed = false;
+    permit_holder_on_look(&guard->agent->holder, guard->index, slot->moment, true);
+}
+
+static void confirm(struct guard *guard, struct permit_moment moment)
+{
+    struct permit_holder *holder = &guard->agent->holder;
+    bool was_shut = permit_holder_is_shut(holder, guard->index);
+    permit_holder_on_shut(holder, guard->index, moment);
+    if (!was_shut && permit_holder_is_shut(holder, guard->index))
+        agent_note(guard->agent, EV_FENCE, guard, "confirmed to be closed", NULL);
 }
 
 static void saw_closed(struct guard *guard, const struct slot *slot)
@@ -85,10 +94,7 @@ static void saw_closed(struct guard *guard, const struct slot *slot)
         guard->fence.is_shut = true;
     if (slot->errand != ERRAND_CONFIRM || guard->evict || guard->fence.is_allowed)
         return;
-    if (!guard->is_confirmed)
-        agent_note(guard->agent, EV_FENCE, guard, "confirmed to be closed", NULL);
-    guard->is_confirmed = true;
-    guard->confirmed_revision = slot->revision;
+    confirm(guard, slot->moment);
 }
 
 static void find_process(struct guard *guard, const struct sql_process *said)
@@ -170,13 +176,14 @@ static void on_failed_shut(struct guard *guard, const struct slot *slot)
 /* A connection that broke may mean that the server's process has ended. */
 void guard_check_process(struct guard *guard)
 {
+    struct permit_moment moment = permit_holder_moment(&guard->agent->holder, guard->index);
     if (!guard->has_process || !identity_has_ended(&guard->process))
         return;
     guard->has_process = false;
     guard->is_dead = true;
     guard->is_open = false;
-    guard->dead_revision = guard->agent->permission.revision;
     agent_note(guard->agent, EV_FENCE, guard, "its process has ended", NULL);
+    confirm(guard, moment);
 }
 
 void guard_on_done(struct guard *guard, struct slot *slot)
@@ -185,7 +192,7 @@ void guard_on_done(struct guard *guard, struct slot *slot)
     if (!is_ok)
         guard_check_process(guard);
     if (guard->is_dead && slot->call.status == ST_UNREACHABLE)
-        guard->dead_revision = slot->revision; /* and nobody has taken its place */
+        confirm(guard, slot->moment); /* and nobody has taken its place */
     switch (slot->errand) {
     case ERRAND_CONFIRM:
         if (is_ok)

@@ -16,11 +16,6 @@ nsec fence_bound(nsec ttl)
     return bound > BOUND_MS_MAX * NSEC_PER_MS ? BOUND_MS_MAX * NSEC_PER_MS : bound;
 }
 
-nsec fence_lead(nsec ttl)
-{
-    return fence_bound(ttl) / 2;
-}
-
 struct fence_moment {
     const struct fence_view *view;
     nsec ttl, now;

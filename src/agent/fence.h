@@ -25,11 +25,9 @@ struct fence_view {
     nsec killed_at;   /* 0: it was not */
 };
 
-/* How long it may take a server to refuse writes before it is killed. */
+/* How long it may take a server to refuse writes before it is killed: no longer than what is left
+ * of the permission when closing begins, permit_fence_span(). */
 nsec fence_bound(nsec ttl);
-/* How long before its end a permission is treated as ended: so that half of the bound is over when
- * it ends, and the other half fits into the margin that the conductor left. */
-nsec fence_lead(nsec ttl);
 
 enum deed fence_plan(const struct fence_view *view, nsec ttl, nsec now);
 /* When the plan has to be asked again although nothing is heard. */

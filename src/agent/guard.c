@@ -74,8 +74,9 @@ static void kill_process(struct guard *guard, nsec now)
 static bool is_allowed(const struct guard *guard, nsec now)
 {
     const struct agent *agent = guard->agent;
-    nsec lead = now < agent->permission.trial_until ? 0 : fence_lead(agent->permission.ttl);
-    return !guard->is_revoked && permission_holds(&agent->permission, now + lead);
+    bool is_revoked = agent->holder.servers[guard->index].revoked;
+    return !permit_holder_must_close(&agent->holder, guard->index, now) ||
+           (now < agent->trial_until && !is_revoked);
 }
 
 static void begin_fence(struct guard *guard, nsec now)
@@ -83,7 +84,7 @@ static void begin_fence(struct guard *guard, nsec now)
     guard->fence = (struct fence_view){.began = now};
     guard->failures = 0;
     agent_note(guard->agent, EV_FENCE, guard, "is closed",
-               guard->is_revoked ? "revoked" : "no permission");
+               guard->agent->holder.servers[guard->index].revoked ? "revoked" : "no permission");
 }
 
 void guard_fence(struct guard *guard, nsec now)
@@ -92,7 +93,6 @@ void guard_fence(struct guard *guard, nsec now)
     bool was_shutting = fence->is_shutting;
     if (is_allowed(guard, now)) {
         *fence = (struct fence_view){.is_allowed = true, .is_shutting = was_shutting};
-        guard->is_confirmed = false;
         guard->evict = 0;
         return;
     }
@@ -103,7 +103,7 @@ void guard_fence(struct guard *guard, nsec now)
     if (fence->killed_at && !guard->is_dead)
         guard_check_process(guard);
     fence->has_process = guard->has_process;
-    switch (fence_plan(fence, guard->agent->permission.ttl, now)) {
+    switch (fence_plan(fence, guard->agent->ttl, now)) {
     case DEED_SHUT:
         shut(guard, now);
         break;
@@ -124,9 +124,11 @@ bool guard_is_settled(const struct guard *guard)
 
 static bool wants_confirmation(const struct guard *guard)
 {
+    const struct permit_holder *holder = &guard->agent->holder;
     bool is_closed = guard->looked && !guard->is_open && !guard->is_dead;
     return is_closed && !guard->fence.is_allowed &&
-           (!guard->is_confirmed || guard->confirmed_revision < guard->agent->permission.revision);
+           (!permit_holder_is_shut(holder, guard->index) ||
+            holder->servers[guard->index].closed < holder->version);
 }
 
 static void take_process(struct guard *guard)
@@ -178,7 +180,7 @@ static nsec earlier(nsec one, nsec other)
 
 nsec guard_next(const struct guard *guard, nsec now)
 {
-    nsec next = fence_next(&guard->fence, guard->agent->permission.ttl, now);
+    nsec next = fence_next(&guard->fence, guard->agent->ttl, now);
     if (guard->fence.killed_at && !guard->is_dead)
         next = earlier(next, now + ENDING_MS * NSEC_PER_MS);
     for (size_t i = 0; i < SLOTS; i++)
@@ -197,17 +199,17 @@ nsec guard_next(const struct guard *guard, nsec now)
 
 enum closure guard_closure(const struct guard *guard, nsec now, int64_t *ret_revision)
 {
+    const struct permit_held *held = &guard->agent->holder.servers[guard->index];
     nsec fresh = STALE_LOOKS * guard->agent->period;
-    *ret_revision = 0;
-    if (guard->is_dead) {
-        *ret_revision = guard->dead_revision;
+    *ret_revision = held->is_shut ? held->closed : 0;
+    if (held->is_shut)
+        return guard->is_dead ? CLOSURE_DEAD : CLOSURE_CLOSED;
+    if (guard->is_dead)
         return CLOSURE_DEAD;
-    }
     if (!guard->looked || now - guard->looked > (fresh > NSEC_PER_SEC ? fresh : NSEC_PER_SEC))
         return CLOSURE_UNKNOWN;
     if (guard->is_open)
         return CLOSURE_OPEN;
     /* Of one that may serve, this confirms nothing: it may be opened at any moment. */
-    *ret_revision = guard->is_confirmed ? guard->confirmed_revision : 0;
-    return guard->is_confirmed || guard->fence.is_allowed ? CLOSURE_CLOSED : CLOSURE_UNKNOWN;
+    return guard->fence.is_allowed ? CLOSURE_CLOSED : CLOSURE_UNKNOWN;
 }

@@ -9,21 +9,22 @@
 
 #include "agent/agent.h"
 #include "agent/fence.h"
-#include "agent/permission.h"
 #include "api/permit.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "os/process.h"
+#include "permit/holder.h"
 #include "sql/conn.h"
 #include "sql/flavour.h"
 
 struct agent;
 
 /* ---- state.c: files that outlive the agent ---- */
-/* The end of a permission that was kept in this boot; 0: there is none. */
-nsec state_load_until(const char *folder);
-void state_keep_until(const char *folder, nsec until); /* for this boot only: not synced */
-void state_forget_until(const char *folder);
+/* What was permitted: for this boot only, so it is not synced. False: nothing was kept in it. */
+bool state_load_permission(const char *folder, struct permit_holder *holder);
+char *state_write_permission(const struct permit_holder *holder); /* the caller frees */
+void state_keep_permission(const char *folder, const char *text);
+void state_forget_permission(const char *folder);
 bool state_load_process(const char *folder, const char *server, struct process *ret);
 void state_keep_process(const char *folder, const char *server, const struct process *process);
 MUST_CHECK enum status state_keep_positions(const char *folder, const char *server,
@@ -42,7 +43,7 @@ bool identity_has_ended(const struct process *process);
 struct scribe;
 struct scribe *scribe_start(const char *folder, const struct agent *agent, int bell);
 void scribe_stop(struct scribe *scribe); /* NULL is fine */
-void scribe_keep_until(struct scribe *scribe, nsec until);
+void scribe_keep_permission(struct scribe *scribe, char *take_text);
 void scribe_keep_positions(struct scribe *scribe, size_t server, char *take_json);
 void scribe_identify(struct scribe *scribe, size_t server, const struct sql_process *said);
 /* False: nothing was found yet. Else 'ret', or why not in 'ret_err'. */
@@ -67,7 +68,7 @@ void asker_problem(struct asker *asker, struct err *ret);       /* of the last t
 
 /* ---- notify.c: systemd, if it started us ---- */
 void notify_send(const char *state);
-nsec notify_pace(void); /* how often it wants to hear that we are well; 0: never */
+nsec notify_watchdog(void); /* after which silence it takes us for dead; 0: never */
 
 /* ---- guard.c, errand.c: one server ---- */
 enum slot_id { SLOT_STANDBY, SLOT_WATCH, SLOT_FRESH, SLOTS };
@@ -85,7 +86,7 @@ struct slot { /* a connection, and the call on it */
     struct sql_call call;
     struct buf sql;
     enum errand errand;
-    int64_t revision; /* known before the call began */
+    struct permit_moment moment; /* what was known before the call began */
 };
 
 struct guard {
@@ -93,17 +94,13 @@ struct guard {
     size_t index; /* in the agent's guards[] */
     const struct inventory_server *server;
     struct slot slots[SLOTS];
-    bool is_revoked;
 
     /* What was seen of it. */
     nsec looked; /* when the newest look began that was answered; 0: none */
     bool is_open;
-    bool is_confirmed; /* closed for good, see errand.c; nobody saw it open since */
-    int64_t confirmed_revision;
     struct process process;
     bool has_process;
-    bool is_dead; /* that process ended, and no other answered since */
-    int64_t dead_revision;
+    bool is_dead;          /* that process ended, and no other answered since */
     enum closure reported; /* to the conductors */
     int64_t reported_revision;
 
@@ -140,14 +137,16 @@ struct agent {
     const struct agent_config *config;
     nsec began;
     nsec period; /* of asking, and of looking at a server */
-    struct permission permission;
+    nsec ttl;
+    struct permit_holder holder; /* what is permitted: its servers are the guards, in order */
+    nsec trial_until; /* until then it means nothing yet that nobody permitted anything */
     bool was_permitted;
     struct guard *guards;
     size_t guard_count;
     struct asker *asker; /* NULL: it asks nobody */
     struct scribe *scribe;
     int bell, timer, signals;
-    nsec kept_until; /* as given to the scribe */
+    bool is_to_keep; /* what is permitted has changed */
     nsec next_beat;  /* to systemd */
     bool is_changed; /* what is asked has to be written anew */
     bool is_ready;   /* told to systemd */
@@ -159,6 +158,7 @@ struct agent {
 /* server: NULL when it is of none. Texts are copied. */
 void agent_note(struct agent *agent, enum log_event_id event, const struct guard *guard,
                 const char *is, const char *why);
-void agent_loop(struct agent *agent); /* until it is to end */
+nsec agent_end(const struct agent *agent); /* of the last permission */
+void agent_loop(struct agent *agent);      /* until it is to end */
 
 #endif

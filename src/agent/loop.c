@@ -18,7 +18,10 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
-enum { SETTLE_MS = 2000 /* that closing may take at the very end */ };
+enum {
+    SETTLE_MS = 2000, /* that closing may take at the very end */
+    BEATS = 3,        /* in the time after which the supervisor takes us for dead */
+};
 
 enum source { FROM_BELL, FROM_TIMER, FROM_SIGNALS, SOURCES };
 
@@ -57,41 +60,57 @@ static void write_notes(struct agent *agent)
 
 /* ---- permission ---- */
 
-static void take_revocations(struct agent *agent, const struct permit_answer *answer)
+nsec agent_end(const struct agent *agent)
 {
-    for (size_t i = 0; i < agent->guard_count; i++) {
-        struct guard *guard = &agent->guards[i];
-        bool was_revoked = guard->is_revoked;
-        guard->is_revoked = false;
-        for (size_t j = 0; j < answer->count && !guard->is_revoked; j++)
-            guard->is_revoked = strcmp(answer->revoked[j], guard->server->name) == 0;
-        if (guard->is_revoked == was_revoked)
-            continue;
-        guard->next_confirm = guard->next_look = 0;
-        agent_note(agent, EV_PERMISSION, guard, guard->is_revoked ? "revoked" : "revoked no more",
-                   NULL);
-    }
+    nsec end = agent->trial_until;
+    for (size_t i = 0; i < agent->holder.count; i++)
+        if (agent->holder.servers[i].until > end)
+            end = agent->holder.servers[i].until;
+    return end;
+}
+
+static void note_revocation(struct agent *agent, struct guard *guard, bool was_revoked)
+{
+    bool is_revoked = agent->holder.servers[guard->index].revoked;
+    if (is_revoked == was_revoked)
+        return;
+    guard->next_confirm = guard->next_look = 0;
+    agent_note(agent, EV_PERMISSION, guard, is_revoked ? "revoked" : "revoked no more", NULL);
+}
+
+/* Nobody can grant more than the rules do. */
+static void take_answer(struct agent *agent, const struct asker_answer *heard)
+{
+    nsec most = agent->ttl - permit_margin(agent->ttl);
+    bool is_long = heard->answer.serve_ms > most / NSEC_PER_MS;
+    const struct permit_grant grant = {.span =
+                                           is_long ? most : heard->answer.serve_ms * NSEC_PER_MS,
+                                       .version = heard->answer.revision,
+                                       .revoked = (const char *const *)heard->answer.revoked,
+                                       .revoked_count = heard->answer.count};
+    AUTO_FREE bool *was_revoked = mem_zalloc((agent->guard_count + 1) * sizeof(*was_revoked));
+    for (size_t i = 0; i < agent->guard_count; i++)
+        was_revoked[i] = agent->holder.servers[i].revoked;
+    permit_holder_on_grant(&agent->holder, heard->sent, &grant);
+    for (size_t i = 0; i < agent->guard_count; i++)
+        note_revocation(agent, &agent->guards[i], was_revoked[i]);
+    agent->is_to_keep = true;
 }
 
 static void take_answers(struct agent *agent)
 {
     struct asker_answer heard;
     while (agent->asker && asker_take(agent->asker, &heard)) {
-        int64_t known = agent->permission.revision;
-        permission_grant(&agent->permission, heard.sent, heard.answer.serve_ms);
-        if (permission_is_news(&agent->permission, heard.answer.revision)) {
-            take_revocations(agent, &heard.answer);
-            agent->is_changed = agent->is_changed || heard.answer.revision != known;
-        }
+        take_answer(agent, &heard);
         permit_answer_release(&heard.answer);
     }
-    if (agent->asker && agent->permission.trial_until && asker_went_round(agent->asker))
-        permission_end_trial(&agent->permission);
+    if (agent->asker && agent->trial_until && asker_went_round(agent->asker))
+        agent->trial_until = 0;
 }
 
 static void note_permission(struct agent *agent, nsec now)
 {
-    bool is_permitted = now < agent->permission.until;
+    bool is_permitted = !agent->trial_until && now < agent_end(agent);
     struct err problem = ERR_INIT;
     if (is_permitted == agent->was_permitted)
         return;
@@ -113,7 +132,7 @@ static void ask_anew(struct agent *agent, nsec now)
         int64_t revision = 0;
         enum closure closure = guard_closure(guard, now, &revision);
         is_urgent = is_urgent || !agent->is_ready || closure != guard->reported ||
-                    (guard->is_revoked && revision != guard->reported_revision);
+                    revision > guard->reported_revision;
         agent->is_changed =
             agent->is_changed || closure != guard->reported || revision != guard->reported_revision;
         guard->reported = closure;
@@ -128,25 +147,34 @@ static void ask_anew(struct agent *agent, nsec now)
     asker_set_question(agent->asker, permit_question_encode(&question), is_urgent);
 }
 
+/* No sign of life when the servers could not be trusted to be closed by the time its absence is
+ * noticed. A watchdog that is too slow for that is one against hanging only. */
+static bool may_sign(const struct agent *agent, nsec now)
+{
+    nsec watchdog = notify_watchdog();
+    return watchdog > agent->ttl / 2 || now < agent->trial_until ||
+           permit_holder_may_sign(&agent->holder, watchdog, now);
+}
+
 static void tell_supervisor(struct agent *agent, nsec now)
 {
-    nsec pace = notify_pace();
+    nsec pace = notify_watchdog() / BEATS;
     if (!agent->is_ready && (!agent->asker || asker_went_round(agent->asker))) {
         agent->is_ready = true;
         notify_send("READY=1");
     }
-    if (pace && now >= agent->next_beat) {
+    if (pace && now >= agent->next_beat && may_sign(agent, now)) {
         agent->next_beat = now + pace;
         notify_send("WATCHDOG=1");
     }
 }
 
-static void keep_until(struct agent *agent)
+static void keep_permission(struct agent *agent)
 {
-    if (agent->permission.until == agent->kept_until)
+    if (!agent->is_to_keep)
         return;
-    agent->kept_until = agent->permission.until;
-    scribe_keep_until(agent->scribe, agent->kept_until);
+    agent->is_to_keep = false;
+    scribe_keep_permission(agent->scribe, state_write_permission(&agent->holder));
 }
 
 /* ---- a turn ---- */
@@ -154,18 +182,17 @@ static void keep_until(struct agent *agent)
 static nsec next_turn(const struct agent *agent, nsec now)
 {
     nsec next = now + agent->period;
-    nsec end = permission_end(&agent->permission);
-    nsec early = end - (agent->permission.trial_until ? 0 : fence_lead(agent->permission.ttl));
-    if (early > now && early < next)
-        next = early;
-    else if (end > now && end < next)
+    nsec due = permit_holder_due(&agent->holder), end = agent_end(agent);
+    if (due > now && due < next)
+        next = due;
+    if (end > now && end < next)
         next = end;
     for (size_t i = 0; i < agent->guard_count; i++) {
         nsec wanted = guard_next(&agent->guards[i], now);
         next = wanted < next ? wanted : next;
     }
-    nsec pace = notify_pace();
-    return pace && agent->next_beat < next ? agent->next_beat : next;
+    return notify_watchdog() && agent->next_beat > now && agent->next_beat < next ? agent->next_beat
+                                                                                  : next;
 }
 
 /* Before anything else, and of all servers before anything else is done with one. */
@@ -185,7 +212,7 @@ static void take_turn(struct agent *agent)
         guard_look(&agent->guards[i], now);
     note_permission(agent, now);
     ask_anew(agent, now);
-    keep_until(agent);
+    keep_permission(agent);
     tell_supervisor(agent, now);
     write_notes(agent);
 }
@@ -247,13 +274,13 @@ static void take_signal(struct agent *agent)
     agent->stops++;
     if (agent->asker)
         asker_pause(agent->asker);
-    if (agent->stops > 1) {
-        agent->permission.until = 0;
-        permission_end_trial(&agent->permission);
-    }
+    for (size_t i = 0; i < agent->holder.count && agent->stops > 1; i++)
+        permit_holder_resume(&agent->holder, i, INT64_MIN, agent->holder.servers[i].revoked);
+    if (agent->stops > 1)
+        agent->trial_until = 0;
     AUTO_FREE char *left = mem_printf(
         "its servers stay as they are for %d ms, then they are closed; once more: at once",
-        clock_ms_left(permission_end(&agent->permission)));
+        clock_ms_left(agent_end(agent)));
     agent_note(agent, EV_AGENT, NULL, "stops", agent->stops > 1 ? "closes its servers" : left);
     notify_send("STOPPING=1");
 }
@@ -275,7 +302,7 @@ static bool is_at_end(const struct agent *agent, nsec now)
     bool is_settled = true;
     for (size_t i = 0; i < agent->guard_count; i++)
         is_settled = is_settled && guard_is_settled(&agent->guards[i]);
-    nsec last = permission_end(&agent->permission);
+    nsec last = agent_end(agent);
     last = (last > agent->began ? last : agent->began) + SETTLE_MS * NSEC_PER_MS;
     if (agent->is_to_reload)
         return true;

@@ -8,8 +8,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-enum { BEATS = 3 /* in the time after which systemd takes us for dead */ };
-
 void notify_send(const char *state)
 {
     const char *path = getenv("NOTIFY_SOCKET");
@@ -25,9 +23,9 @@ void notify_send(const char *state)
         sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&to, length);
 }
 
-nsec notify_pace(void)
+nsec notify_watchdog(void)
 {
     const char *text = getenv("WATCHDOG_USEC");
     long long us = text ? strtoll(text, NULL, 10) : 0;
-    return us > 0 ? us * 1000 / BEATS : 0;
+    return us > 0 ? us * 1000 : 0;
 }

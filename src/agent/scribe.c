@@ -26,8 +26,8 @@ struct scribe {
     const char *folder;
     const struct agent *agent; /* only for the names of its servers, which never change */
     int bell;
-    nsec until;
-    bool has_until, is_ending;
+    char *permission; /* to be kept; NULL: nothing new */
+    bool is_ending;
     struct kept_server *servers;
     size_t count;
 };
@@ -39,14 +39,15 @@ static const char *name_of(const struct scribe *scribe, size_t server)
 
 /* Each of these takes its work under the lock and does it without; true: there was some. */
 
-static bool keep_until(struct scribe *scribe)
+static bool keep_permission(struct scribe *scribe)
 {
-    nsec until = scribe->until;
-    if (!scribe->has_until)
+    char *text = scribe->permission;
+    if (!text)
         return false;
-    scribe->has_until = false;
+    scribe->permission = NULL;
     pthread_mutex_unlock(&scribe->lock);
-    state_keep_until(scribe->folder, until);
+    state_keep_permission(scribe->folder, text);
+    free(text);
     pthread_mutex_lock(&scribe->lock);
     return true;
 }
@@ -94,12 +95,12 @@ static bool keep_positions(struct scribe *scribe, size_t server)
 
 static bool work_once(struct scribe *scribe)
 {
-    bool has_worked = keep_until(scribe);
+    bool has_worked = keep_permission(scribe);
     for (size_t i = 0; i < scribe->count; i++)
         has_worked = identify(scribe, i) || has_worked;
     for (size_t i = 0; i < scribe->count; i++)
         if (keep_positions(scribe, i)) {
-            keep_until(scribe); /* a sync may have taken long */
+            keep_permission(scribe); /* a sync may have taken long */
             has_worked = true;
         }
     return has_worked;
@@ -107,7 +108,7 @@ static bool work_once(struct scribe *scribe)
 
 static bool has_work(const struct scribe *scribe)
 {
-    bool has_work = scribe->has_until;
+    bool has_work = scribe->permission;
     for (size_t i = 0; i < scribe->count; i++)
         has_work = has_work || scribe->servers[i].pid_file || scribe->servers[i].positions;
     return has_work;
@@ -160,11 +161,11 @@ void scribe_stop(struct scribe *scribe)
     free(scribe);
 }
 
-void scribe_keep_until(struct scribe *scribe, nsec until)
+void scribe_keep_permission(struct scribe *scribe, char *take_text)
 {
     pthread_mutex_lock(&scribe->lock);
-    scribe->until = until;
-    scribe->has_until = true;
+    free(scribe->permission);
+    scribe->permission = take_text;
     wake(scribe);
 }
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 
-enum { FILE_MAX = 4096, FILE_MODE = 0600 };
+enum { FILE_MAX = 4096, FILE_MODE = 0600, PERMISSION_MAX = 1024 * 1024 };
 
 /* A server's name is "host:port" or "[v6]:port": nothing in it can leave the folder. */
 static char *path_of(const char *folder, const char *kind, const char *server)
@@ -22,7 +22,7 @@ static char *path_of(const char *folder, const char *kind, const char *server)
     return mem_printf("%s/%s-%s", folder, kind, server);
 }
 
-static char *until_path(const char *folder)
+static char *permission_path(const char *folder)
 {
     return mem_printf("%s/permission", folder);
 }
@@ -36,33 +36,55 @@ static bool read_boot(char ret[static PROCESS_BOOT_MAX])
     return true;
 }
 
-nsec state_load_until(const char *folder)
+/* One line of the file: until when a server may serve, and at which version it was revoked. */
+static void load_line(const char *line, struct permit_holder *holder)
 {
-    AUTO_FREE char *path = until_path(folder);
-    AUTO(buf_release) struct buf text = {0};
-    char now[PROCESS_BOOT_MAX] = "", boot[PROCESS_BOOT_MAX] = "";
-    int64_t until = 0;
-    if (!read_boot(now) || file_read(path, FILE_MAX, &text, NULL) ||
-        sscanf(buf_text(&text), "%39[0-9a-f-] %" SCNd64 "\n", boot, &until) != 2 ||
-        strcmp(boot, now) != 0 || until < 0)
-        return 0;
-    return until;
+    int64_t until = 0, revoked = 0;
+    int used = 0;
+    if (sscanf(line, "%" SCNd64 " %" SCNd64 " %n", &until, &revoked, &used) != 2 || used == 0)
+        return;
+    for (size_t i = 0; i < holder->count; i++)
+        if (strcmp(holder->servers[i].server, line + used) == 0)
+            permit_holder_resume(holder, i, until, revoked);
 }
 
-void state_keep_until(const char *folder, nsec until)
+bool state_load_permission(const char *folder, struct permit_holder *holder)
 {
-    AUTO_FREE char *path = until_path(folder);
-    char boot[PROCESS_BOOT_MAX] = "", text[FILE_MAX];
-    if (!read_boot(boot))
-        return;
-    int length = snprintf(text, sizeof(text), "%s %" PRId64 "\n", boot, until);
-    status_ignore(file_write_unsynced(path, text, (size_t)length, NULL),
+    AUTO_FREE char *path = permission_path(folder);
+    AUTO(buf_release) struct buf text = {0};
+    char boot[PROCESS_BOOT_MAX] = "", *rest = NULL;
+    if (!read_boot(boot) || file_read(path, PERMISSION_MAX, &text, NULL) || !text.length)
+        return false;
+    const char *line = strtok_r(text.data, "\n", &rest);
+    if (!line || strcmp(line, boot) != 0)
+        return false;
+    while ((line = strtok_r(NULL, "\n", &rest)))
+        load_line(line, holder);
+    return true;
+}
+
+char *state_write_permission(const struct permit_holder *holder)
+{
+    struct buf text = {0};
+    char boot[PROCESS_BOOT_MAX] = "";
+    read_boot(boot);
+    buf_printf(&text, "%s\n", boot);
+    for (size_t i = 0; i < holder->count; i++)
+        buf_printf(&text, "%" PRId64 " %" PRId64 " %s\n", holder->servers[i].until,
+                   holder->servers[i].revoked, holder->servers[i].server);
+    return buf_take(&text);
+}
+
+void state_keep_permission(const char *folder, const char *text)
+{
+    AUTO_FREE char *path = permission_path(folder);
+    status_ignore(file_write_unsynced(path, text, strlen(text), NULL),
                   "without it a successor fences sooner");
 }
 
-void state_forget_until(const char *folder)
+void state_forget_permission(const char *folder)
 {
-    AUTO_FREE char *path = until_path(folder);
+    AUTO_FREE char *path = permission_path(folder);
     unlink(path);
 }
 

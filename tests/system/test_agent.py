@@ -15,7 +15,7 @@ from fake_conductor import FakeConductor
 
 TTL = 2.0
 GRANT_MS = 1400
-BOUND = 0.2    # that a server has to refuse writes before it is killed
+BOUND = 0.2    # before its end closing begins, which takes as long at most
 SLACK = 0.4    # of this machine
 
 
@@ -229,7 +229,7 @@ def test_when_permission_ends_writes_end_with_it(lab, make_host):
         granted = list(host.conductors[0].questions)[asked - 1]["at"]
         closed = time.monotonic()
         time.sleep(0.2)
-        assert GRANT_MS / 1000 - BOUND < writers.last_acknowledged() - granted < GRANT_MS / 1000
+        assert GRANT_MS / 1000 - 2 * BOUND < writers.last_acknowledged() - granted < GRANT_MS / 1000
         assert sum(writers.acknowledged_after(closed)) == 0
     assert "killed" not in host.log()
 
@@ -247,7 +247,7 @@ def test_a_server_whose_commits_wait_for_acknowledgements_is_killed(lab, make_ho
         host.conductors[0].mode = "hang"
         granted = host.conductors[0].questions[-1]["at"]
         wait_until(lambda: lab.pid("s0-west-1") != pid, TTL + SLACK, "killed")
-        assert time.monotonic() - granted < (GRANT_MS / 1000) + BOUND + SLACK
+        assert time.monotonic() - granted < GRANT_MS / 1000 + SLACK
         host.conductors[0].mode = "ok"
         host.wait_for("s0-west-1", "dead")
         assert sum(writers.acknowledged_after(held)) == 0  # nobody got an OK that is nowhere else
@@ -377,7 +377,7 @@ def test_a_planned_stop_lets_the_permission_run_out(lab, make_host):
         granted = host.conductors[0].questions[-1]["at"]
         host.agent.terminate()
         assert host.agent.wait(TTL + SLACK) == 0
-        assert writers.last_acknowledged() - granted > GRANT_MS / 1000 - BOUND
+        assert writers.last_acknowledged() - granted > GRANT_MS / 1000 - 2 * BOUND
     assert is_read_only(lab, "s0-west-1") and "stops" in host.log()
     assert "permission" not in os.listdir(host.state)
 
