@@ -18,6 +18,7 @@
 #include "daemon/listeners.h"
 #include "daemon/shelf.h"
 #include "fleet/route.h"
+#include "hooks/waiting.h"
 #include "store/store.h"
 
 #include <poll.h>
@@ -472,6 +473,10 @@ static json_t *run_document(struct mirror *mirror, const char *id)
         return run_json(&record, false);
     json_t *json = run_json_whole(&record, is_alive(mirror, id));
     json_object_set_new(json, "routes", shards_routes(mirror, &record));
+    AUTO_FREE char *waits_key = waiting_key(id);
+    const struct store_entry *wait = shelf_find(&mirror->shelves[SHELF_HOLD], waits_key);
+    AUTO_FREE char *waits = wait ? waiting_decode(wait->value) : NULL;
+    json_object_set_new(json, "waits", waits ? json_string(waits) : json_null());
     return json;
 }
 

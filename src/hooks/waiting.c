@@ -59,7 +59,7 @@ void waiting_set(struct waiting *waiting, const struct hook_wait *wait)
     pthread_mutex_unlock(&waiting->lock);
 }
 
-static char *key_of(const char *run)
+char *waiting_key(const char *run)
 {
     return mem_printf("run-waits/%s", run);
 }
@@ -78,7 +78,7 @@ void waiting_tell(struct waiting *waiting, struct store *store, const char *run,
     pthread_mutex_unlock(&waiting->lock);
     if (is_same(wanted, waiting->told))
         return;
-    AUTO_FREE char *key = key_of(run);
+    AUTO_FREE char *key = waiting_key(run);
     struct store_op op = {wanted ? STORE_PUT : STORE_DELETE, key, wanted, wanted ? lease : 0};
     struct store_txn txn = {NULL, 0, &op, 1};
     struct store_txn_result result;
@@ -96,14 +96,9 @@ char *waiting_format(const char *hook, const char *event, int64_t since_us, int6
                       waited_s > 0 ? waited_s : 0, (long long)(limit_ms + 999) / 1000);
 }
 
-char *waiting_load(struct store *store, const char *run)
+char *waiting_decode(const char *value)
 {
-    AUTO(store_entry_release) struct store_entry entry = {0};
-    AUTO_FREE char *key = key_of(run);
-    struct err ignored = ERR_INIT;
-    if (store_get(store, key, clock_deadline(STORE_MS), &entry, &ignored))
-        return NULL;
-    json_t *json = json_loads(entry.value, 0, NULL);
+    json_t *json = json_loads(value, 0, NULL);
     const char *hook = NULL, *event = NULL;
     json_int_t since = 0, limit = 0;
     bool is_good = json && json_unpack(json, "{s:s, s:s, s:I, s:I}", "hook", &hook, "event", &event,
@@ -111,4 +106,14 @@ char *waiting_load(struct store *store, const char *run)
     char *text = is_good ? waiting_format(hook, event, since, limit) : NULL;
     json_decref(json);
     return text;
+}
+
+char *waiting_load(struct store *store, const char *run)
+{
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    AUTO_FREE char *key = waiting_key(run);
+    struct err ignored = ERR_INIT;
+    if (store_get(store, key, clock_deadline(STORE_MS), &entry, &ignored))
+        return NULL;
+    return waiting_decode(entry.value);
 }

@@ -24,6 +24,8 @@ void waiting_tell(struct waiting *waiting, struct store *store, const char *run,
 /* "waiting for hook slow (wave.before, 2 s of 10 s)"; NULL: it waits for nothing, as far as can be
  * seen. The caller frees. */
 char *waiting_load(struct store *store, const char *run);
+char *waiting_key(const char *run);      /* where that is; the caller frees */
+char *waiting_decode(const char *value); /* the same of that key's value */
 char *waiting_format(const char *hook, const char *event, int64_t since_us, int64_t limit_ms);
 
 #endif
