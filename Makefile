@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 60
 PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := build
-.PHONY: build asan tsan fuzz-build units units-tsan check-fast test bench soak fuzz tidy install \
+.PHONY: build asan tsan fuzz-build units units-tsan check-fast test model bench soak fuzz tidy install \
 	clean help
 
 build: ## the program, at build/holdfast
@@ -41,7 +41,11 @@ units-tsan: ## the threaded unit tests, under ThreadSanitizer
 bench: build ## every figure the README quotes
 	@tools/bench
 
-soak: build ## the long forms of the system tests: hours
+model: ## the models of tests/model/ and their mutants
+	@tools/test model
+
+soak: build ## the long forms of the models and the system tests: hours
+	tools/model --soak
 	HOLDFAST_SOAK=1 $(PYTHON) -m pytest -p no:cacheprovider -ra tests/system
 
 fuzz: fuzz-build ## one fuzz target: make fuzz T=gtid [FUZZ_SECONDS=3600]
