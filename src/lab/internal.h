@@ -111,6 +111,13 @@ MUST_CHECK enum status lab__daemons_wait(struct lab *lab, const struct lab_choic
                                          bool is_new, const struct lab_progress *progress,
                                          struct err *err);
 
+/* --- keep.c -------------------------------------------------------------------------------------
+ */
+
+/* Copy the logs of servers that are down, as their units do it before each start. */
+MUST_CHECK enum status lab__evidence_keep(const struct lab *lab, const struct lab_choice *choice,
+                                          struct err *err);
+
 /* --- roles.c, fleet.c ---------------------------------------------------------------------------
  */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The keeper of a host: what runs there in the place of systemd. The agent is started again at once
- * when it dies; when it stays away for longer than a TTL, nobody can close the host's servers any
- * more, and they are ended. */
+ * What systemd does on a host. The keeper: the agent is started again at once when it dies; when it
+ * stays away for longer than a TTL, nobody can close the host's servers any more, and they are
+ * ended. And what the servers' units do before a start: their logs are kept. */
 #include "base/mem.h"
 #include "base/scope.h"
 #include "keeper/keeper.h"
@@ -9,6 +9,8 @@
 
 #include <signal.h>
 #include <string.h>
+
+enum { EVIDENCE_MS = 60000 };
 
 struct host {
     const char *dir;
@@ -44,6 +46,59 @@ static void end_servers(void *context)
             say_ended(host, server);
     }
 }
+
+/* --- Before a server starts ---------------------------------------------------------------------
+ */
+
+static char *evidence_log(const struct lab *lab, const struct lab_server *server)
+{
+    return mem_printf("%s/log/%s.evidence.log", lab->dir, server->name);
+}
+
+static enum status keep_logs(const struct lab *lab, const struct lab_server *server,
+                             struct process *ret, struct err *err)
+{
+    AUTO_FREE char *name = mem_printf("%s:%d", server->host, lab->port);
+    AUTO_FREE char *data = lab__server_path(lab, server, "data"),
+                   *into = lab__path(lab, "evidence");
+    AUTO_FREE char *log = evidence_log(lab, server);
+    const char *argv[] = {lab->self, "agent",  "evidence", name, "--data",
+                          data,      "--into", into,       NULL};
+    struct process_spec spec = {.argv = argv, .output_path = log};
+    return process_spawn(&spec, ret, err);
+}
+
+static enum status wait_kept(const struct lab *lab, const struct lab_server *server,
+                             const struct process *process, nsec deadline, struct err *err)
+{
+    int code = 0;
+    AUTO(buf_release) struct buf said = {0};
+    AUTO_FREE char *log = evidence_log(lab, server);
+    enum status status = process_wait(process, deadline, &code, err);
+    if (status || code == 0)
+        return status;
+    lab__last_error(log, &said);
+    return err_set(err, ST_IO, "its logs could not be kept: %s", buf_text(&said));
+}
+
+enum status lab__evidence_keep(const struct lab *lab, const struct lab_choice *choice,
+                               struct err *err)
+{
+    AUTO_FREE struct process *processes = mem_zalloc((choice->count + 1) * sizeof(*processes));
+    nsec deadline = clock_deadline(EVIDENCE_MS);
+    enum status status = ST_OK;
+    for (size_t i = 0; i < choice->count && !status; i++)
+        status = keep_logs(lab, choice->servers[i], &processes[i], err);
+    for (size_t i = 0; i < choice->count && !status; i++) {
+        status = wait_kept(lab, choice->servers[i], &processes[i], deadline, err);
+        if (status)
+            err_wrap(err, "%s", choice->servers[i]->name);
+    }
+    return status;
+}
+
+/* --- The keeper ---------------------------------------------------------------------------------
+ */
 
 static struct lab_daemon *find_agent(const struct lab *lab, const char *host)
 {

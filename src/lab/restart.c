@@ -153,6 +153,8 @@ static enum status start_and_wait(struct lab *lab, const struct lab_choice *choi
                                   struct err *err)
 {
     enum status status = end_rest(lab, choice, err);
+    if (lab->has_daemons && !status)
+        status = lab__evidence_keep(lab, choice, err);
     status = status ? status : start_all(lab, choice, err);
     status = status ? status : lab__daemons_wait(lab, choice, false, progress, err);
     return status ? status : lab__servers_connect(lab, choice, progress, ret, err);

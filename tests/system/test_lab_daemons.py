@@ -142,6 +142,8 @@ def test_a_host_and_a_region_are_lost_and_come_back_as_one(lab):
         said = lab.cli("lab", "restart", word).stdout
         assert "s0-west-1 runs again" in said and "keeper-west-1 runs again" in said
         assert not those(lab, "down") and lab.roles()["s0-west-1"] in ("fenced", "replica")
+    kept = list(pathlib.Path(lab.dir, "evidence").glob("*/*/*"))
+    assert any("binlog.0" in path.name for path in kept), "logs, before the server started again"
 
 
 @pytest.mark.lab(daemons=True)
@@ -166,7 +168,8 @@ def test_servers_end_when_their_agent_stays_away_or_hangs(lab):
     lab.cli("lab", "thaw", "agent-west-1")  # soon enough
     lab.cli("lab", "freeze", "agent-west-1")
     wait_for_agent(lab, "agent-west-1", pid)
-    wait_until(lambda: those(lab, "down") == {"s0-west-1"}, 5, "its server is ended")
+    wait_until(lambda: "s0-west-1" in those(lab, "down"), 10, "its server is ended")
+    assert those(lab, "down") == {"s0-west-1"}
 
 
 @pytest.mark.lab(daemons=True, tls=True)
