@@ -37,6 +37,7 @@ static enum status read_token(const struct inventory *fleet, char **ret_header, 
             status = file_read_secret(api->tokens[i].path, &token, &is_exposed, NULL);
     if (status)
         return status;
+    *err = (struct err)ERR_INIT; /* what it would have said */
     *ret_header = mem_printf("Authorization: Bearer %s", token);
     explicit_bzero(token, strlen(token));
     return ST_OK;
@@ -93,7 +94,7 @@ static enum status ask(const struct inventory *fleet, const struct inventory_con
     struct http_post request = *post;
     request.url = url;
     request.tls = tls->is_on ? &http_tls : NULL;
-    request.deadline = clock_deadline(ANSWER_MS);
+    request.deadline += clock_now(); /* it was how much time there is */
     enum status status = http_send(line, &request, &answer, err);
     http_line_free(line);
     if (!status)
@@ -113,6 +114,7 @@ enum status client_get(const struct inventory *fleet, const char *path, int64_t 
     const char *const headers[] = {token, NULL};
     struct http_post post = {
         .url = path, .headers = headers, .connect_ms = CONNECT_MS, .answer_max = ANSWER_MAX};
+    post.deadline = ANSWER_MS * NSEC_PER_MS;
     for (size_t i = 0; i < fleet->conductor_count; i++) {
         struct err why = ERR_INIT;
         status = ask(fleet, &fleet->conductors[i], &post, max_age_ms, ret, &why);
@@ -121,4 +123,19 @@ enum status client_get(const struct inventory *fleet, const char *path, int64_t 
         buf_printf(&reasons, "%s%s: %s", i ? "; " : "", fleet->conductors[i].name, why.text);
     }
     return err_set(err, ST_UNREACHABLE, "no conductor answers: %s", buf_text(&reasons));
+}
+
+enum status client_get_from(const struct inventory *fleet,
+                            const struct inventory_conductor *conductor, const char *path,
+                            nsec time, struct client_answer *ret, struct err *err)
+{
+    AUTO(wipe) char *token = NULL;
+    enum status status = read_token(fleet, &token, err);
+    if (status)
+        return status;
+    const char *const headers[] = {token, NULL};
+    struct http_post post = {
+        .url = path, .headers = headers, .connect_ms = CONNECT_MS, .answer_max = ANSWER_MAX};
+    post.deadline = time;
+    return ask(fleet, conductor, &post, INT64_MAX, ret, err);
 }

@@ -27,4 +27,11 @@ void client_answer_release(struct client_answer *answer);
 MUST_CHECK enum status client_get(const struct inventory *fleet, const char *path,
                                   int64_t max_age_ms, struct client_answer *ret, struct err *err);
 
+struct inventory_conductor;
+/* The same of this conductor, which has 'time'. */
+MUST_CHECK enum status client_get_from(const struct inventory *fleet,
+                                       const struct inventory_conductor *conductor,
+                                       const char *path, nsec time, struct client_answer *ret,
+                                       struct err *err);
+
 #endif

@@ -22,11 +22,13 @@
     X(EV_LAB,            LOG_DEBUG, "lab")             \
     X(EV_CONDUCTOR,      LOG_INFO,  "conductor")       \
     X(EV_LEADER,         LOG_INFO,  "leader")          \
+    X(EV_PERMISSION,     LOG_INFO,  "permission")      \
+    X(EV_HEALED,         LOG_INFO,  "healed")          \
+    X(EV_LOSS,           LOG_WARN,  "loss")            \
     X(EV_STORE,          LOG_WARN,  "store")           \
     X(EV_FILE,           LOG_WARN,  "file")            \
     X(EV_AGENT,          LOG_INFO,  "agent")           \
     X(EV_AGENT_TROUBLE,  LOG_ERROR, "agent.trouble")   \
-    X(EV_PERMISSION,     LOG_INFO,  "permission")      \
     X(EV_FENCE,          LOG_WARN,  "fence")           \
     X(EV_FENCE_FAILED,   LOG_ERROR, "fence.failed")
 /* clang-format on */

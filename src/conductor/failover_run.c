@@ -66,6 +66,17 @@ static enum status refuse_living(const struct run *run, const struct shard_obser
     return err_hint(err, "when its writes hang all the same: --force");
 }
 
+static bool is_looked_after(const struct inventory *fleet, const struct inventory_shard *shard,
+                            const struct inventory_server *server)
+{
+    for (size_t i = 0; i < fleet->host_count; i++)
+        for (size_t j = 0; j < fleet->hosts[i].place_count; j++)
+            if (fleet->hosts[i].places[j].shard == shard->index &&
+                fleet->hosts[i].places[j].server == server->index)
+                return true;
+    return false;
+}
+
 void failover_run_shard(struct run *run, const struct shard_observation *seen,
                         struct shard_report *report)
 {
@@ -80,6 +91,10 @@ void failover_run_shard(struct run *run, const struct shard_observation *seen,
         failover.without_count = run->record.without_count;
         status = refuse_living(run, seen, &failover, &err);
         if (!status) {
+            failover.is_looked_after =
+                is_looked_after(run->mandate.fleet, seen->shard, failover.lost);
+            failover.hear = run->hear;
+            failover.hear_context = run->hear_context;
             failover_run(&failover);
             fill_report(report, &failover);
         }

@@ -14,6 +14,7 @@
 #include "daemon/election.h"
 #include "daemon/internal.h"
 #include "daemon/mirror.h"
+#include "daemon/steward.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
 
@@ -350,6 +351,18 @@ static void get_metrics(struct http_request *request, void *context)
     http_respond(request, 200, "text/plain; version=0.0.4", buf_text(&text));
 }
 
+/* --- Permission to serve --- */
+
+static void post_permit(struct http_request *request, void *context)
+{
+    steward_answer(((struct daemon *)context)->steward, request);
+}
+
+static void get_hosts(struct http_request *request, void *context)
+{
+    respond_json(request, 200, steward_words(((struct daemon *)context)->steward, clock_now()));
+}
+
 /* clang-format off */
 const struct http_route daemon_routes[] = {
     {"GET", "/v1/status",               "the fleet, shard by shard",              HTTP_VIEWER, false, get_status},
@@ -362,6 +375,8 @@ const struct http_route daemon_routes[] = {
     {"GET", "/v1/health",               "how this conductor is",                  HTTP_OPEN,   false, get_health},
     {"GET", "/servers/{server}/primary", "200 while it is its shard's primary",   HTTP_OPEN,   false, get_primary},
     {"GET", "/servers/{server}/replica", "200 while it is a replica close behind", HTTP_OPEN,  false, get_replica},
+    {"POST", "/v1/permit",              "may the servers of this host serve",     HTTP_AGENT,  false, post_permit},
+    {"GET", "/v1/hosts",                "what the region's agents told",          HTTP_VIEWER, false, get_hosts},
     {"GET", "/metrics",                 "for Prometheus",                         HTTP_VIEWER, true,  get_metrics},
     {0}};
 /* clang-format on */

@@ -8,9 +8,11 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "daemon/election.h"
+#include "daemon/healer.h"
 #include "daemon/internal.h"
 #include "daemon/mirror.h"
 #include "daemon/observer.h"
+#include "daemon/steward.h"
 #include "fleet/inventory.h"
 
 #include <signal.h>
@@ -93,6 +95,7 @@ static void stop_all(struct daemon *daemon, struct observer *observer)
     election_stop(daemon->election); /* first: another one can lead at once */
     observer_stop(observer);
     judge_stop(daemon->judge);
+    steward_stop(daemon->steward);
     mirror_stop(daemon->mirror);
     daemon_store_stop(daemon->store);
     mirror_free(daemon->mirror);
@@ -114,17 +117,22 @@ enum status daemon_run(const struct inventory *fleet, const char *name, struct e
     mirror_wait(daemon.mirror, clock_deadline(STORE_MS));
     daemon.election = election_start(daemon.store, name);
     daemon.judge = judge_start(fleet, daemon.store, daemon.mirror);
+    daemon.steward = steward_start(fleet, daemon.self, daemon.store);
     struct observer *observer = NULL;
+    struct healer *healer = NULL;
     enum status status = start_server(&daemon, err);
     if (!status) {
         observer = observer_start(fleet, on_observation, &daemon);
+        healer = healer_start(&daemon);
         log_event(EV_CONDUCTOR, "name", name, "listens", daemon.self->listen, "tls",
                   fleet->api.tls.is_on ? "yes" : "no", NULL);
         wait_for_signal(&signals);
         http_server_stop(daemon.server, GRACE_MS);
     }
+    healer_stop(healer);
     stop_all(&daemon, observer);
     http_server_free(daemon.server);
+    steward_free(daemon.steward);
     return status;
 }
 

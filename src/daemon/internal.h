@@ -17,6 +17,7 @@
 
 struct election;
 struct mirror;
+struct steward;
 struct store;
 
 /* ---- bell.c: a thread waits for its end, or for something to do ---- */
@@ -80,6 +81,7 @@ struct daemon {
     struct mirror *mirror;
     struct election *election;
     struct judge *judge;
+    struct steward *steward; /* NULL: the fleet file has no hosts */
     struct http_server *server;
     pthread_mutex_t lock;
     struct picture *picture; /* the newest; under the lock; NULL: none yet */

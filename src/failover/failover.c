@@ -11,6 +11,7 @@
 #include "move/fault.h"
 #include "move/journal.h"
 #include "move/mandate.h"
+#include "permit/opening.h"
 
 #include <poll.h>
 #include <stdarg.h>
@@ -139,8 +140,6 @@ static bool record(struct failover *failover, const struct failover_rule *rule)
     nsec began = clock_now();
     enum status status = failover_record(failover, rule->next, clock_deadline(RECORD_MS), &err);
     failover->view.has_record_failed = status != ST_OK;
-    if (rule->next == SHARD_FENCING && !status && !failover->fenced_at)
-        failover->fenced_at = clock_now(); /* after it was known, never before */
     if (rule->next == SHARD_REPOINTING)
         failover_phase_add(failover, PHASE_PUBLISH, began);
     if (rule->next == SHARD_REPOINTING && !status)
@@ -176,24 +175,24 @@ static void finish(struct failover *failover, const struct failover_rule *rule)
                 move_result_name(failover->result), rule->why);
 }
 
-/* Until the lost primary's permission is over, and no longer when its agent closed it before. */
+/* Its permission is over, or its agent closed it after it heard of the revocation. */
 static bool is_over(const struct failover *failover, nsec now)
 {
-    const struct failover_permission *permission = failover->permission;
-    if (!permission)
+    struct permit_heard heard;
+    if (!failover->is_looked_after)
         return true;
-    if (failover->fenced_at && now - failover->fenced_at >= permission->ttl_ms * NSEC_PER_MS)
-        return true;
-    return permission->is_closed &&
-           permission->is_closed(permission->context, failover->lost->name);
+    if (!failover->revoked)
+        return false;
+    bool is_heard =
+        failover->hear && failover->hear(failover->hear_context, failover->lost->name, &heard);
+    return permit_may_open(&failover->term, failover->revoked, failover->revoked_at,
+                           is_heard ? &heard : NULL, now);
 }
 
 static void refresh_view(struct failover *failover)
 {
     struct failover_view *view = &failover->view;
     view->now = clock_now();
-    if (!failover->fenced_at && view->state == SHARD_FENCING) /* inherited: it was before now */
-        failover->fenced_at = view->now;
     view->is_over = is_over(failover, view->now);
     view->must_stop = mandate_must_stop(failover->mandate);
     view->was_opening = failover->route.new_primary[0] != '\0';
@@ -202,9 +201,8 @@ static void refresh_view(struct failover *failover)
 void failover_run(struct failover *failover)
 {
     failover->began_at = clock_now();
-    failover->view.deadline =
-        clock_deadline(failover->mandate->fleet->policy.move_timeout_ms +
-                       (failover->permission ? failover->permission->ttl_ms : 0));
+    failover->view.deadline = clock_deadline(failover->mandate->fleet->policy.move_timeout_ms +
+                                             2 * failover->mandate->fleet->permission_ttl_ms);
     while (failover->result == MOVE_PENDING) {
         refresh_view(failover);
         const struct failover_rule *rule = failover_plan(&failover->view);

@@ -17,16 +17,10 @@
 #include "fleet/observation.h"
 #include "move/move.h"
 #include "move/session.h"
+#include "permit/basis.h"
 
-/* How the lost primary is kept from serving, besides that nobody acknowledges its writes: what
- * permit/ does for a server whose host has an agent. */
-struct failover_permission {
-    int64_t ttl_ms; /* so long after the revocation nobody serves any more */
-    /* Did the agent say that the server is closed, after it heard of the revocation? NULL: nobody
-     * can be asked. */
-    bool (*is_closed)(void *context, const char *server);
-    void *context;
-};
+/* What an agent told of a server; false: nothing is known. Any thread. */
+typedef bool failover_hear(void *context, const char *server, struct permit_heard *ret);
 
 struct failover {
     /* Given; see failover_init(). */
@@ -35,7 +29,11 @@ struct failover {
     const struct inventory_server *lost;
     char *const *without; /* servers of the region that need not answer: names */
     size_t without_count;
-    const struct failover_permission *permission; /* NULL: there are no agents */
+    /* The lost primary's host has an agent: it is revoked, and nobody is opened before it may not
+     * serve any more (permit/permit.h). */
+    bool is_looked_after;
+    failover_hear *hear; /* NULL: nobody can be asked */
+    void *hear_context;
 
     /* Where it is. */
     struct route route;
@@ -56,7 +54,9 @@ struct failover {
     nsec phase_ns[MOVE_PHASES];
     struct move_span *spans;
     size_t span_count, span_capacity;
-    nsec began_at, fenced_at, published_at;
+    struct permit_term term; /* how long permissions last */
+    int64_t revoked;         /* version of the revocation; 0: there is none yet */
+    nsec began_at, revoked_at, published_at;
 };
 
 /* 'lost' is the primary that the route names, or one that the caller found when there is none yet

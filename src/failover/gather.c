@@ -11,7 +11,14 @@
 
 #include <string.h>
 
-enum { OBSERVE_MS = 1000, SESSION_MS = 1000, CLOSE_MS = 300, DRAIN_MS = 1500, ANSWER_MS = 300 };
+enum {
+    STORE_MS = 1000,
+    OBSERVE_MS = 1000,
+    SESSION_MS = 1000,
+    CLOSE_MS = 300,
+    DRAIN_MS = 1500,
+    ANSWER_MS = 300
+};
 
 static bool may_be_silent(const struct failover *failover, const struct inventory_server *server)
 {
@@ -154,7 +161,9 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
     fleet_observation_release(&failover->seen);
     fleet_observe(failover->mandate->fleet, &failover->shard, 1, clock_deadline(OBSERVE_MS),
                   &failover->seen);
-    enum status status = refuse_strangers(failover, err);
+    enum status status = failover_know_revocation(failover, clock_deadline(STORE_MS), err);
+    if (!status)
+        status = refuse_strangers(failover, err);
     if (!status)
         status = need_region(failover, err);
     if (!status) {

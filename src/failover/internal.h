@@ -24,6 +24,10 @@ MUST_CHECK enum status failover_step_follow(struct failover *failover,
 MUST_CHECK enum status failover_record(struct failover *failover, enum shard_state next,
                                        nsec deadline, struct err *err);
 
+/* The lost primary's revocation, as it is in the store; counts from when that is known. */
+MUST_CHECK enum status failover_know_revocation(struct failover *failover, nsec deadline,
+                                                struct err *err);
+
 /* The session of a server of the shard, taken. */
 MUST_CHECK enum status failover_take(struct failover *failover,
                                      const struct inventory_server *server,

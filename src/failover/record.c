@@ -12,6 +12,7 @@
 #include "move/fault.h"
 #include "move/journal.h"
 #include "move/mandate.h"
+#include "permit/opening.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -75,6 +76,50 @@ static void adopt(struct failover *failover, const struct route *route, int64_t 
     log_event(EV_SHARD_STATE, "shard", shard, "state", state, NULL);
 }
 
+/* ---- permission to serve: the parts that belong to a state ---- */
+
+static enum status make_part(struct failover *failover, enum shard_state next, nsec deadline,
+                             struct permit_part *ret, struct err *err)
+{
+    const struct mandate *mandate = failover->mandate;
+    bool is_first = failover->route.state == SHARD_SERVING;
+    if (!failover->is_looked_after)
+        return ST_OK;
+    if (next == SHARD_FENCING && is_first) {
+        AUTO_FREE char *note = mem_printf("shard %s, run %s", failover->shard->name, mandate->run);
+        enum status status = permit_term_load(mandate->store, deadline, &failover->term, err);
+        failover->is_looked_after = status != ST_NOT_FOUND; /* no conductor ever ran here */
+        if (status)
+            return status == ST_NOT_FOUND ? ST_OK : status;
+        permit_part_revoke(ret, &failover->term, failover->lost->name, note);
+    } else if (next == SHARD_OPENING && failover->chosen) {
+        permit_part_open(ret, failover->chosen->name,
+                         mandate->fleet->regions[failover->chosen->region]);
+    } else if (next == SHARD_SERVING && failover->route.state == SHARD_FENCING) {
+        permit_part_return(ret, failover->lost->name, failover->revoked);
+    }
+    return ST_OK;
+}
+
+enum status failover_know_revocation(struct failover *failover, nsec deadline, struct err *err)
+{
+    AUTO(permit_list_release) struct permit_list list = {0};
+    struct store *store = failover->mandate->store;
+    if (!failover->is_looked_after || failover->revoked)
+        return ST_OK;
+    enum status status = permit_term_load(store, deadline, &failover->term, err);
+    if (!status)
+        status = permit_list_load(store, deadline, &list, err);
+    if (status)
+        return status;
+    failover->revoked = permit_list_find(&list, failover->lost->name);
+    failover->revoked_at = clock_now();
+    if (failover->revoked)
+        return ST_OK;
+    return err_set(err, ST_CONFLICT, "the permission of %s to serve was given back meanwhile",
+                   failover->lost->name);
+}
+
 static enum status read_back(struct failover *failover, nsec deadline, struct err *err)
 {
     struct route found;
@@ -113,17 +158,23 @@ static enum status attempt(struct failover *failover, enum shard_state next, nse
     struct route wanted = next_route(failover, next);
     AUTO_FREE char *key = route_key(failover->shard->name);
     AUTO_FREE char *value = route_encode(&wanted);
-    struct store_compare compares[] = {
+    AUTO(permit_part_release) struct permit_part part = {0};
+    enum status status = make_part(failover, next, deadline, &part, err);
+    if (status)
+        return status;
+    struct store_compare compares[2 + PERMIT_PART_MAX] = {
         {STORE_CREATE_REV_IS, MANDATE_LOCK_KEY, mandate->token},
         {STORE_MOD_REV_IS, key, (int64_t)failover->route.revision},
     };
-    struct store_op op = {STORE_PUT, key, value, 0};
-    struct store_txn txn = {compares, ARRAY_SIZE(compares), &op, 1};
+    struct store_op ops[1 + PERMIT_PART_MAX] = {{STORE_PUT, key, value, 0}};
+    memcpy(compares + 2, part.compares, part.compare_count * sizeof(*compares));
+    memcpy(ops + 1, part.ops, part.op_count * sizeof(*ops));
+    struct store_txn txn = {compares, 2 + part.compare_count, ops, 1 + part.op_count};
     struct store_txn_result result = {0};
     enum fault_effect effect = fault_point(call_of(next), FAULT_BEFORE);
-    enum status status = effect == FAULT_NONE || effect == FAULT_UNKNOWN_DONE
-                             ? store_txn(mandate->store, &txn, deadline, &result, err)
-                             : ST_OK;
+    status = effect == FAULT_NONE || effect == FAULT_UNKNOWN_DONE
+                 ? store_txn(mandate->store, &txn, deadline, &result, err)
+                 : ST_OK;
     if (effect != FAULT_NONE && !status)
         status = fault_status(effect, err);
     if (!status)

@@ -385,7 +385,7 @@ static void write_list(struct buf *buf, char *const *texts, size_t count)
 static void write_policy(struct buf *buf, const struct inventory_policy *policy)
 {
     if (policy->freeze_cap == default_policy.freeze_cap && !policy->is_reason_required &&
-        policy->accept_count == 0 &&
+        !policy->is_automatic && policy->accept_count == 0 &&
         policy->freeze_timeout_ms == default_policy.freeze_timeout_ms &&
         policy->move_timeout_ms == default_policy.move_timeout_ms &&
         policy->max_lag_ms == default_policy.max_lag_ms && policy->max_error_percent == 0 &&
@@ -402,6 +402,8 @@ static void write_policy(struct buf *buf, const struct inventory_policy *policy)
     buf_printf(buf, "\n  keep_runs: %" PRIu32, policy->keep_runs);
     if (policy->is_reason_required)
         buf_add(buf, "\n  reason_required: true");
+    if (policy->is_automatic)
+        buf_add(buf, "\n  automatic: host");
     if (policy->accept_count > 0) {
         buf_add(buf, "\n  accept: ");
         write_list(buf, policy->accept, policy->accept_count);

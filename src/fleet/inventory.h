@@ -57,6 +57,7 @@ struct inventory_policy {
     uint32_t max_error_percent; /* of a gate's writes, while a wave settles */
     uint32_t keep_runs;         /* finished runs whose record, report and journal are kept */
     bool is_reason_required;    /* of whoever orders a run */
+    bool is_automatic;          /* the loss of a host is healed without an operator's word */
     char **accept;              /* ids of readiness checks whose no-go the operator accepts */
     size_t accept_count, accept_capacity;
 };

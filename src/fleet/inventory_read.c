@@ -279,6 +279,22 @@ static enum status read_accept(struct yaml_file *file, yaml_node_t *node, void *
     return yaml_read_items(file, node, read_accepted, target, err);
 }
 
+/* "none": a human's go only; "host": the loss of a host is healed. */
+static enum status read_automatic(struct yaml_file *file, yaml_node_t *node, void *target,
+                                  struct err *err)
+{
+    AUTO_FREE char *word = NULL;
+    enum status status = yaml_read_text(file, node, &word, err);
+    if (status)
+        return status;
+    *(bool *)target = strcmp(word, "host") == 0;
+    if (*(bool *)target || strcmp(word, "none") == 0)
+        return ST_OK;
+    status = yaml_error(file, node, err, "'automatic': '%s' is neither 'none' nor 'host'", word);
+    err_hint(err, "none: failover by an operator's word only; host: also by itself");
+    return status;
+}
+
 static enum status read_policy(struct yaml_file *file, yaml_node_t *node, void *target,
                                struct err *err)
 {
@@ -294,6 +310,7 @@ static enum status read_policy(struct yaml_file *file, yaml_node_t *node, void *
         {"keep_runs", false, offsetof(struct inventory_policy, keep_runs), read_positive_number},
         {"reason_required", false, offsetof(struct inventory_policy, is_reason_required),
          yaml_read_bool},
+        {"automatic", false, offsetof(struct inventory_policy, is_automatic), read_automatic},
         {"accept", false, 0, read_accept},
         {0}};
     const struct inventory_policy *policy = target;

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See healer.h. */
+#include "daemon/healer.h"
+
+#include "base/invariant.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "conductor/switchover.h"
+#include "daemon/election.h"
+#include "daemon/internal.h"
+#include "daemon/mirror.h"
+#include "daemon/steward.h"
+#include "daemon/words.h"
+#include "failover/watch.h"
+#include "fleet/inventory.h"
+#include "fleet/route.h"
+#include "heal/upkeep.h"
+#include "monitor/monitor.h"
+#include "move/journal.h"
+#include "permit/permit.h"
+#include "store/store.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    OBSERVE_MS = 1000,
+    HOLD_DOWN_S = 60,
+    WINDOW_S = 3600,
+    MOST = 3,             /* failovers of a shard within the window */
+    SILENT_INTERVALS = 2, /* an agent that has not asked for so many of them is silent */
+    LOOKS_PER_INTERVAL = 4,
+    UPKEEP_MS = 500,
+};
+
+struct healer {
+    struct daemon *daemon;
+    struct daemon_bell bell;
+    pthread_t thread, upkeep_thread; /* bringing roles back may take long */
+    struct monitor *monitor;         /* its own connections: a slow look must not hide a loss */
+    struct words *words;             /* of the agents of all regions */
+    struct loss_watch *watches;
+    struct loss_rules rules;
+    enum loss_verdict *said;
+    bool was_leading;
+    nsec kept_up; /* when it ended looking after the roles; older looks say nothing */
+};
+
+/* ---- what is lost ---- */
+
+/* A shard that serves, by its route, and its primary. */
+struct suspect {
+    const struct inventory_shard *shard;
+    struct monitor_ping ping;
+    enum loss_verdict verdict;
+    size_t region;
+};
+
+static const struct inventory_server *server_named(const struct inventory_shard *shard,
+                                                   const char *name)
+{
+    for (size_t i = 0; i < shard->server_count; i++)
+        if (strcmp(shard->servers[i].name, name) == 0)
+            return &shard->servers[i];
+    return NULL;
+}
+
+/* The ones that serve; a shard that is moved or failed over has somebody who looks after it. */
+static size_t list_suspects(struct healer *healer, struct suspect *ret)
+{
+    const struct inventory *fleet = healer->daemon->fleet;
+    size_t count = 0;
+    for (size_t i = 0; i < fleet->shard_count; i++) {
+        const struct inventory_shard *shard = &fleet->shards[i];
+        struct route route = {0};
+        struct err ignored = ERR_INIT;
+        if (mirror_get_route(healer->daemon->mirror, shard->name, &route, &ignored) ||
+            route.state != SHARD_SERVING)
+            continue;
+        const struct inventory_server *primary = server_named(shard, route.primary);
+        if (primary)
+            ret[count++] = (struct suspect){.shard = shard,
+                                            .ping = {.shard = shard, .server = primary},
+                                            .region = primary->region};
+    }
+    return count;
+}
+
+static enum witness witness_of(struct healer *healer, const char *server, nsec now)
+{
+    struct steward_word word = words_find(healer->words, server);
+    nsec patience =
+        SILENT_INTERVALS * permit_interval(healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS);
+    if (!word.is_known)
+        return WITNESS_NONE;
+    if (now - word.at > patience)
+        return WITNESS_SILENT;
+    return word.is_closed ? WITNESS_DEAD : WITNESS_ALIVE;
+}
+
+static void say(struct healer *healer, const struct suspect *suspect)
+{
+    enum loss_verdict *said = &healer->said[suspect->shard->index];
+    if (*said == suspect->verdict)
+        return;
+    *said = suspect->verdict;
+    log_event(EV_LOSS, "shard", suspect->shard->name, "primary", suspect->ping.server->name, "is",
+              loss_verdict_text(suspect->verdict), NULL);
+}
+
+static void judge_all(struct healer *healer, struct suspect *suspects, size_t count)
+{
+    nsec interval = permit_interval(healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS);
+    AUTO_FREE struct monitor_ping *pings = mem_zalloc((count + 1) * sizeof(*pings));
+    for (size_t i = 0; i < count; i++)
+        pings[i] = suspects[i].ping;
+    monitor_ping(healer->monitor, pings, count, clock_now() + interval);
+    nsec now = clock_now();
+    for (size_t i = 0; i < count; i++) {
+        struct suspect *suspect = &suspects[i];
+        bool answers = pings[i].status == ST_OK;
+        enum witness witness =
+            answers ? WITNESS_NONE : witness_of(healer, suspect->ping.server->name, now);
+        suspect->verdict = loss_watch_see(&healer->watches[suspect->shard->index], &healer->rules,
+                                          answers, witness, now);
+        say(healer, suspect);
+    }
+}
+
+/* ---- the run ---- */
+
+static bool hear(void *context, const char *server, struct permit_heard *ret)
+{
+    struct healer *healer = context;
+    struct steward_word word = words_find(healer->words, server);
+    *ret = (struct permit_heard){.is_closed = word.is_closed, .closed = word.closed, .at = word.at};
+    return word.is_known;
+}
+
+static void carry_out(struct healer *healer, struct run *run)
+{
+    const struct inventory *fleet = healer->daemon->fleet;
+    AUTO(switchover_report_release) struct switchover_report report = {0};
+    AUTO(fleet_observation_release) struct fleet_observation seen = {0};
+    AUTO_FREE const struct inventory_shard **shards =
+        mem_zalloc((run->record.shard_count + 1) * sizeof(*shards));
+    size_t count = 0;
+    for (size_t i = 0; i < run->record.shard_count; i++) {
+        shards[count] = inventory_find_shard(fleet, run->record.shards[i]);
+        count += shards[count] != NULL;
+    }
+    AUTO_FREE char *folder = inventory_journal(fleet);
+    struct err err = ERR_INIT;
+    run->mandate.journal = journal_open(folder, run->record.id);
+    run->hear = hear;
+    run->hear_context = healer;
+    fleet_observe(fleet, shards, count, clock_deadline(OBSERVE_MS), &seen);
+    status_ignore(switchover_run(run, &seen, NULL, NULL, &report, &err),
+                  "its report, or the next leader, tells");
+    log_event(EV_RUN_STATE, "run", report.run, "state", run_state_name(report.state), NULL);
+    for (size_t i = 0; i < count; i++)
+        loss_watch_done(&healer->watches[shards[i]->index], clock_now());
+    run_free(run);
+}
+
+static void order(struct healer *healer, const struct suspect *suspects, size_t count,
+                  size_t region)
+{
+    struct daemon *daemon = healer->daemon;
+    struct store *store = daemon_store_get(daemon->store);
+    AUTO(run_record_release) struct run_record record = {0};
+    struct run *run = NULL;
+    struct err err = ERR_INIT;
+    run_record_init(&record, daemon->fleet->regions[region]);
+    record.kind = RUN_FAILOVER;
+    record.reason = mem_printf("conductor %s: the primary is lost", daemon->self->name);
+    for (size_t i = 0; i < count; i++)
+        if (suspects[i].verdict == LOSS_CERTAIN && suspects[i].region == region)
+            run_record_add_shard(&record, suspects[i].shard->name);
+    if (record.shard_count == 0 || !store)
+        return;
+    if (run_begin(store, daemon->fleet, &record, &run, &err))
+        log_event(EV_LOSS, "region", daemon->fleet->regions[region], "not healed", err.text, NULL);
+    else
+        carry_out(healer, run);
+}
+
+/* A failover that the leader before us began, or that waited: its shards have no primary. */
+static void go_on(struct healer *healer)
+{
+    struct daemon *daemon = healer->daemon;
+    struct store *store = daemon_store_get(daemon->store);
+    AUTO(run_record_release) struct run_record record = {0};
+    char id[RUN_ID_MAX], holder[RUN_ID_MAX];
+    struct err err = ERR_INIT;
+    struct run *run = NULL;
+    if (!store || run_current(store, id, &err) || run_lock_holder(store, holder, &err) == ST_OK ||
+        run_record_load(store, id, &record, &err) || record.kind != RUN_FAILOVER ||
+        record.is_called_off)
+        return;
+    if (run_take(store, daemon->fleet, id, false, &run, &err) == ST_OK)
+        carry_out(healer, run);
+}
+
+/* ---- roles ---- */
+
+/* By what the observer saw last; not the same look twice, and not while a run goes on. */
+static void keep_up(struct healer *healer)
+{
+    struct daemon *daemon = healer->daemon;
+    struct store *store = daemon_store_get(daemon->store);
+    struct picture *picture = daemon_picture(daemon);
+    struct err err = ERR_INIT;
+    if (store && picture && picture->began > healer->kept_up) {
+        enum status status = upkeep(store, daemon->fleet, &picture->seen, &err);
+        healer->kept_up = clock_now();
+        if (status && status != ST_BUSY)
+            log_event(EV_LOSS, "roles", "not brought back", "why", err.text, NULL);
+    }
+    picture_unref(picture);
+}
+
+/* ---- the threads ---- */
+
+static bool leads(struct healer *healer)
+{
+    AUTO_FREE char *paused = mirror_pause_text(healer->daemon->mirror);
+    return !paused && election_get(healer->daemon->election, clock_now()).is_leader;
+}
+
+static void *maintain(void *context)
+{
+    struct healer *healer = context;
+    while (!daemon_bell_has_rung(&healer->bell)) {
+        if (leads(healer))
+            keep_up(healer);
+        daemon_bell_wait(&healer->bell, clock_deadline(UPKEEP_MS));
+    }
+    return NULL;
+}
+
+static bool may_act(struct healer *healer)
+{
+    bool is_leading = leads(healer);
+    if (is_leading != healer->was_leading) /* what was seen long ago says nothing */
+        memset(healer->watches, 0, healer->daemon->fleet->shard_count * sizeof(*healer->watches));
+    healer->was_leading = is_leading;
+    return is_leading;
+}
+
+static void look(struct healer *healer)
+{
+    const struct inventory *fleet = healer->daemon->fleet;
+    AUTO_FREE struct suspect *suspects = mem_zalloc((fleet->shard_count + 1) * sizeof(*suspects));
+    size_t count = list_suspects(healer, suspects);
+    judge_all(healer, suspects, count);
+    for (size_t region = 0; region < fleet->region_count; region++)
+        order(healer, suspects, count, region);
+    go_on(healer);
+}
+
+static void *heal(void *context)
+{
+    struct healer *healer = context;
+    nsec pace = permit_interval(healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS) /
+                LOOKS_PER_INTERVAL;
+    while (!daemon_bell_has_rung(&healer->bell)) {
+        nsec began = clock_now();
+        if (may_act(healer))
+            look(healer);
+        daemon_bell_wait(&healer->bell, began + pace);
+    }
+    return NULL;
+}
+
+struct healer *healer_start(struct daemon *daemon)
+{
+    const struct inventory *fleet = daemon->fleet;
+    if (!fleet->policy.is_automatic || fleet->host_count == 0)
+        return NULL;
+    struct healer *healer = mem_zalloc(sizeof(*healer));
+    nsec interval = permit_interval(fleet->permission_ttl_ms * NSEC_PER_MS);
+    *healer = (struct healer){
+        .daemon = daemon,
+        .monitor = monitor_new(fleet),
+        .words = words_new(fleet, daemon->self, daemon->steward),
+        .watches = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->watches)),
+        .said = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->said)),
+        .rules = {.suspect = interval,
+                  .hold_down = HOLD_DOWN_S * NSEC_PER_SEC,
+                  .window = WINDOW_S * NSEC_PER_SEC,
+                  .most = MOST},
+    };
+    daemon_bell_init(&healer->bell);
+    INVARIANT(pthread_create(&healer->thread, NULL, heal, healer) == 0);
+    INVARIANT(pthread_create(&healer->upkeep_thread, NULL, maintain, healer) == 0);
+    return healer;
+}
+
+void healer_stop(struct healer *healer)
+{
+    if (!healer)
+        return;
+    daemon_bell_ring(&healer->bell);
+    pthread_join(healer->thread, NULL);
+    pthread_join(healer->upkeep_thread, NULL);
+    daemon_bell_release(&healer->bell);
+    monitor_free(healer->monitor);
+    words_free(healer->words);
+    free(healer->watches);
+    free(healer->said);
+    free(healer);
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See steward.h. */
+#include "daemon/steward.h"
+
+#include "api/permit.h"
+#include "base/invariant.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "daemon/internal.h"
+#include "fleet/inventory.h"
+#include "store/store.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct steward {
+    const struct inventory *fleet;
+    const struct inventory_conductor *self;
+    const char *region;
+    struct daemon_store *store;
+    struct daemon_bell bell;
+    pthread_t thread;
+    struct permit_term term; /* its thread's, like the next two */
+    nsec term_since;
+    bool has_beaten; /* as was said last */
+    pthread_mutex_t lock;
+    struct permit_basis basis; /* under the lock, like: */
+    struct permit_ears ears;
+};
+
+/* ---- beating ---- */
+
+static void say(struct steward *steward, bool has_beaten, const char *why)
+{
+    if (has_beaten == steward->has_beaten)
+        return;
+    steward->has_beaten = has_beaten;
+    log_event(EV_PERMISSION, "region", steward->region, "given", has_beaten ? "yes" : "no", "why",
+              why, NULL);
+}
+
+/* The TTL that is in force, which all conductors and openers share. */
+static enum status know_term(struct steward *steward, struct store *store, nsec deadline,
+                             struct err *err)
+{
+    struct permit_term now = {0}, next;
+    enum status status = permit_term_load(store, deadline, &now, err);
+    if (status && status != ST_NOT_FOUND)
+        return status;
+    if (now.revision != steward->term.revision)
+        steward->term_since = clock_now();
+    steward->term = now;
+    nsec ttl = steward->fleet->permission_ttl_ms * NSEC_PER_MS;
+    if (!permit_term_plan(&now, ttl, steward->term_since, clock_now(), &next))
+        return ST_OK;
+    status = permit_term_write(store, &next, deadline, err);
+    if (!status || status == ST_CONFLICT)
+        status = permit_term_load(store, deadline, &steward->term, err);
+    steward->term_since = clock_now();
+    return status;
+}
+
+static enum status beat(struct steward *steward, struct store *store, nsec deadline,
+                        struct err *err)
+{
+    struct permit_beat made;
+    struct permit_beater beater = {
+        .region = steward->region, .who = steward->self->name, .term = steward->term};
+    enum status status = permit_beat(store, &beater, deadline, &made, err);
+    pthread_mutex_lock(&steward->lock);
+    if (!status)
+        permit_basis_on_beat(&steward->basis, &made);
+    else if (status == ST_DENIED)
+        permit_basis_on_fence(&steward->basis);
+    pthread_mutex_unlock(&steward->lock);
+    return status;
+}
+
+static enum status read_list(struct steward *steward, struct store *store, nsec deadline,
+                             struct err *err)
+{
+    struct permit_list list = {0};
+    enum status status = permit_list_load(store, deadline, &list, err);
+    if (status)
+        return status;
+    pthread_mutex_lock(&steward->lock);
+    permit_basis_on_list(&steward->basis, &list);
+    pthread_mutex_unlock(&steward->lock);
+    return ST_OK;
+}
+
+static void go_round(struct steward *steward, struct store *store, nsec deadline)
+{
+    struct err err = ERR_INIT;
+    enum status status = know_term(steward, store, deadline, &err);
+    if (!status)
+        status = beat(steward, store, deadline, &err);
+    if (!status)
+        status = read_list(steward, store, deadline, &err);
+    say(steward, status == ST_OK, status ? err.text : "the store takes the region's beats");
+}
+
+static void *attend(void *context)
+{
+    struct steward *steward = context;
+    nsec pace = permit_interval(steward->fleet->permission_ttl_ms * NSEC_PER_MS);
+    while (!daemon_bell_has_rung(&steward->bell)) {
+        nsec began = clock_now();
+        struct store *store = daemon_store_get(steward->store);
+        if (store)
+            go_round(steward, store, began + 2 * pace);
+        daemon_bell_wait(&steward->bell, began + pace);
+    }
+    return NULL;
+}
+
+struct steward *steward_start(const struct inventory *fleet, const struct inventory_conductor *self,
+                              struct daemon_store *store)
+{
+    if (fleet->host_count == 0)
+        return NULL;
+    struct steward *steward = mem_zalloc(sizeof(*steward));
+    *steward = (struct steward){.fleet = fleet, .self = self, .store = store};
+    steward->region = fleet->regions[self->region];
+    permit_basis_init(&steward->basis);
+    pthread_mutex_init(&steward->lock, NULL);
+    daemon_bell_init(&steward->bell);
+    INVARIANT(pthread_create(&steward->thread, NULL, attend, steward) == 0);
+    return steward;
+}
+
+void steward_stop(struct steward *steward)
+{
+    if (!steward)
+        return;
+    daemon_bell_ring(&steward->bell);
+    pthread_join(steward->thread, NULL);
+}
+
+void steward_free(struct steward *steward)
+{
+    if (!steward)
+        return;
+    daemon_bell_release(&steward->bell);
+    permit_basis_release(&steward->basis);
+    permit_ears_release(&steward->ears);
+    pthread_mutex_destroy(&steward->lock);
+    free(steward);
+}
+
+/* ---- answering ---- */
+
+static bool is_closed(enum closure closure)
+{
+    return closure == CLOSURE_CLOSED || closure == CLOSURE_DEAD;
+}
+
+static void hear(struct steward *steward, const struct permit_question *question, nsec now)
+{
+    for (size_t i = 0; i < question->count; i++) {
+        const struct permit_report *report = &question->reports[i];
+        permit_ears_on_told(&steward->ears,
+                            &(struct permit_told){.server = report->name,
+                                                  .host = question->host,
+                                                  .is_closed = is_closed(report->closure),
+                                                  .version = report->since_revision},
+                            now);
+    }
+}
+
+static void fill_answer(struct steward *steward, const struct permit_question *question,
+                        struct permit_answer *ret)
+{
+    nsec now = clock_now();
+    pthread_mutex_lock(&steward->lock);
+    hear(steward, question, now);
+    ret->serve_ms = permit_basis_span(&steward->basis, now) / NSEC_PER_MS;
+    ret->revision = steward->basis.list.version;
+    for (size_t i = 0; i < question->count; i++)
+        if (permit_list_find(&steward->basis.list, question->reports[i].name))
+            permit_answer_add(ret, question->reports[i].name);
+    pthread_mutex_unlock(&steward->lock);
+}
+
+/* A host of another region would be granted by the wrong beat. */
+static bool is_ours(struct steward *steward, const char *name, struct http_request *request)
+{
+    const struct inventory *fleet = steward->fleet;
+    for (size_t i = 0; i < fleet->host_count; i++) {
+        if (strcmp(fleet->hosts[i].name, name) != 0)
+            continue;
+        if (fleet->hosts[i].region == steward->self->region)
+            return true;
+        http_fail(request, 409, "an agent asks the conductors of its own region",
+                  "host '%s' is not of region %s", name, steward->region);
+        return false;
+    }
+    http_fail(request, 404, "is the agent's fleet file the conductor's?",
+              "the fleet file has no host '%s'", name);
+    return false;
+}
+
+void steward_answer(struct steward *steward, struct http_request *request)
+{
+    size_t length = 0;
+    const char *body = http_request_body(request, &length);
+    AUTO(permit_question_release) struct permit_question question = {0};
+    struct err err = ERR_INIT;
+    if (!steward) {
+        http_fail(request, 404, "name its machines under 'hosts'", "the fleet file has no hosts");
+        return;
+    }
+    json_t *json = json_loadb(body ? body : "", length, 0, NULL);
+    enum status status = permit_question_decode(json, &question, &err);
+    json_decref(json);
+    if (status) {
+        http_fail_err(request, &err);
+        return;
+    }
+    if (!is_ours(steward, question.host, request))
+        return;
+    AUTO(permit_answer_release) struct permit_answer answer = {0};
+    fill_answer(steward, &question, &answer);
+    json_t *made = permit_answer_encode(&answer);
+    AUTO_FREE char *text = json_dumps(made, JSON_COMPACT);
+    json_decref(made);
+    http_respond(request, 200, "application/json", text);
+}
+
+/* ---- what agents told ---- */
+
+struct steward_word steward_word(struct steward *steward, const char *server)
+{
+    struct steward_word word = {0};
+    if (!steward)
+        return word;
+    pthread_mutex_lock(&steward->lock);
+    const struct permit_heard *heard = permit_ears_find(&steward->ears, server);
+    if (heard)
+        word = (struct steward_word){true, heard->is_closed, heard->closed, heard->at};
+    pthread_mutex_unlock(&steward->lock);
+    return word;
+}
+
+json_t *steward_words(struct steward *steward, nsec now)
+{
+    json_t *servers = json_array();
+    if (steward)
+        pthread_mutex_lock(&steward->lock);
+    for (size_t i = 0; steward && i < steward->ears.count; i++) {
+        const struct permit_heard *heard = &steward->ears.items[i];
+        json_array_append_new(servers,
+                              json_pack("{s:s, s:s, s:b, s:I, s:f}", "server", heard->server,
+                                        "host", heard->host, "closed", heard->is_closed, "version",
+                                        (json_int_t)heard->closed, "heard_ms",
+                                        round(clock_ms(now - heard->at))));
+    }
+    if (steward)
+        pthread_mutex_unlock(&steward->lock);
+    return json_pack("{s:i, s:o}", "age_ms", 0, "servers", servers);
+}

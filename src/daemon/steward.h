@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Permission to serve, as a conductor gives it to the agents of its region: beats, knows what is
+ * revoked, answers, and remembers what agents told. The rules are in permit/. A thread of its own;
+ * there is none when the fleet file has no hosts.
+ */
+#ifndef HOLDFAST_DAEMON_STEWARD_H
+#define HOLDFAST_DAEMON_STEWARD_H
+
+#include "base/clock.h"
+#include "permit/basis.h"
+
+#include <jansson.h>
+
+struct daemon_store;
+struct http_request;
+struct inventory;
+struct inventory_conductor;
+struct steward;
+
+struct steward *steward_start(const struct inventory *fleet, const struct inventory_conductor *self,
+                              struct daemon_store *store);
+void steward_stop(struct steward *steward);
+void steward_free(struct steward *steward); /* NULL is fine, like above */
+
+/* Answers an agent's question. */
+void steward_answer(struct steward *steward, struct http_request *request);
+
+/* What an agent told of a server, and how long ago it was heard of. */
+struct steward_word {
+    bool is_known; /* an agent asked for it since this process began */
+    bool is_closed;
+    int64_t closed; /* confirms revocations up to this version */
+    nsec at;
+};
+struct steward_word steward_word(struct steward *steward, const char *server);
+/* The same of all servers, for other conductors. A new object. */
+json_t *steward_words(struct steward *steward, nsec now);
+
+#endif

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See upkeep.h. */
+#include "heal/upkeep.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "conductor/run.h"
+#include "move/journal.h"
+#include "move/move.h"
+#include "permit/opening.h"
+#include "roles/converge.h"
+#include "roles/plan.h"
+#include "store/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONVERGE_MS = 20 * 1000 };
+
+/* What is to be done for a shard. */
+struct need {
+    const struct shard_observation *seen;
+    struct route route; /* as it is, or should be */
+    bool has_route, is_adopted, has_steps;
+};
+
+static enum status look(struct store *store, const struct shard_observation *seen, struct need *ret,
+                        struct err *err)
+{
+    *ret = (struct need){.seen = seen};
+    enum status status =
+        route_load(store, seen->shard->name, store_deadline(store, STORE_WORK), &ret->route, err);
+    if (status && status != ST_NOT_FOUND)
+        return status;
+    *err = (struct err)ERR_INIT;
+    ret->has_route = status == ST_OK;
+    ret->is_adopted = !ret->has_route && seen->primary && seen->primary->role == ROLE_PRIMARY;
+    AUTO(role_plan_release) struct role_plan plan = {0};
+    role_plan_make(seen, ret->has_route ? &ret->route : NULL, &plan);
+    ret->has_steps = plan.step_count > 0;
+    return ST_OK;
+}
+
+/* ---- a shard that the store does not know ---- */
+
+static enum status adopt(struct run *run, struct need *need, struct err *err)
+{
+    AUTO(move_release) struct move move = {0};
+    const struct inventory_server *primary = need->seen->primary->server;
+    need->route = (struct route){.state = SHARD_SERVING, .epoch = 1};
+    snprintf(need->route.home, sizeof(need->route.home), "%s",
+             run->mandate.fleet->regions[primary->region]);
+    snprintf(need->route.primary, sizeof(need->route.primary), "%s", primary->name);
+    move_init(&move, &run->mandate, need->seen->shard, &need->route);
+    return move_adopt(&move, err);
+}
+
+/* ---- permission to serve, once a server is back as a replica ---- */
+
+static const struct server_observation *find_server(const struct fleet_observation *seen,
+                                                    const char *name,
+                                                    const struct shard_observation **ret_shard)
+{
+    for (size_t i = 0; i < seen->count; i++)
+        for (size_t j = 0; j < seen->shards[i].shard->server_count; j++)
+            if (strcmp(seen->shards[i].servers[j].server->name, name) == 0) {
+                *ret_shard = &seen->shards[i];
+                return &seen->shards[i].servers[j];
+            }
+    return NULL;
+}
+
+static bool is_back(const struct server_observation *server)
+{
+    return server && server->status == ST_OK && server->state.is_read_only &&
+           server->state.channels == 1 && server->state.is_io_running &&
+           server->state.is_sql_running;
+}
+
+/* Under the server's lock, so that nobody else opens it meanwhile: is it closed? */
+static enum status look_under_lock(struct run *run, const struct server_observation *server,
+                                   bool *ret_is_closed, struct err *err)
+{
+    struct session session = {
+        .server = server->server, .flavour = server->flavour, .end = SESSION_ROLE};
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    AUTO(sql_server_state_release) struct sql_server_state state = {0};
+    nsec deadline = clock_deadline(2000);
+    enum status status = session_take(&run->mandate, &session, deadline, err);
+    server->flavour->observe(&sql);
+    if (!status)
+        status = session_exec(&session, CALL_ROLE_ACKERS, buf_text(&sql), deadline, &result, err);
+    if (!status)
+        status = server->flavour->read_observation(&result, &state, err);
+    *ret_is_closed = !status && state.is_read_only && state.channels == 1;
+    session_give_back(&session, deadline);
+    return status;
+}
+
+static enum status give_back(struct run *run, const struct fleet_observation *seen,
+                             const struct permit_revocation *revocation, struct err *err)
+{
+    const struct shard_observation *shard = NULL;
+    const struct server_observation *server = find_server(seen, revocation->server, &shard);
+    struct store *store = run->mandate.store;
+    struct route route = {0};
+    bool is_closed = false;
+    if (!is_back(server))
+        return ST_OK;
+    nsec deadline = store_deadline(store, STORE_WORK);
+    enum status status = look_under_lock(run, server, &is_closed, err);
+    if (!status)
+        status = route_load(store, shard->shard->name, deadline, &route, err);
+    if (status || !is_closed || route.state != SHARD_SERVING)
+        return status;
+    AUTO(permit_part_release) struct permit_part part = {0};
+    AUTO_FREE char *key = route_key(shard->shard->name);
+    AUTO_FREE char *value = route_encode(&route);
+    struct permit_route beside = {.lock_key = MANDATE_LOCK_KEY,
+                                  .token = run->mandate.token,
+                                  .key = key,
+                                  .value = value,
+                                  .revision = (int64_t)route.revision};
+    int64_t revision = 0;
+    permit_part_return(&part, revocation->server, revocation->revision);
+    status = permit_write(store, &beside, &part, deadline, &revision, err);
+    if (!status)
+        log_event(EV_PERMISSION, "server", revocation->server, "given", "back", NULL);
+    return status;
+}
+
+static bool can_give_back(const struct fleet_observation *seen, const struct permit_list *revoked)
+{
+    const struct shard_observation *shard = NULL;
+    for (size_t i = 0; i < revoked->count; i++)
+        if (is_back(find_server(seen, revoked->items[i].server, &shard)))
+            return true;
+    return false;
+}
+
+/* ---- one round ---- */
+
+static enum status act(struct run *run, const struct fleet_observation *seen, struct need *needs,
+                       const struct permit_list *revoked, struct err *err)
+{
+    enum status status = ST_OK;
+    size_t count = 0;
+    AUTO_FREE const struct inventory_shard **shards =
+        mem_zalloc((seen->count + 1) * sizeof(*shards));
+    for (size_t i = 0; i < seen->count && !status; i++) {
+        if (needs[i].is_adopted)
+            status = adopt(run, &needs[i], err);
+        if (needs[i].has_steps)
+            shards[count++] = needs[i].seen->shard;
+    }
+    AUTO_FREE struct roles_outcome *outcomes = mem_zalloc((count + 1) * sizeof(*outcomes));
+    if (!status && count > 0)
+        roles_converge(&run->mandate, shards, count, clock_deadline(CONVERGE_MS), outcomes);
+    for (size_t i = 0; i < count && !status; i++) {
+        if (outcomes[i].done && outcomes[i].done[0])
+            log_event(EV_HEALED, "shard", shards[i]->name, "done", outcomes[i].done, NULL);
+        if (outcomes[i].err.status)
+            *err = outcomes[i].err;
+        roles_outcome_release(&outcomes[i]);
+    }
+    status = status ? status : err->status;
+    for (size_t i = 0; i < revoked->count && !status; i++)
+        status = give_back(run, seen, &revoked->items[i], err);
+    return status;
+}
+
+enum status upkeep(struct store *store, const struct inventory *fleet,
+                   const struct fleet_observation *seen, struct err *err)
+{
+    AUTO_FREE struct need *needs = mem_zalloc((seen->count + 1) * sizeof(*needs));
+    AUTO(permit_list_release) struct permit_list revoked = {0};
+    bool is_needed = false;
+    enum status status = permit_list_load(store, store_deadline(store, STORE_WORK), &revoked, err);
+    for (size_t i = 0; i < seen->count && !status; i++) {
+        status = look(store, &seen->shards[i], &needs[i], err);
+        is_needed = is_needed || needs[i].is_adopted || needs[i].has_steps;
+    }
+    if (status || (!is_needed && !can_give_back(seen, &revoked)))
+        return status;
+    struct run *run = NULL;
+    status = run_hold(store, fleet, &run, err);
+    if (status)
+        return status;
+    run->mandate.journal = journal_open(NULL, run->record.id);
+    status = act(run, seen, needs, &revoked, err);
+    run_free(run);
+    return status;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One round of keeping a fleet in its roles; see README.md. Blocking: seconds, when there is
+ * something to do.
+ */
+#ifndef HOLDFAST_HEAL_UPKEEP_H
+#define HOLDFAST_HEAL_UPKEEP_H
+
+#include "base/err.h"
+#include "fleet/observation.h"
+
+struct store;
+
+/* 'seen' is of a moment ago, with lag. ST_OK: there was nothing to do, or it was done as far as it
+ * goes; ST_BUSY: a run has the lock; others: the store, or another process took over. */
+MUST_CHECK enum status upkeep(struct store *store, const struct inventory *fleet,
+                              const struct fleet_observation *seen, struct err *err);
+
+#endif

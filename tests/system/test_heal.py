@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nobody is at the keyboard: conductors on an etcd of three, an agent on each host. A host is lost, or a part
+of it, and its shard has a primary again; what was acknowledged is there.
+"""
+import json
+import pathlib
+import re
+
+import pytest
+
+from conftest import wait_until
+from moves import Writers, of_lab
+from test_failover import rewind
+
+pytestmark = pytest.mark.lab(shards=1, daemons=True)
+
+HEALED_SECONDS = 30  # TTL 2 s; a machine that is shared
+
+
+@pytest.fixture
+def fleet(lab):
+    fleet = of_lab(lab)
+    wait_until(lambda: routes(fleet), 20, "the leader knows the shard")
+    yield fleet
+    fleet.close()
+    for log in sorted(pathlib.Path(lab.dir, "log").glob("conductor-*.log")):  # shown when it failed
+        print(f"== {log.name}\n" + "\n".join(log.read_text(encoding="utf-8").splitlines()[-15:]))
+
+
+def routes(fleet):
+    """What the store says, by shard; {} until it says something."""
+    done = fleet.cli("status", "--json")
+    shards = json.loads(done.stdout or "{}").get("shards", [])
+    return {shard["name"]: shard for shard in shards if shard.get("epoch")}
+
+
+def primary_is_another(fleet, lost):
+    """Among those that answer, when there is one."""
+    for server in fleet.servers:
+        if server is lost:
+            continue
+        if not fleet.value(server, "SELECT @@GLOBAL.read_only"):
+            return server
+    return None
+
+
+def host_of(server):
+    return re.sub(r"^s\d+-", "", server.name)
+
+
+def kept(fleet, server, acked):
+    rows = {row["n"] for row in fleet.sql(server, f"SELECT n FROM {fleet.database}.ledger")}
+    lost = set(acked) - rows
+    assert not lost, f"{server.name} lost {sorted(lost)[:5]}"
+
+
+def ends(fleet):
+    primary = fleet.primary()
+    return [primary, *fleet.replicas(primary)]
+
+
+def test_a_killed_host_is_replaced_by_itself(fleet):
+    lost = fleet.primary()
+    with Writers(fleet, ends=ends(fleet)) as writers:
+        fleet.cli("lab", "kill", host_of(lost), expect=0)
+        heir = wait_until(lambda: primary_is_another(fleet, lost), HEALED_SECONDS, "another primary")
+        writers.wait_for_more(5, seconds=HEALED_SECONDS)
+    assert heir.region == lost.region
+    kept(fleet, heir, writers.acked)
+    runs = json.loads(fleet.cli("run", "list", "--json", expect=0).stdout)
+    assert "the primary is lost" in runs[-1].get("reason", ""), runs
+
+
+def test_a_frozen_host_acknowledges_nothing_beside_its_heir(fleet):
+    lost = fleet.primary()
+    with Writers(fleet, ends=ends(fleet)) as writers:
+        fleet.cli("lab", "freeze", host_of(lost), expect=0)
+        heir = wait_until(lambda: primary_is_another(fleet, lost), HEALED_SECONDS, "another primary")
+        fleet.cli("lab", "thaw", host_of(lost), expect=0)
+        wait_until(lambda: fleet.value(lost, "SELECT @@GLOBAL.read_only"), HEALED_SECONDS,
+                   "its agent closed it")
+        writers.wait_for_more(5, seconds=HEALED_SECONDS)
+    kept(fleet, heir, writers.acked)
+
+
+def test_an_agent_that_dies_is_back_before_anybody_notices(fleet):
+    primary = fleet.primary()
+    with Writers(fleet, ends=ends(fleet)) as writers:
+        fleet.cli("lab", "kill", f"agent-{host_of(primary)}", expect=0)
+        writers.wait_for_more(100)
+    assert fleet.primary() is primary
+
+
+def test_a_killed_server_is_replaced_and_returns_to_its_role(fleet):
+    lost = fleet.primary()
+    with Writers(fleet, ends=ends(fleet)) as writers:
+        fleet.cli("lab", "kill", lost.name, expect=0)
+        heir = wait_until(lambda: primary_is_another(fleet, lost), HEALED_SECONDS, "another primary")
+        writers.wait_for_more(5, seconds=HEALED_SECONDS)
+    fleet.cli("lab", "restart", "--bare", lost.name, expect=0)
+    if fleet.value(lost, "SELECT @@GLOBAL.gtid_binlog_pos") and is_ahead(fleet, lost, heir):
+        rewind(fleet, lost, writers.acked)
+    wait_until(lambda: replicates(fleet, lost), HEALED_SECONDS, "it follows the new primary")
+    kept(fleet, heir, writers.acked)
+
+
+def is_ahead(fleet, server, primary):
+    """Does it have a transaction of its own that the primary never got?"""
+    own = fleet.value(server, "SELECT @@server_id")
+
+    def last(at):
+        state = fleet.value(at, "SELECT @@GLOBAL.gtid_binlog_state") or ""
+        return max((int(e.split("-")[2]) for e in state.split(",") if e.split("-")[1:2] == [str(own)]),
+                   default=0)
+
+    return last(server) > last(primary)
+
+
+def replicates(fleet, server):
+    status = fleet.sql(server, "SHOW ALL SLAVES STATUS")
+    return status and status[0]["Slave_IO_Running"] == status[0]["Slave_SQL_Running"] == "Yes"
+
+
+def test_a_replica_that_restarts_is_brought_back(fleet):
+    replica = ends(fleet)[1]
+    fleet.cli("lab", "kill", replica.name, expect=0)
+    fleet.cli("lab", "restart", "--bare", replica.name, expect=0)
+    wait_until(lambda: replicates(fleet, replica), HEALED_SECONDS, "it follows again")
+    wait_until(lambda: fleet.value(replica, "SELECT @@GLOBAL.rpl_semi_sync_slave_enabled"),
+               HEALED_SECONDS, "it acknowledges again")
+
+
+def test_a_paused_fleet_is_left_alone(fleet):
+    fleet.cli("pause", "--reason", "we look at it ourselves", expect=0)
+    lost = fleet.primary()
+    replicas = fleet.replicas(lost)
+    fleet.cli("lab", "kill", host_of(lost), expect=0)
+    wait_until(lambda: json.loads(fleet.cli("status", "--json").stdout)["shards"][0]["primary"] is None,
+               HEALED_SECONDS, "its silence was seen")
+    assert all(fleet.value(server, "SELECT @@GLOBAL.read_only") for server in replicas)
+    fleet.cli("unpause", expect=0)
+    wait_until(lambda: primary_is_another(fleet, lost), HEALED_SECONDS, "another primary")
