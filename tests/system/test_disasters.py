@@ -33,10 +33,12 @@ NEW_POINTS = ["new.catch-up:before", "old.freeze:after", "new.promote:sent", "ne
               "new.forget:sent", "new.events:sent", "all.verify:before", "new.confirm:sent",
               "cas.undoing:before"]
 
-# Nothing was begun yet, or the shard has been seen to serve: a primary that dies here is not the move's
+# Nothing was frozen yet, or the shard has been seen to serve: a primary that dies here is not the move's
 # to open when it comes back. An operator opens it; the fleet must be sound then.
 NOT_THE_MOVES = {
-    "old": ("lease.grant", "run.begin", "lease.keep", "old.open:sent", "old.open:after"),
+    "old": ("lease.grant", "run.begin", "report.begin", "lease.keep", "cas.preparing", "old.connect", "old.holder",
+            "old.lock", "new.connect", "new.holder", "new.lock", "get.token", "old.look", "new.look", "old.schema",
+            "old.try-freeze", "old.position", "new.catch-up", "cas.frozen:before", "old.open:sent", "old.open:after"),
     "new": ("all.verify:after", "cas.serving", "report.shard", "report.end", "run.end", "lease.revoke",
             "lease.keep"),
 }
@@ -156,7 +158,7 @@ def test_a_relay_that_answered_not_opened_is_closed_whatever_else_it_logged(lab)
                    for statement in ("STOP SLAVE SQL_THREAD", "FLUSH TABLES"))
     with Writers(fleet) as writers:
         done = fleet.move(relay.region, expect=FAILED,
-                          fault=f"old.freeze:before=run:{stop};old.freeze:after=run:{flush}")
+                          fault=f"cas.frozen:after=run:{stop};old.freeze:after=run:{flush}")
         assert done["shard"]["result"] == "undone", done
         assert "did not reach the final position" in done["shard"]["error"], done
         assert not fleet.value(old, "SELECT @@GLOBAL.read_only")
@@ -269,7 +271,7 @@ def test_ackers_that_vanish_during_the_freeze_lead_to_undo(lab):
     with Writers(fleet) as writers:
         began = time.monotonic()
         done = fleet.move(other_region(fleet, old.region), expect=FAILED,
-                          fault=f"old.freeze:before=run:{vanish}")
+                          fault=f"cas.frozen:after=run:{vanish}")
         assert time.monotonic() - began < 5
         assert done["shard"] and done["shard"]["result"] == "undone", done
         assert "freeze" in done["shard"]["error"] and "ackers" in done["shard"]["hint"], done

@@ -40,10 +40,11 @@ def writable(fleet):
 
 def test_a_second_writable_server_is_not_moved_past(lab):
     """It follows nobody, so that it cannot have the row that the verification looks for."""
-    fleet = of_lab(lab, policy=HASTY)
+    fleet = of_lab(lab, policy="{ move_timeout: 6s }")
     stray, to = fleet.replicas(fleet.primary())[0], fleet.relay().region
-    slowly = f"{commands(fleet, stray, OPEN)} && sleep 1"
-    done = fleet.move(to, fault=f"new.heartbeat:before=run:{slowly}", expect=STUCK)
+    slowly = f"{commands(fleet, stray, OPEN[-1:])} && sleep 0.6"  # a write takes its time
+    done = fleet.move(to, fault=f"old.follow:after=run:{commands(fleet, stray, OPEN[:-1])};"
+                                f"new.heartbeat:before=run:{slowly}", expect=STUCK)
     assert f"{stray.address} accepts writes besides" in done["shard"]["error"], done
     fleet.sql(stray, "SET GLOBAL read_only=1")
     assert fleet.resume(expect=DONE)["shard"]["result"] == "moved"
