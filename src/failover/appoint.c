@@ -137,6 +137,7 @@ static enum status count_ackers(struct failover *failover, struct session *sessi
     if (status)
         return status;
     *ret_ackers = state.ackers;
+    failover->looked_at = asked;
     failover->clock_ahead_s = state.clock_s - clock_ms(asked) / 1000;
     free(failover->position);
     failover->position = mem_strdup(state.applied);
@@ -160,6 +161,20 @@ static enum status wait_for_ackers(struct failover *failover, struct err *err)
                            ACKERS_MS);
         poll(NULL, 0, LOOK_MS);
     }
+    return status;
+}
+
+/* While the lost primary's permission ran out, somebody else may have acted. */
+enum status failover_look_at_candidate(struct failover *failover, struct err *err)
+{
+    int64_t ackers = 0;
+    enum status status =
+        count_ackers(failover, &failover->sessions[failover->chosen->index], &ackers, err);
+    if (!status && ackers < 1)
+        status = err_set(err, ST_NO_GO, "%s has lost its ackers: no write there would return",
+                         failover->chosen->name);
+    if (status)
+        failover->view.is_gathered = failover->view.is_appointed = false;
     return status;
 }
 

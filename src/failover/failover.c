@@ -105,12 +105,14 @@ void failover_look_again(struct failover *failover, enum call call, struct failo
 
 /* ---- the engine ---- */
 
-static enum status step_wait(struct failover *failover, struct err *err UNUSED)
+static bool is_over(const struct failover *failover, nsec now);
+
+static enum status step_wait(struct failover *failover, struct err *err)
 {
     nsec began = clock_now();
     poll(NULL, 0, WAIT_MS);
     failover_phase_add(failover, PHASE_FENCE, began);
-    return ST_OK;
+    return is_over(failover, clock_now()) ? failover_look_at_candidate(failover, err) : ST_OK;
 }
 
 static enum status (*const steps[FAILOVER_ACTIONS])(struct failover *failover, struct err *err) = {

@@ -44,6 +44,7 @@ struct failover {
     struct election election;              /* points into what was seen */
     const struct inventory_server *chosen; /* the candidate */
     double clock_ahead_s;                  /* its wall clock minus our boot clock */
+    nsec looked_at;                        /* when it was last seen to be ready to open */
     bool is_strict;                        /* its order of GTIDs, as it was */
     char *position;                        /* that it has when it opens */
 

@@ -12,14 +12,37 @@
 
 enum { FOLLOW_MS = 3000, CONVERGE_MS = 10000 };
 
-static const double ANY_TIME_S = 1e11; /* no look at the others limits it */
+/* One that crashed after it was opened came back read-only; or somebody closed it, on his way to
+ * open another one. */
+static enum status make_sure_it_is_open(struct failover *failover, struct session *session,
+                                        nsec deadline, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0}, opened = {0};
+    AUTO(sql_server_state_release) struct sql_server_state state = {0};
+    sql_mariadb.observe(&sql);
+    enum status status =
+        session_exec(session, CALL_FAIL_LOOK_OPEN, buf_text(&sql), deadline, &result, err);
+    if (!status)
+        status = sql_mariadb.read_observation(&result, &state, err);
+    if (status || !state.is_read_only)
+        return status;
+    status = failover_check_alone(failover, err);
+    if (status)
+        return status;
+    buf_clear(&sql);
+    sql_mariadb.open(&sql, state.clock_s + SQL_OPEN_WITHIN_MS / 1e3);
+    status = session_exec(session, CALL_FAIL_OPEN_AGAIN, buf_text(&sql), deadline, &opened, err);
+    if (!status && sql_number(session_last_value(&opened), 1) != 0)
+        status = err_set(err, ST_SQL, "%s is still read-only", session->server->name);
+    return status;
+}
 
-/* Opened as well: one that crashed in between came back read-only. */
 static enum status settle(struct failover *failover, struct session *session, nsec deadline,
                           struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
-    sql_mariadb.open(&sql, ANY_TIME_S);
+    sql_mariadb.start_source(&sql);
     buf_add(&sql, "; ");
     sql_mariadb.forget_source(&sql, failover->route.is_strict);
     return session_exec(session, CALL_FAIL_SETTLE, buf_text(&sql), deadline, NULL, err);
@@ -88,6 +111,8 @@ enum status failover_step_follow(struct failover *failover, struct err *err)
         return err_set(err, ST_INVALID, "the new primary %s is not in the fleet file",
                        failover->route.primary);
     enum status status = failover_take(failover, primary, &session, deadline, err);
+    if (!status)
+        status = make_sure_it_is_open(failover, session, deadline, err);
     if (!status)
         status = settle(failover, session, deadline, err);
     if (!status)

@@ -183,6 +183,14 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
     return status;
 }
 
+enum status failover_check_alone(struct failover *failover, struct err *err)
+{
+    fleet_observation_release(&failover->seen);
+    fleet_observe(failover->mandate->fleet, &failover->shard, 1, clock_deadline(OBSERVE_MS),
+                  &failover->seen);
+    return refuse_strangers(failover, err);
+}
+
 enum status failover_step_release(struct failover *failover, struct err *err)
 {
     size_t count = 0;

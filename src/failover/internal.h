@@ -19,6 +19,11 @@ MUST_CHECK enum status failover_step_confirm(struct failover *failover,
 MUST_CHECK enum status failover_step_follow(struct failover *failover,
                                             struct err *err); /* follow.c */
 
+/* Is the candidate still ready to open? (appoint.c) */
+MUST_CHECK enum status failover_look_at_candidate(struct failover *failover, struct err *err);
+/* Does nobody else accept writes, as far as they answer? (gather.c) */
+MUST_CHECK enum status failover_check_alone(struct failover *failover, struct err *err);
+
 /* Write the next state to the route (record.c). ST_FENCED: another process took over. Other
  * failures surely did not happen, or failover->is_route_doubtful is set. */
 MUST_CHECK enum status failover_record(struct failover *failover, enum shard_state next,

@@ -19,8 +19,9 @@ enum status failover_step_open(struct failover *failover, struct err *err)
     struct sql_promotion promotion = {
         .position = failover->position,
         .wait_ms = OPEN_MS,
-        .until_clock_s =
-            failover->clock_ahead_s + clock_ms(began) / 1000 + (OPEN_MS + ANSWER_MS) / 1e3,
+        /* From the look, not from now: who stood still in between opens nothing. */
+        .until_clock_s = failover->clock_ahead_s + clock_ms(failover->looked_at) / 1000 +
+                         SQL_OPEN_WITHIN_MS / 1e3,
     };
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};

@@ -83,6 +83,8 @@
     X(CALL_FAIL_RELEASE,     "failover.release", LINK,  false) \
     X(CALL_FAIL_PROMOTE,     "failover.promote", SQL,   false) \
     X(CALL_FAIL_CONFIRM,     "failover.confirm", SQL,   false) \
+    X(CALL_FAIL_LOOK_OPEN,   "failover.look-open",SQL,  false) \
+    X(CALL_FAIL_OPEN_AGAIN,  "failover.open-again",SQL, false) \
     X(CALL_FAIL_SETTLE,      "failover.settle",  SQL,   false) \
     X(CALL_FAIL_EVENTS_LIST, "failover.events-list",SQL,false) \
     X(CALL_FAIL_EVENTS,      "failover.events",  SQL,   false) \

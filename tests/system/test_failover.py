@@ -4,7 +4,9 @@ replicas had received, applied or not, and whoever dies in between.
 """
 import contextlib
 import json
+import signal
 import threading
+import time
 
 import pymysql
 import pytest
@@ -325,6 +327,31 @@ def test_interrupted_at_every_point(fleet, tmp_path):
     assert ends[DONE] and ends[ABORTED]
 
 
+def is_stopped(process):
+    with open(f"/proc/{process.pid}/stat", encoding="utf-8") as stat:
+        return stat.read().rsplit(") ", 1)[1].startswith("T")
+
+
+def test_who_stood_still_opens_nobody_beside_another(fleet):
+    """Right before the statement that opens, for longer than a look is worth; meanwhile an operator makes
+    another server the primary."""
+    lost = fleet.primary()
+    fleet.cli("lab", "kill", lost.name, expect=0)
+    process = fleet.start("failover", "--yes", "--json", fault="failover.promote:before=stop")
+    wait_until(lambda: is_stopped(process), 30, "it stands still")
+    other = next(server for server in region_servers(fleet, lost)
+                 if fleet.sql(server, "SHOW ALL SLAVES STATUS"))  # the candidate follows nobody
+    for statement in ("STOP ALL SLAVES", "RESET SLAVE ALL", "SET GLOBAL read_only=0"):
+        fleet.sql(other, statement)
+    until = time.monotonic() + 2.5
+    wait_until(lambda: time.monotonic() > until, 5, "the look is old")
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == STUCK, (out, err)
+    assert f"{other.address} accepts writes" in json.loads(out)["shards"][0]["error"], out
+    assert [s for s in region_servers(fleet, lost) if is_open(fleet, s)] == [other]
+
+
 def test_every_point_of_the_table_is_one_that_a_failover_can_pass(fleet, tmp_path):
     trace = tmp_path / "trace"
     lost = fleet.primary()
@@ -332,7 +359,7 @@ def test_every_point_of_the_table_is_one_that_a_failover_can_pass(fleet, tmp_pat
     fail_over(fleet, trace=trace, expect=DONE)
     passed = {point.split(":")[0] for point in trace.read_text().split()}
     unusual = {"failover.close", "failover.catch-up", "failover.release", "failover.confirm",
-               "failover.events"}
+               "failover.events", "failover.open-again"}
     table = {point.split(":")[0] for point in points(fleet, of="failover.")}
     assert table - passed == unusual, sorted(table - passed)
 
