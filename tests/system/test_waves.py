@@ -153,8 +153,16 @@ def test_interrupted_between_two_waves(lab):
     assert set(homes(lab).values()) == {"west"}
 
 
+@pytest.fixture
+def hangup_ends():
+    """As at a terminal: also when the tests run under nohup, whose children ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.lab(shards=2)
-def test_a_run_outlives_its_terminal(lab):
+def test_a_run_outlives_its_terminal(lab, hangup_ends):
     """It goes away between two waves; and before the go, when nothing is to happen."""
     asked = lab.popen("switchover", "--to", "east", stdin=subprocess.PIPE)
     asked.stderr.read(1)  # it shows the plan: its signals are set
