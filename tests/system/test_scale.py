@@ -98,7 +98,7 @@ def test_a_conductor_killed_in_the_middle_is_resumed_and_no_shard_forgotten(make
 
 def test_a_shard_that_waits_long_for_its_turn_moves_all_the_same(make_sim):
     """One frozen shard hangs for longer than the next one may take: that is no time of the next."""
-    sim = make_sim("--freeze-cap", "1", "--fault", "0:3:hang@36", "--fault", "1:0:slow=30", shards=2)
+    sim = make_sim("--freeze-cap", "1", "--fault", "0:3:hang@39", "--fault", "1:0:slow=30", shards=2)
     sim.set_policy(move_timeout="3s")
     command = order(sim, "--to", "east", "--yes")
     command.end()
