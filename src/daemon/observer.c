@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { PACE_MS = 1000, LOOK_MS = 500 /* twice: the states, then the lag */ };
+enum { PACE_MS = 1000, LOOK_MS = 900 /* twice: the states, then the lag */ };
 
 struct observer {
     const struct inventory *fleet;

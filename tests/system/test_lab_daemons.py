@@ -177,7 +177,8 @@ def test_servers_end_when_their_agent_stays_away_or_hangs(lab):
 
 @pytest.mark.lab(daemons=True, tls=True)
 def test_with_tls_everything_is_spoken_to_under_it(lab):
-    assert "as conductor west-1 saw it" in lab.cli("status").stdout
+    wait_until(lambda: "as conductor west-1 saw it" in (done := lab.cli("status", check=False)).stdout
+               and done.returncode == 0, 20, "a conductor has seen all servers")
     assert "https" in pathlib.Path(lab.dir, "log/etcd-west.log").read_text()
     assert lab.cli("fleet", "check").returncode == 0
     lab.cli("lab", "kill", "east")
