@@ -181,7 +181,8 @@ static void open_verdict(struct buf *out, const char *name, double promised, enu
 static void add_rto(const struct page *page, const struct tally *tally, struct buf *out)
 {
     bool is_broken = tally->over || tally->stuck_closed;
-    bool is_known = page->rto >= 0 && tally->unmeasured == 0;
+    /* When the primary of a failover was lost is not known here: it was before the order. */
+    bool is_known = page->rto >= 0 && tally->unmeasured == 0 && !page->is_failover;
     open_verdict(out, "RTO", page->rto,
                  page->rto < 0 ? UNKNOWN
                  : is_broken   ? BROKEN
@@ -198,7 +199,7 @@ static void add_rto(const struct page *page, const struct tally *tally, struct b
         buf_printf(out, "The outage of %zu shard%s was not measured. ", tally->unmeasured,
                    plural(tally->unmeasured));
     if (tally->worst) {
-        buf_add(out, "Longest outage: ");
+        buf_add(out, page->is_failover ? "Longest, from the order only: " : "Longest outage: ");
         if (tally->worst->outage < 0)
             buf_add(out, "at least ");
         page_ms(out, outage_of(tally->worst));
