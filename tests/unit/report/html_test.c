@@ -242,6 +242,15 @@ static void the_promise_is_kept_broken_or_not_known(void **state UNUSED)
     }
 }
 
+/* Its outage counts from the order: whether the promise was kept, nobody knows. */
+static void a_failover_does_not_call_the_rto_kept(void **state UNUSED)
+{
+    json_t *report = head("done");
+    set_text(report, "kind", "failover");
+    AUTO_FREE char *page = page_with(report, json_pack("[o]", shard("orders-0", 50)));
+    expect(page, "? not known</b></p><p>Longest, from the order only: 2.4&nbsp;ms");
+}
+
 static void one_that_takes_very_long_does_not_flatten_the_others(void **state UNUSED)
 {
     json_t *shards = json_array(), *stuck = shard("late", 60);
@@ -314,6 +323,7 @@ int main(void)
         cmocka_unit_test(shards_with_the_same_story_are_told_together),
         cmocka_unit_test(an_older_report_says_what_it_lacks),
         cmocka_unit_test(the_promise_is_kept_broken_or_not_known),
+        cmocka_unit_test(a_failover_does_not_call_the_rto_kept),
         cmocka_unit_test(one_that_takes_very_long_does_not_flatten_the_others),
         cmocka_unit_test(two_thousand_shards_fit_a_page_that_opens),
         cmocka_unit_test(what_is_no_report_is_refused),
