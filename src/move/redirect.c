@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { REDIRECT_MS = 3000, SURE_MS = 2000 };
+enum { REDIRECT_MS = 3000, SURE_MS = 2000, FRESH_TRIES = 5 };
 
 static enum status run_simple(struct session *session, enum call call, const struct buf *sql,
                               nsec deadline, struct err *err)
@@ -87,19 +87,30 @@ static enum status forget_source(struct move *move, nsec deadline, struct err *e
     return ST_OK;
 }
 
+static bool is_own(const struct session *session, const char *id)
+{
+    return sql_number(id, 0) == (int64_t)sql_conn_id(session->conn);
+}
+
 /* Never only their statements: a client whose write waits for an acknowledgement would be told that
  * it succeeded. Here none does. */
-static void end_sessions(struct move *move, enum call call, const struct sql_result *ids,
-                         nsec deadline)
+static size_t end_sessions(struct move *move, enum call call, const struct sql_result *ids,
+                           size_t set, nsec deadline)
 {
     AUTO(buf_release) struct buf sql = {0};
-    for (size_t row = 0; row < sql_rows(ids, 0); row++) {
+    size_t ended = 0;
+    for (size_t row = 0; row < sql_rows(ids, set); row++) {
+        const char *id = sql_value(ids, set, row, 0);
+        if (is_own(&move->old_session, id))
+            continue;
         buf_clear(&sql);
-        move->flavour->kill(&sql, sql_number(sql_value(ids, 0, row, 0), 0));
+        move->flavour->kill(&sql, sql_number(id, 0));
         struct err ignored = ERR_INIT;
         status_ignore(run_simple(&move->old_session, call, &sql, deadline, &ignored),
                       "it may have ended by itself");
+        ended++;
     }
+    return ended;
 }
 
 /* Sessions of privileged accounts whose writes the freeze holds up: they would go into the old
@@ -111,12 +122,27 @@ static enum status end_held(struct move *move, nsec deadline, struct err *err)
     move->flavour->list_held(&sql);
     enum status status =
         session_exec(&move->old_session, CALL_LIST_HELD, buf_text(&sql), deadline, &held, err);
-    if (status || sql_rows(&held, 0) == 0)
+    if (status)
         return status;
-    end_sessions(move, CALL_END_HELD, &held, deadline);
-    move_note(move, "%s: ended %zu privileged sessions whose statements the freeze held up",
-              move->old_server->name, sql_rows(&held, 0));
+    size_t ended = end_sessions(move, CALL_END_HELD, &held, 0, deadline);
+    if (ended)
+        move_note(move, "%s: ended %zu privileged sessions whose statements the freeze held up",
+                  move->old_server->name, ended);
     return ST_OK;
+}
+
+static enum status list_open(struct move *move, int after_ms, nsec deadline, struct sql_result *ret,
+                             bool *ret_is_fresh, struct err *err)
+{
+    AUTO(buf_release) struct buf sql = {0};
+    const struct session *session = &move->old_session;
+    sql_result_release(ret);
+    move->flavour->list_lockers(&sql, after_ms);
+    enum status status =
+        session_exec(&move->old_session, CALL_LIST_OPEN, buf_text(&sql), deadline, ret, err);
+    for (size_t row = 0; !status && row < sql_rows(ret, SQL_LOCKERS); row++)
+        *ret_is_fresh |= is_own(session, sql_value(ret, SQL_LOCKERS, row, 0));
+    return status;
 }
 
 /* What is open at the old primary cannot be committed there any more, since it is read-only; but
@@ -125,18 +151,23 @@ static enum status end_held(struct move *move, nsec deadline, struct err *err)
  * new primary, which has it too, and from there at all others. */
 static enum status end_transactions(struct move *move, nsec deadline, struct err *err)
 {
-    AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result open = {0};
     enum status status = session_take(move->mandate, &move->old_session, deadline, err);
-    move->flavour->list_lockers(&sql);
-    if (!status)
-        status =
-            session_exec(&move->old_session, CALL_LIST_OPEN, buf_text(&sql), deadline, &open, err);
-    if (status || sql_rows(&open, 0) == 0)
+    bool is_fresh = false;
+    for (int tries = 0; !status && !is_fresh && tries < FRESH_TRIES; tries++)
+        status = list_open(move, tries ? SQL_LOCKERS_MS : 0, deadline, &open, &is_fresh, err);
+    if (status)
         return status;
-    end_sessions(move, CALL_END_OPEN, &open, deadline);
-    move_note(move, "%s: ended %zu sessions with an open transaction, which could not commit",
-              move->old_server->name, sql_rows(&open, 0));
+    if (!is_fresh)
+        move_note(
+            move,
+            "%s: somebody asks for INNODB_TRX more than ten times a second, which keeps it from"
+            " showing what is open: a transaction may have been left there",
+            move->old_server->name);
+    size_t ended = end_sessions(move, CALL_END_OPEN, &open, SQL_LOCKERS, deadline);
+    if (ended)
+        move_note(move, "%s: ended %zu sessions with an open transaction, which could not commit",
+                  move->old_server->name, ended);
     return ST_OK;
 }
 

@@ -126,6 +126,9 @@ struct sql_log_row {
 /* What was seen of the other servers is acted on only for so long. */
 enum { SQL_OPEN_WITHIN_MS = 2000 };
 
+/* Of list_lockers: the set of its result, and how long an old answer may keep coming. */
+enum { SQL_LOCKERS = 2, SQL_LOCKERS_MS = 110 };
+
 struct sql_promotion {
     const char *position; /* must be applied before the server opens */
     int wait_ms;          /* how long the server may wait for that */
@@ -179,8 +182,10 @@ struct sql_flavour {
     /* Let go of what freeze holds besides read-only. First end those whom it holds up: the rows
      * of list_held are connection ids; none of them can be waiting for an acknowledgement. */
     void (*list_held)(struct buf *sql);
-    /* Connection ids of sessions whose open transactions hold locks, but not replication's. */
-    void (*list_lockers)(struct buf *sql);
+    /* After a while: connection ids of sessions whose open transactions hold locks, but not
+     * replication's, as set SQL_LOCKERS. Without the asking session's own id among them they are
+     * of up to 100 ms ago, or older if others ask all the time: ask again, SQL_LOCKERS_MS later. */
+    void (*list_lockers)(struct buf *sql, int after_ms);
     void (*list_prepared)(struct buf *sql); /* a row for each prepared XA transaction */
     void (*end_freeze)(struct buf *sql);    /* the last row: the position right after */
     /* For a former primary that is to follow: be read-only, stop replication; one row: the position

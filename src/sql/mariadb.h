@@ -40,7 +40,7 @@ void mariadb_read_log_event(const char *type, const char *info, struct sql_log_r
 void mariadb_read_log_row(const struct sql_result *result, size_t row, struct sql_log_row *ret);
 void mariadb_end_freeze(struct buf *sql);
 void mariadb_list_held(struct buf *sql);
-void mariadb_list_lockers(struct buf *sql);
+void mariadb_list_lockers(struct buf *sql, int after_ms);
 void mariadb_list_prepared(struct buf *sql);
 const char *mariadb_refuse_source_password(const struct secret *password);
 void mariadb_keep_link(struct buf *text, const struct sql_server_state *state,

@@ -241,13 +241,18 @@ void mariadb_list_held(struct buf *sql)
                  " lock' AND ID <> CONNECTION_ID() AND COMMAND <> 'Daemon'");
 }
 
-/* A dump that only reads a snapshot holds none. */
-void mariadb_list_lockers(struct buf *sql)
+/* INNODB_TRX repeats what it said while the last question was less than 100 ms ago, whoever asked:
+ * it is of now if it knows the transaction that was begun for this. A dump that only reads a
+ * snapshot holds no locks. */
+void mariadb_list_lockers(struct buf *sql, int after_ms)
 {
-    buf_add(sql, "SELECT p.ID FROM information_schema.INNODB_TRX t JOIN"
-                 " information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id"
-                 " WHERE t.trx_lock_structs > 0 AND p.ID <> CONNECTION_ID()"
-                 " AND p.USER <> 'system user' AND p.COMMAND NOT LIKE 'Slave%'");
+    buf_printf(sql,
+               "DO SLEEP(%d.%03d); START TRANSACTION WITH CONSISTENT SNAPSHOT;"
+               " SELECT p.ID FROM information_schema.INNODB_TRX t JOIN"
+               " information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id"
+               " WHERE p.ID = CONNECTION_ID() OR (t.trx_lock_structs > 0"
+               " AND p.USER <> 'system user' AND p.COMMAND NOT LIKE 'Slave%%'); ROLLBACK",
+               after_ms / 1000, after_ms % 1000);
 }
 
 void mariadb_list_prepared(struct buf *sql)

@@ -34,6 +34,9 @@ static const struct {
     {"SET @%w=%*", accept_it, {NULL}},
     {"SET AUTOCOMMIT = %n", accept_it, {NULL}}, /* other clients' greetings */
     {"SET NAMES %w", accept_it, {NULL}},
+    {"DO SLEEP(0.000)", accept_it, {NULL}},
+    {"START TRANSACTION WITH CONSISTENT SNAPSHOT", accept_it, {NULL}},
+    {"ROLLBACK", accept_it, {NULL}},
 
     {"BACKUP STAGE START", hold_backup_start, {NULL}},
     {"BACKUP STAGE BLOCK_COMMIT", hold_backup_block, {NULL}},
@@ -72,7 +75,7 @@ static const struct {
     {"SELECT ID AS id, %~" PROCESSLIST "WHERE STATE LIKE 'Waiting for table %%lock' %*", NULL, ACTIVITY},
     {"SELECT ID AS id, %~" PROCESSLIST "WHERE INFO RLIKE %*", NULL, ACTIVITY},
     {"SELECT ID" PROCESSLIST "WHERE STATE = 'Waiting for backup lock' AND ID <> CONNECTION_ID() AND COMMAND <> 'Daemon'", table_held, {NULL}},
-    {"SELECT p.ID FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p %*", NULL, {"ID"}},
+    {"SELECT p.ID FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p %*", table_lockers, {NULL}},
     {"SELECT DISTINCT LEFT(HOST, %~) AS host" PROCESSLIST "WHERE COMMAND LIKE 'Binlog Dump%%'", table_dumps, {NULL}},
     {"SELECT GRANTEE AS account, PRIVILEGE_TYPE AS privilege FROM information_schema.USER_PRIVILEGES %*", table_privileges, {NULL}},
     {"SELECT EVENT_SCHEMA AS db, EVENT_NAME AS name, %~ FROM information_schema.EVENTS %*", NULL, {"db", "name", "is_enabled"}},

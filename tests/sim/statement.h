@@ -37,7 +37,7 @@ statement_fn select_list;
 
 /* ---- tables.c: SHOW and information_schema ---- */
 statement_fn table_grants, table_status, table_binlog, table_privileges, table_settings,
-    table_names, table_count, table_held, table_dumps;
+    table_names, table_count, table_held, table_lockers, table_dumps;
 
 /* ---- gtid.c ---- */
 void gtid_format(const struct sim_server *server, struct sim_gtid gtid, struct buf *ret);

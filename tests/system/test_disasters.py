@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -305,6 +306,42 @@ def wait_for_row(fleet, n):
     for server in fleet.servers:
         wait_until(lambda s=server: fleet.value(s, f"SELECT n FROM {fleet.database}.ledger WHERE id = 999") == n,
                    10, f"{server.name} has the row")
+
+
+@contextlib.contextmanager
+def asking_for_transactions(fleet, server, until=None):
+    """Somebody who watches INNODB_TRX, which shows nothing new while it is asked that often."""
+    is_over = threading.Event()
+
+    def ask():
+        with fleet.connect(server) as connection, connection.cursor() as cursor:
+            while not is_over.is_set() and not (until and until.exists()):
+                cursor.execute("SELECT COUNT(*) AS n FROM information_schema.INNODB_TRX")
+                time.sleep(0.01)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        asker.join()
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_transaction_is_seen_although_somebody_else_asked_just_before(lab, tmp_path, goes_on):
+    fleet = of_lab(lab)
+    old, new, update = fleet.primary(), fleet.relay(), row_of_its_own(fleet)
+    over = tmp_path / "over"
+    transaction = open_command(fleet, old, "BEGIN", update)
+    with asking_for_transactions(fleet, old, until=None if goes_on else over):
+        done = fleet.move(new.region, fault=f"old.try-freeze:after=run:{transaction};"
+                                            f"cas.redirecting:after=run:touch {over}")
+    notes = done["shard"]["notes"]
+    assert done["code"] == DONE, done
+    assert ("ended 1 sessions with an open transaction" in notes) != goes_on, done
+    assert ("a transaction may have been left there" in notes) == goes_on, done
+    assert_sound(fleet)
 
 
 @pytest.mark.parametrize("is_left_behind", [False, True])
