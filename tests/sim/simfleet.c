@@ -7,6 +7,7 @@
 #include "base/scope.h"
 #include "sim/fleet.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -90,6 +91,25 @@ static long peak_kib(void)
     return peak;
 }
 
+/* Who accepts writes, by shard: what whoever moved them must have said. */
+static void print_writable(void)
+{
+    for (size_t i = 0; i < sim.shard_count; i++) {
+        const char *comma = "";
+        printf("%s\"s%zu\": [", i ? ", " : "", i);
+        for (unsigned j = 0; j < SIM_SERVERS; j++) {
+            const struct sim_server *server = &sim.shards[i].servers[j];
+            char host[INET_ADDRSTRLEN];
+            if (server->read_only)
+                continue;
+            inet_ntop(AF_INET, &server->address, host, sizeof(host));
+            printf("%s\"%s:%d\"", comma, host, sim.port);
+            comma = ", ";
+        }
+        printf("]");
+    }
+}
+
 static int print_stats(void)
 {
     const struct sim_stats *stats = &sim.stats;
@@ -100,10 +120,12 @@ static int print_stats(void)
     printf("{\"connections\": %" PRIu64 ", \"sessions_peak\": %" PRIu64 ", \"statements\": %" PRIu64
            ", \"writes\": %" PRIu64 ", \"refused_writes\": %" PRIu64 ", \"opened\": %" PRIu64
            ", \"unknown\": %" PRIu64 ", \"two_primaries\": %" PRIu64 ", \"lost\": %" PRIu64
-           ", \"cpu_s\": %.2f, \"rss_peak_kib\": %ld}\n",
+           ", \"cpu_s\": %.2f, \"rss_peak_kib\": %ld, \"writable\": {",
            stats->connections, stats->sessions_peak, stats->statements, stats->writes,
            stats->refused_writes, stats->opened, stats->unknown, stats->two_primaries, stats->lost,
            cpu_s, peak_kib());
+    print_writable();
+    printf("}}\n");
     return stats->unknown || stats->two_primaries || stats->lost;
 }
 
