@@ -71,8 +71,9 @@ void errand_begin(struct guard *guard, enum slot_id id, enum errand errand, nsec
 static void saw_open(struct guard *guard, const struct slot *slot)
 {
     if (slot->call.started < guard->shut_at)
-        return;               /* it says what was before */
-    if (guard->fence.is_shut) /* somebody opened it: from the beginning */
+        return; /* it says what was before */
+    /* Somebody opened it: from the beginning. */
+    if (guard->fence.is_shut || guard->is_dead)
         guard->fence = (struct fence_view){0};
     guard->is_open = true;
     permit_holder_on_look(&guard->agent->holder, guard->index, slot->moment, true);
@@ -124,11 +125,11 @@ static void on_look(struct guard *guard, struct slot *slot)
         return;
     if (slot->call.started >= guard->looked)
         guard->looked = slot->call.started;
-    guard->is_dead = false;
     if (said.is_read_only)
         saw_closed(guard, slot);
     else
         saw_open(guard, slot);
+    guard->is_dead = false;
     find_process(guard, &said);
 }
 

@@ -6,7 +6,13 @@
 
 #include <stddef.h>
 
-enum { BOUND_PART = 10, BOUND_MS_MIN = 50, BOUND_MS_MAX = 200, KILL_AGAIN_MS = 100 };
+enum {
+    BOUND_PART = 10,
+    BOUND_MS_MIN = 50,
+    BOUND_MS_MAX = 200,
+    KILL_AGAIN_MS = 100,
+    ALARM_MS = 1000,
+};
 
 nsec fence_bound(nsec ttl)
 {
@@ -85,4 +91,10 @@ nsec fence_next(const struct fence_view *view, nsec ttl, nsec now)
     if (!view->is_shutting && view->retry_at < next)
         next = view->retry_at;
     return next < now ? now : next;
+}
+
+nsec fence_alarm(const struct fence_view *view)
+{
+    bool is_needless = view->is_allowed || view->is_shut || view->is_told_of;
+    return is_needless ? NSEC_NEVER : view->began + ALARM_MS * NSEC_PER_MS;
 }

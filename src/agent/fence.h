@@ -23,6 +23,7 @@ struct fence_view {
     nsec retry_at;    /* it did not do so: when it is told again; 0: at once */
     bool has_process; /* its process is known, and alive */
     nsec killed_at;   /* 0: it was not */
+    bool is_told_of;  /* a human was told that it cannot be closed */
 };
 
 /* How long it may take a server to refuse writes before it is killed: no longer than what is left
@@ -32,5 +33,7 @@ nsec fence_bound(nsec ttl);
 enum deed fence_plan(const struct fence_view *view, nsec ttl, nsec now);
 /* When the plan has to be asked again although nothing is heard. */
 nsec fence_next(const struct fence_view *view, nsec ttl, nsec now);
+/* When a human must be told that it is not closed, unless it has ended; NSEC_NEVER. */
+nsec fence_alarm(const struct fence_view *view);
 
 #endif

@@ -60,15 +60,24 @@ static void shut(struct guard *guard, nsec now)
 
 static void kill_process(struct guard *guard, nsec now)
 {
-    struct err err = ERR_INIT;
     bool is_first = guard->fence.killed_at == 0;
     guard->fence.killed_at = now;
-    if (process_signal(&guard->process, SIGKILL, &err) && err.status != ST_NOT_FOUND)
-        agent_note(guard->agent, EV_FENCE_FAILED, guard, "cannot be killed", err.text);
-    else if (is_first)
+    guard->kill_err = (struct err)ERR_INIT;
+    enum status status = process_signal(&guard->process, SIGKILL, &guard->kill_err);
+    if (is_first && (!status || status == ST_NOT_FOUND))
         agent_note(guard->agent, EV_FENCE, guard, "killed",
                    "it did not refuse writes within the bound");
     guard_check_process(guard);
+}
+
+/* Once: another server may be opened beside it when the TTL is over. */
+static void tell_of_failure(struct guard *guard)
+{
+    const char *why = !guard->fence.has_process ? guard->trouble
+                      : guard->kill_err.status  ? guard->kill_err.text
+                                                : "it was killed, and does not end";
+    guard->fence.is_told_of = true;
+    agent_note(guard->agent, EV_FENCE_FAILED, guard, "neither refuses writes nor ends", why);
 }
 
 static bool is_allowed(const struct guard *guard, nsec now)
@@ -113,6 +122,8 @@ void guard_fence(struct guard *guard, nsec now)
     case DEED_NONE:
         break;
     }
+    if (!guard->is_dead && now >= fence_alarm(fence))
+        tell_of_failure(guard);
 }
 
 bool guard_is_settled(const struct guard *guard)
@@ -183,6 +194,8 @@ nsec guard_next(const struct guard *guard, nsec now)
     nsec next = fence_next(&guard->fence, guard->agent->ttl, now);
     if (guard->fence.killed_at && !guard->is_dead)
         next = earlier(next, now + ENDING_MS * NSEC_PER_MS);
+    if (!guard->is_dead)
+        next = earlier(next, fence_alarm(&guard->fence));
     for (size_t i = 0; i < SLOTS; i++)
         if (guard->slots[i].errand != ERRAND_NONE)
             next = earlier(next, guard->slots[i].call.deadline);

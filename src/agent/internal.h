@@ -111,7 +111,8 @@ struct guard {
     nsec next_look, next_positions, next_confirm;
     int64_t evict; /* the connection that has the server's lock; 0: none was seen */
     bool is_identifying;
-    char *trouble; /* what was said last of why it cannot be killed */
+    char *trouble;       /* what was said last of why it cannot be killed */
+    struct err kill_err; /* why the last signal did not reach it */
 };
 
 void guard_init(struct guard *guard, struct agent *agent, size_t index);

@@ -403,6 +403,23 @@ def test_a_second_signal_closes_at_once(lab, make_host):
     assert is_read_only(lab, "s0-west-1")
 
 
+def test_a_human_is_told_once_of_a_server_that_cannot_be_closed(lab, make_host):
+    host = make_host("s0-west-1")
+    host.conductors[0].serve_ms = 0
+    signal_server(lab, "s0-west-1", signal.SIGSTOP)  # nobody can tell which process it is
+    try:
+        began = time.monotonic()
+        host.start()
+        wait_until(lambda: "fence.failed" in host.log(), 6, "a human is told")
+        assert time.monotonic() - began > 1
+        asked = len(host.conductors[0].questions)
+        wait_until(lambda: len(host.conductors[0].questions) > asked + 3, 10, "it goes on")
+    finally:
+        signal_server(lab, "s0-west-1", signal.SIGCONT)
+    wait_until(lambda: is_read_only(lab, "s0-west-1"), 3, "closed in the end")
+    assert host.log().count("fence.failed") == 1, host.log()
+
+
 def test_one_agent_a_host(lab, make_host):
     host = make_host("s0-west-1")
     host.start_and_wait()

@@ -89,6 +89,17 @@ static void the_kill_comes_before_the_permission_ends(void **state)
     }
 }
 
+static void a_human_is_told_once_of_one_that_is_not_closed_within_a_second(void **state)
+{
+    (void)state;
+    struct fence_view view = {.began = NOW, .is_shutting = true, .has_process = true};
+    assert_int_equal(fence_alarm(&view), NOW + NSEC_PER_SEC);
+    view.is_told_of = true;
+    assert_true(fence_alarm(&view) == NSEC_NEVER);
+    assert_true(fence_alarm(&(struct fence_view){.is_allowed = true}) == NSEC_NEVER);
+    assert_true(fence_alarm(&(struct fence_view){.began = NOW, .is_shut = true}) == NSEC_NEVER);
+}
+
 static void whatever_is_known_a_plan_exists_and_time_brings_it_on(void **state)
 {
     (void)state;
@@ -124,6 +135,7 @@ int main(void)
         cmocka_unit_test(one_whose_process_is_not_known_is_told_for_ever),
         cmocka_unit_test(one_that_survives_is_killed_again),
         cmocka_unit_test(the_kill_comes_before_the_permission_ends),
+        cmocka_unit_test(a_human_is_told_once_of_one_that_is_not_closed_within_a_second),
         cmocka_unit_test(whatever_is_known_a_plan_exists_and_time_brings_it_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
