@@ -266,6 +266,8 @@ static enum status redirect_old(struct move *move, nsec deadline, struct err *er
                       move->route.old_primary, move->new_server->name);
         return ST_OK;
     }
+    if (!move->old_session.is_held) /* the freeze ended with its session */
+        move->view.old_primary = OLD_UNKNOWN;
     enum status status = end_transactions(move, deadline, err);
     if (!status)
         status = end_freeze(move, deadline, err);

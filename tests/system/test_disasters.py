@@ -135,6 +135,21 @@ def test_an_old_primary_killed_while_it_is_pointed_follows_all_the_same(lab, fil
         assert_sound(fleet, writers.acked)
 
 
+def crash_command(server):
+    """It comes back without its role."""
+    return f"{lab_command('kill', server.name)} && {lab_command('restart', server.name, '--bare')}"
+
+
+def test_an_old_primary_that_crashed_with_the_freeze_follows_all_the_same(lab):
+    """The backup stage that is to be ended went with the session."""
+    fleet = of_lab(lab)
+    old, to = fleet.primary(), fleet.relay().region
+    with Writers(fleet) as writers:
+        done = fleet.move(to, fault=f"cas.redirecting:after=run:{crash_command(old)}", expect=DONE)
+        assert done["shard"]["result"] == "moved", done
+        assert_sound(fleet, writers.acked)
+
+
 def test_a_relay_that_died_before_it_was_promoted_does_not_keep_the_old_primary_closed(lab):
     """Nothing was sent to it, so nobody has to ask it."""
     fleet = of_lab(lab)
