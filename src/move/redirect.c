@@ -59,6 +59,9 @@ static enum status make_sure_it_is_open(struct move *move, nsec deadline, struct
         session_exec(&move->new_session, CALL_OPEN_NEW, buf_text(&sql), deadline, &result, err);
     if (!status && sql_number(session_last_value(&result), 1) != 0)
         status = err_set(err, ST_SQL, "%s is still read-only", move->new_server->name);
+    if (!status)
+        move_note(move, "%s had become read-only after it was published: it is opened again",
+                  move->new_server->name);
     return status;
 }
 

@@ -343,14 +343,25 @@ static void restore_order(struct move *move, const struct check *checks, nsec de
     move_tell_region(move, buf_text(&sql), deadline);
 }
 
-/* Replication that failed to start is begun again; one that runs is only waited for: to point it
- * again would make it begin from the start of what it is reading. */
-static bool follows(const struct move *move, const struct check *checks)
+static const struct check *check_of(const struct move *move, const struct check *checks,
+                                    const struct inventory_server *server)
 {
     for (size_t i = 0; i < move->shard->server_count; i++)
-        if (checks[i].server == move->old_server)
-            return !checks[i].status && is_replicating(&checks[i]);
-    return !move->old_server; /* nobody to be pointed */
+        if (checks[i].server == server)
+            return &checks[i];
+    return NULL;
+}
+
+/* Who redirects again opens a new primary that came back read-only, and begins a replication that
+ * failed to start. One that runs is only waited for: to point it again would make it begin from the
+ * start of what it is reading. */
+static bool needs_redirect(const struct move *move, const struct check *checks, enum status status)
+{
+    const struct check *opened = check_of(move, checks, move->new_server);
+    const struct check *old = check_of(move, checks, move->old_server);
+    if (!opened->status && opened->state.is_read_only)
+        return true;
+    return status == ST_TIMEOUT && old && (old->status || !is_replicating(old));
 }
 
 enum status step_verify(struct move *move, struct err *err)
@@ -358,6 +369,7 @@ enum status step_verify(struct move *move, struct err *err)
     nsec began = clock_now(), deadline = clock_deadline(VERIFY_MS);
     AUTO_FREE char *position = NULL;
     enum status status = session_take(move->mandate, &move->new_session, deadline, err);
+    move->view.is_redirected = !status; /* it may come back closed, or be replaced by hand */
     if (!status)
         status = write_row(move, deadline, &position, err);
     move->is_write_lost = status == ST_UNKNOWN;
@@ -372,8 +384,7 @@ enum status step_verify(struct move *move, struct err *err)
     status = judge_all(move, checks, err);
     if (!status)
         restore_order(move, checks, clock_deadline(OTHERS_MS));
-    if (status == ST_TIMEOUT)
-        move->view.is_redirected = follows(move, checks);
+    move->view.is_redirected = !needs_redirect(move, checks, status);
     checks_free(checks, move->shard->server_count);
     move_phase_add(move, PHASE_VERIFY, began);
     move->view.is_verified = status == ST_OK;

@@ -217,6 +217,17 @@ def test_a_new_primary_that_took_writes_and_crashed_is_never_undone(lab):
         assert fleet.route()["home"] == to
 
 
+@pytest.mark.parametrize("point", ["new.heartbeat:before", "all.verify:before"])
+def test_a_new_primary_that_crashed_before_it_was_verified_is_opened_again(lab, point):
+    """By the same process: the old primary follows it already, but nobody can write."""
+    fleet = of_lab(lab)
+    new = fleet.relay()
+    with Writers(fleet) as writers:
+        done = fleet.move(new.region, fault=f"{point}=run:{crash_command(new)}", expect=DONE)
+        assert f"{new.address} had become read-only" in done["shard"]["notes"], done
+        assert_sound(fleet, writers.acked)
+
+
 def test_a_server_that_froze_when_the_event_scheduler_was_to_start_is_told_again(lab, tmp_path):
     """Else the events would rest after this move, or after the next one, and only a note would say it."""
     fleet = of_lab(lab, policy=PATIENT)

@@ -121,6 +121,15 @@ def test_a_new_primary_that_crashed_is_not_opened_beside_its_successor(lab):
     assert writable(fleet) == [heir.name]
 
 
+def test_a_run_ends_when_its_new_primary_is_replaced_by_hand_before_it_was_verified(lab):
+    fleet = of_lab(lab)
+    new = fleet.relay()
+    heir = fleet.replicas(new)[0]
+    lost = f"{shlex.join([HOLDFAST, 'lab', 'kill', new.name])} >/dev/null && {commands(fleet, heir, OPEN)}"
+    done = fleet.move(new.region, fault=f"new.heartbeat:before=run:{lost}", expect=FAILED)
+    assert_moved_on(fleet, done, heir)
+
+
 # Where the conductor dies, and which end is lost to the move: its successor is of the same region.
 LOST = [("old.freeze:after", "old"), ("cas.redirecting:after", "new")]
 
