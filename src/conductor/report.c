@@ -50,10 +50,10 @@ static json_t *shard_json(const struct switchover_report *report, size_t index)
 {
     const struct shard_report *shard = &report->shards[index];
     json_t *phases = json_object();
-    for (unsigned i = 0; i < MOVE_PHASES; i++)
-        if (move_phase_is_of(report->kind == RUN_FAILOVER, (enum move_phase)i))
-            json_object_set_new(phases, move_phase_name((enum move_phase)i),
-                                ms_or_null(shard->phases_ms[i]));
+    size_t count = 0;
+    const enum move_phase *ran = move_phases_of(report->kind == RUN_FAILOVER, &count);
+    for (size_t i = 0; i < count; i++)
+        json_object_set_new(phases, move_phase_name(ran[i]), ms_or_null(shard->phases_ms[ran[i]]));
     json_t *object = json_pack(
         "{s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:I, s:o, s:I}", "name", shard->shard->name, "result",
         move_result_name(shard->result), "epoch", (json_int_t)shard->epoch, "primary",

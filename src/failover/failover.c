@@ -111,7 +111,7 @@ static enum status step_wait(struct failover *failover, struct err *err)
 {
     nsec began = clock_now();
     poll(NULL, 0, WAIT_MS);
-    failover_phase_add(failover, PHASE_FENCE, began);
+    failover_phase_add(failover, PHASE_WAIT, began);
     return is_over(failover, clock_now()) ? failover_look_at_candidate(failover, err) : ST_OK;
 }
 
@@ -133,6 +133,17 @@ static void fail(struct failover *failover, const struct err *err)
         failover->result = MOVE_FENCED;
 }
 
+/* Clients wait while it is written: that belongs to what it is written for. */
+static void add_record(struct failover *failover, enum shard_state next, nsec began)
+{
+    if (next == SHARD_FENCING)
+        failover_phase_add(failover, PHASE_FENCE, began);
+    else if (next == SHARD_OPENING)
+        failover_phase_add(failover, PHASE_OPEN, began);
+    else if (next == SHARD_REPOINTING)
+        failover_phase_add(failover, PHASE_PUBLISH, began);
+}
+
 /* True when the step may go on. */
 static bool record(struct failover *failover, const struct failover_rule *rule)
 {
@@ -142,8 +153,7 @@ static bool record(struct failover *failover, const struct failover_rule *rule)
     nsec began = clock_now();
     enum status status = failover_record(failover, rule->next, clock_deadline(RECORD_MS), &err);
     failover->view.has_record_failed = status != ST_OK;
-    if (rule->next == SHARD_REPOINTING)
-        failover_phase_add(failover, PHASE_PUBLISH, began);
+    add_record(failover, rule->next, began);
     if (rule->next == SHARD_REPOINTING && !status)
         failover->published_at = clock_now();
     if (status)

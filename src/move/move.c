@@ -33,9 +33,15 @@ const char *move_phase_name(enum move_phase phase)
     return phase_names[phase];
 }
 
-bool move_phase_is_of(bool is_failover, enum move_phase phase)
+const enum move_phase *move_phases_of(bool is_failover, size_t *ret_count)
 {
-    return phase == PHASE_PUBLISH || is_failover == (phase >= PHASE_FENCE);
+    static const enum move_phase move[] = {PHASE_PREPARE, PHASE_FREEZE,   PHASE_PROMOTE,
+                                           PHASE_PUBLISH, PHASE_REDIRECT, PHASE_VERIFY,
+                                           PHASE_UNDO};
+    static const enum move_phase failover[] = {PHASE_FENCE, PHASE_DRAIN,   PHASE_ELECT, PHASE_WAIT,
+                                               PHASE_OPEN,  PHASE_PUBLISH, PHASE_FOLLOW};
+    *ret_count = is_failover ? ARRAY_SIZE(failover) : ARRAY_SIZE(move);
+    return is_failover ? failover : move;
 }
 
 const char *move_result_name(enum move_result result)

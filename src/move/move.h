@@ -34,14 +34,15 @@ struct store_pending;
     X(PHASE_FENCE, "fence") /* the lost primary gets no more acknowledgements */                   \
     X(PHASE_DRAIN, "drain") /* what was received is applied */                                     \
     X(PHASE_ELECT, "elect") /* the new one has everything, and somebody who acknowledges */        \
+    X(PHASE_WAIT, "wait")   /* the lost primary may still be permitted to serve */                 \
     X(PHASE_OPEN, "open")                                                                          \
     X(PHASE_FOLLOW, "follow")
 
 enum move_phase { MOVE_PHASE_TABLE(TABLE_ID) MOVE_PHASES };
 
 const char *move_phase_name(enum move_phase phase);
-/* Is it a phase of a failover, or else of a planned move? 'publish' is of both. */
-bool move_phase_is_of(bool is_failover, enum move_phase phase);
+/* The phases of a failover, or else of a planned move, as they follow each other. */
+const enum move_phase *move_phases_of(bool is_failover, size_t *ret_count);
 
 #define MOVE_RESULT_TABLE(X)                                                                       \
     X(MOVE_PENDING, "pending")                                                                     \

@@ -60,7 +60,20 @@ static void add_line(struct buf *out, const char *class_name, const char *label,
     buf_add(out, "</dd></div>");
 }
 
-static void add_story(const struct page_shard *const *shards, size_t count, struct buf *out)
+/* What the result's word means, where nothing else says it. */
+static const char *meaning_of(const struct page *page, const struct page_shard *shard)
+{
+    if (shard->error[0])
+        return "";
+    if (shard->result == MOVE_ABORTED)
+        return page->is_failover ? "called off: no other server was opened"
+                                 : "called off: it serves at its old home";
+    return shard->result == MOVE_STOPPED ? "the run stopped before it: it serves at its old home"
+                                         : "";
+}
+
+static void add_story(const struct page *page, const struct page_shard *const *shards, size_t count,
+                      struct buf *out)
 {
     const struct page_shard *first = shards[0];
     buf_printf(out, "<article class=\"%s\"><h3><b class=\"badge %s\">%s ",
@@ -77,7 +90,7 @@ static void add_story(const struct page_shard *const *shards, size_t count, stru
     if (count > NAMES_MAX)
         buf_printf(out, " and %zu more", count - NAMES_MAX);
     buf_add(out, "</h3><dl>");
-    add_line(out, "why", "why", first->error);
+    add_line(out, "why", "why", first->error[0] ? first->error : meaning_of(page, first));
     add_line(out, "note", "began with", first->cause);
     add_line(out, "next", "next", first->hint);
     add_line(out, "note", "note", first->notes);
@@ -87,14 +100,15 @@ static void add_story(const struct page_shard *const *shards, size_t count, stru
     buf_add(out, "</dl></article>");
 }
 
-static void add_stories(const struct page_shard **shards, size_t count, struct buf *out)
+static void add_stories(const struct page *page, const struct page_shard **shards, size_t count,
+                        struct buf *out)
 {
     size_t told = 0, at = 0;
     for (; at < count && told < STORIES_MAX; told++) {
         size_t next = at + 1;
         while (next < count && compare_stories(shards[at], shards[next]) == 0)
             next++;
-        add_story(&shards[at], next - at, out);
+        add_story(page, &shards[at], next - at, out);
         at = next;
     }
     if (at < count)
@@ -114,7 +128,7 @@ void page_findings(const struct page *page, struct buf *out)
         buf_add(out, page->count ? "<p>None: every shard simply moved, or was there already.</p>"
                                  : "<p>The run had no shards.</p>");
     qsort(shards, count, sizeof(*shards), by_story);
-    add_stories(shards, count, out);
+    add_stories(page, shards, count, out);
     buf_add(out, "</section>\n");
 }
 
@@ -142,11 +156,16 @@ static void add_table_row(const struct page *page, const struct page_shard *shar
         buf_printf(out, "<td>&gt;%.1f", shard->at_least);
     else
         add_cell(out, shard->outage);
-    add_cell(out, shard->before);
-    for (unsigned i = 0; i < MOVE_PHASES; i++)
-        if (move_phase_is_of(page->is_failover, (enum move_phase)i))
-            add_cell(out, shard->phases[i]);
-    buf_printf(out, "<td>%lld\n", (long long)shard->lost);
+    if (!page->is_failover)
+        add_cell(out, shard->before);
+    for (size_t i = 0; i < page->phase_count; i++)
+        add_cell(out, shard->phases[page->phases[i]]);
+    buf_printf(out, "<td>%lld", (long long)shard->lost);
+    if (page->has_waves) {
+        buf_add(out, "<td>");
+        page_text(out, shard->wave);
+    }
+    buf_add(out, "\n");
 }
 
 void page_table(const struct page *page, struct buf *out)
@@ -158,11 +177,11 @@ void page_table(const struct page *page, struct buf *out)
     page_count(out, (long long)page->count);
     buf_add(out, ", times in ms</summary><div class=\"wide\" tabindex=\"0\"><table "
                  "class=\"shards\"><thead><tr>"
-                 "<th>shard<th>result<th>primary<th>outage<th>before");
-    for (unsigned i = 0; i < MOVE_PHASES; i++)
-        if (move_phase_is_of(page->is_failover, (enum move_phase)i))
-            buf_printf(out, "<th>%s", move_phase_name((enum move_phase)i));
-    buf_add(out, "<th>lost</thead><tbody>\n");
+                 "<th>shard<th>result<th>primary<th>outage");
+    buf_add(out, page->is_failover ? "" : "<th>before");
+    for (size_t i = 0; i < page->phase_count; i++)
+        buf_printf(out, "<th>%s", move_phase_name(page->phases[i]));
+    buf_printf(out, "<th>lost%s</thead><tbody>\n", page->has_waves ? "<th>wave" : "");
     for (size_t i = 0; i < page->count; i++)
         add_table_row(page, &page->shards[i], out);
     buf_add(out, "</tbody></table></div></details></section>\n");

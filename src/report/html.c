@@ -53,10 +53,13 @@ static void add_time(struct buf *out, const char *name, const char *wall)
     add_fact(out, name, text[0] ? text : wall);
 }
 
+/* A failover has the region in which another server takes over; a move has two. */
 static void add_route(const struct page *page, struct buf *out)
 {
-    page_text(out, page_head(page, "from"));
-    buf_add(out, " → ");
+    if (!page->is_failover) {
+        page_text(out, page_head(page, "from"));
+        buf_add(out, " → ");
+    }
     page_text(out, page_head(page, "to"));
 }
 
@@ -76,12 +79,38 @@ static void add_orders(const char *audit, struct buf *out)
     buf_add(out, "</ul>");
 }
 
+static void add_estimate(const struct page *page, struct buf *out)
+{
+    if (page->estimate < 0)
+        return;
+    buf_add(out, ", estimated ");
+    page_ms(out, page->estimate);
+    if (page->took >= 0 && page->estimate > 0)
+        buf_printf(out, " (%+.0f&nbsp;%%)", 100 * (page->took / page->estimate - 1));
+}
+
+static void add_waves(const struct page *page, struct buf *out)
+{
+    if (!page->has_waves)
+        return;
+    buf_add(out, "<div><dt>Waves</dt><dd>");
+    for (size_t from = 0, to = 0; from < page->count; from = to) {
+        const char *name = page->shards[from].wave;
+        for (to = from; to < page->count && strcmp(page->shards[to].wave, name) == 0; to++)
+            ;
+        buf_add(out, from ? ", " : "");
+        page_text(out, name);
+        buf_printf(out, "&nbsp;(%zu)", to - from);
+    }
+    buf_add(out, "</dd></div>");
+}
+
 static void add_head(const struct page *page, struct buf *out)
 {
     const struct result *result = find_result(page_head(page, "result"));
     buf_add(out, "<header><p class=\"eyebrow\">Holdfast ");
     page_text(out, page_head(page, "kind"));
-    buf_add(out, "</p><h1>");
+    buf_add(out, page->is_failover ? " in</p><h1>" : "</p><h1>");
     add_route(page, out);
     buf_printf(out, "</h1><p class=\"outcome\"><b class=\"badge %s\">%s ", result->class_name,
                result->sign);
@@ -91,7 +120,13 @@ static void add_head(const struct page *page, struct buf *out)
         page_text(out, page_head(page, "to"));
         buf_add(out, ".");
     }
-    buf_add(out, "</p><dl class=\"facts\">");
+    buf_add(out, "</p>");
+    if (page_head(page, "stopped")[0]) {
+        buf_add(out, "<p class=\"stopped\">Stopped: ");
+        page_text(out, page_head(page, "stopped"));
+        buf_add(out, "</p>");
+    }
+    buf_add(out, "<dl class=\"facts\">");
     add_fact(out, "Run", page_head(page, "run"));
     add_fact(out, "Ordered by", page_head(page, "by"));
     if (page_head(page, "reason")[0])
@@ -106,13 +141,12 @@ static void add_head(const struct page *page, struct buf *out)
         page_ms(out, page->since_ordered);
         buf_add(out, " since it was ordered");
     }
-    if (page->estimate >= 0) {
-        buf_add(out, ", estimated ");
-        page_ms(out, page->estimate);
-    }
+    add_estimate(page, out);
     buf_add(out, "</dd></div><div><dt>Shards</dt><dd>");
     page_count(out, (long long)page->count);
-    buf_add(out, "</dd></div></dl>");
+    buf_add(out, "</dd></div>");
+    add_waves(page, out);
+    buf_add(out, "</dl>");
     add_orders(page_head(page, "audit"), out);
     buf_add(out, "</header>\n");
 }

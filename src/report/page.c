@@ -94,6 +94,7 @@ static void read_shard(const json_t *json, struct page_shard *shard)
     shard->name = text_at(json, "name");
     shard->said = text_at(json, "result");
     shard->result = find_result(shard->said);
+    shard->wave = text_at(json, "wave");
     shard->primary = text_at(json, "primary");
     shard->error = text_at(json, "error");
     shard->cause = text_at(json, "began_with");
@@ -121,6 +122,8 @@ static void read_head(struct page *page)
     page->is_failover = strcmp(page_head(page, "kind"), "failover") == 0;
     page->is_probed = strcmp(page_head(page, "measured_by"), "probe") == 0;
     page->is_resumed = json_is_true(json_object_get(page->report, "resumed"));
+    page->has_waves = json_integer_value(json_object_get(page->report, "waves")) > 1;
+    page->phases = move_phases_of(page->is_failover, &page->phase_count);
     page->end = fmax(page->took, 1);
 }
 
@@ -159,10 +162,15 @@ void page_release(struct page *page)
     *page = (struct page){0};
 }
 
-bool page_is_plain(const struct page_shard *shard)
+bool page_is_simple(const struct page_shard *shard)
 {
     return (shard->result == MOVE_MOVED || shard->result == MOVE_ALREADY_THERE) &&
-           !shard->error[0] && !shard->notes[0] && shard->lost == 0;
+           !shard->error[0] && shard->lost == 0;
+}
+
+bool page_is_plain(const struct page_shard *shard)
+{
+    return page_is_simple(shard) && !shard->notes[0];
 }
 
 /* ---- writing ---- */

@@ -20,7 +20,7 @@ struct page_span {
 
 /* Times are in ms; -1: not known. Texts are never NULL, and not escaped. */
 struct page_shard {
-    const char *name, *primary, *error, *cause, *hint, *notes;
+    const char *name, *wave, *primary, *error, *cause, *hint, *notes;
     const char *said;        /* the result in the report's words */
     enum move_result result; /* MOVE_PENDING: a word that this version does not know */
     double outage, at_least, before, critical;
@@ -37,8 +37,10 @@ struct page {
     struct page_shard *shards;
     size_t count;
     double took, since_ordered, estimate, rto, rpo;
-    double end; /* of the time axis */
-    bool is_failover, has_timeline, is_probed, is_resumed;
+    double end;                    /* of the time axis */
+    const enum move_phase *phases; /* of its kind, as they follow each other */
+    size_t phase_count;
+    bool is_failover, has_waves, has_timeline, is_probed, is_resumed;
 };
 
 MUST_CHECK enum status page_load(struct page *ret, const char *json, struct err *err);
@@ -46,7 +48,8 @@ void page_release(struct page *page);
 
 /* A string of the report's head; "" when it has none. */
 const char *page_head(const struct page *page, const char *key);
-/* Did the shard simply move, or was it there already, with nothing to say? */
+/* Did the shard simply move, or was it there already? Plain: and there is nothing to say. */
+bool page_is_simple(const struct page_shard *shard);
 bool page_is_plain(const struct page_shard *shard);
 /* A class of the style sheet for the result: "ok", "back", "bad"; and a sign, for those who do not
  * see colours. */

@@ -71,6 +71,7 @@ const char page_style[] =
 ".titles{font-size:13px;margin-top:14px}"
 ".axis{position:sticky;top:0;background:var(--bg);border-bottom:1px solid var(--line);margin-bottom:7px;"
 "z-index:1}"
+".wave{font-size:12px;color:var(--soft);margin:4px 0 1px}"
 ".paper{display:none}"
 ".names,.figures{position:relative;font-size:12.5px}"
 ".names span,.figures span{position:absolute;left:0;right:0;transform:translateY(-50%);overflow:hidden;"

@@ -38,7 +38,7 @@ static void add_outage(struct buf *out, const json_t *shard)
 static const char *const *columns_of(const json_t *report)
 {
     static const char *const move[] = {"freeze", "promote", "publish", NULL};
-    static const char *const failover[] = {"fence", "drain", "elect", "open", NULL};
+    static const char *const failover[] = {"fence", "drain", "elect", "wait", "open", NULL};
     return strcmp(text_at(report, "kind"), "failover") == 0 ? failover : move;
 }
 

@@ -18,7 +18,7 @@ enum {
     EDGE_UNITS = 150, /* says at the right edge that it goes on */
     CHUNK_PX = 300,   /* a drawing; paper is cut between two */
     RUN_TICKS = 6,
-    ZOOM_TICKS = 3,
+    ZOOM_TICKS = 4,
     LETTER_PX = 7,
     FIGURES_MAX = 40, /* rows with the outage in figures */
     HOVER_MAX = 400   /* rows that light up */
@@ -61,8 +61,8 @@ static bool is_critical(enum move_phase phase)
 static char class_of(enum move_phase phase)
 {
     static const char classes[MOVE_PHASES] = {
-        [PHASE_FENCE] = 'b', [PHASE_DRAIN] = 'a',  [PHASE_ELECT] = 'f',
-        [PHASE_OPEN] = 'c',  [PHASE_FOLLOW] = 'e',
+        [PHASE_FENCE] = 'b', [PHASE_DRAIN] = 'a', [PHASE_ELECT] = 'f',
+        [PHASE_WAIT] = 'g',  [PHASE_OPEN] = 'c',  [PHASE_FOLLOW] = 'e',
     };
     return classes[phase] ? classes[phase] : (char)('a' + phase);
 }
@@ -135,7 +135,7 @@ static void add_axis(const struct window *window, struct buf *out)
         double x = 100 * i * step / window->end;
         buf_printf(out, "<text class=\"%s%s\" x=\"%.2f%%\" y=\"14\">",
                    i == 0   ? ""
-                   : x > 96 ? "end"
+                   : x > 88 ? "end" /* a phone has no room beside the drawing */
                             : "mid",
                    i % 2 ? " odd" : "", x);
         if (i * step >= 1000)
@@ -238,7 +238,7 @@ static void add_row(const struct strip *strip, size_t index, int y, struct windo
                     struct buf *out)
 {
     const struct page_shard *shard = &strip->page->shards[index];
-    bool is_plain = page_is_plain(shard);
+    bool is_simple = page_is_simple(shard);
     if (window->is_zoom)
         window->origin = shard->frozen;
     buf_add(out, "<g><title>");
@@ -250,9 +250,9 @@ static void add_row(const struct strip *strip, size_t index, int y, struct windo
         page_ms(out, shard->outage);
     }
     buf_add(out, "</title>");
-    if (!is_plain || strip->page->count <= HOVER_MAX)
-        buf_printf(out, "<path class=\"%c\" d=\"M0 %dh%dv%dH0z\"/>", is_plain ? 'r' : 'x', y, UNITS,
-                   strip->look->row);
+    if (!is_simple || strip->page->count <= HOVER_MAX)
+        buf_printf(out, "<path class=\"%c\" d=\"M0 %dh%dv%dH0z\"/>", is_simple ? 'r' : 'x', y,
+                   UNITS, strip->look->row);
     if (!window->is_zoom || shard->frozen >= 0)
         add_bars(strip, shard, window, y, out);
     buf_add(out, "</g>");
@@ -306,12 +306,35 @@ static void add_drawing(const struct strip *strip, size_t from, size_t to, struc
     page_text(out, shards[from].name);
     buf_add(out, " to ");
     page_text(out, shards[to - 1].name);
-    buf_add(out, window->is_zoom ? ": what clients waited for, from the freeze on\">"
+    buf_add(out, window->is_zoom ? ": what clients waited for, enlarged\">"
                                  : ": phases since the run began\">");
     add_grid(window, height, out);
     for (size_t i = from; i < to; i++)
         add_row(strip, i, (int)(i - from) * row, window, out);
     buf_add(out, "</svg>");
+}
+
+static bool begins_wave(const struct page *page, size_t index)
+{
+    return page->has_waves &&
+           (index == 0 || strcmp(page->shards[index].wave, page->shards[index - 1].wave) != 0);
+}
+
+static size_t end_of_chunk(const struct strip *strip, size_t from)
+{
+    size_t to = from + 1, most = from + (size_t)(CHUNK_PX / strip->look->row);
+    while (to < strip->page->count && to < most && !begins_wave(strip->page, to))
+        to++;
+    return to;
+}
+
+static void add_wave(const struct page *page, size_t index, struct buf *out)
+{
+    if (!begins_wave(page, index))
+        return;
+    buf_add(out, "<div class=\"wave\">");
+    page_text(out, page->shards[index].wave);
+    buf_add(out, "</div>");
 }
 
 static void add_chunk(const struct strip *strip, size_t from, size_t to, struct buf *out)
@@ -320,7 +343,9 @@ static void add_chunk(const struct strip *strip, size_t from, size_t to, struct 
     buf_printf(out, "<div class=\"row axis%s\"><div></div>", from > 0 ? " paper" : "");
     add_axis(&run, out);
     add_axis(&zoom, out);
-    buf_add(out, "</div><div class=\"row\">");
+    buf_add(out, "</div>");
+    add_wave(strip->page, from, out);
+    buf_add(out, "<div class=\"row\">");
     add_names(strip, from, to, out);
     add_drawing(strip, from, to, &run, out);
     add_drawing(strip, from, to, &zoom, out);
@@ -343,18 +368,22 @@ static void add_legend(const struct strip *strip, struct buf *out)
         [PHASE_FENCE] = "nobody acknowledges the lost primary any more",
         [PHASE_DRAIN] = "what was received is applied",
         [PHASE_ELECT] = "the new primary has everything, and who acknowledges",
+        [PHASE_WAIT] = "until the lost primary surely may not serve",
         [PHASE_OPEN] = "new primary opens",
         [PHASE_FOLLOW] = "the others follow",
     };
     buf_add(out, "<p class=\"legend\">");
-    for (unsigned i = 0; i < MOVE_PHASES; i++)
-        if (move_phase_is_of(strip->page->is_failover, (enum move_phase)i))
-            buf_printf(out, "<span class=\"key\"><i class=\"%c\"></i><b>%s</b> %s</span>",
-                       class_of((enum move_phase)i), move_phase_name((enum move_phase)i), words[i]);
-    buf_add(out,
-            "<span class=\"key\"><i class=\"o\"></i><b>outage</b> clients cannot write: as long "
-            "as measured, drawn from the freeze on</span>"
-            "<span class=\"key\"><i class=\"x\"></i>did not simply move: see the findings</span>");
+    for (size_t i = 0; i < strip->page->phase_count; i++) {
+        enum move_phase phase = strip->page->phases[i];
+        buf_printf(out, "<span class=\"key\"><i class=\"%c\"></i><b>%s</b> %s</span>",
+                   class_of(phase), move_phase_name(phase), words[phase]);
+    }
+    buf_printf(
+        out,
+        "<span class=\"key\"><i class=\"o\"></i><b>outage</b> clients cannot write: %s</span>"
+        "<span class=\"key\"><i class=\"x\"></i>did not simply move: see the findings</span>",
+        strip->page->is_failover ? "from the order on; the loss was before it"
+                                 : "as long as measured, drawn from the freeze on");
     if (strip->is_run_cut || strip->is_zoom_cut)
         buf_add(out, "<span class=\"key\"><i class=\"v\"></i>at the right edge: goes on far "
                      "beyond it</span>");
@@ -380,10 +409,12 @@ void page_timeline(const struct page *page, struct buf *out)
                page->count <= FIGURES_MAX ? " four" : "", strip.names_px);
     buf_printf(out,
                "<div class=\"row titles\"><div></div><div>The run: ms since it %s</div>"
-               "<div>Enlarged: ms since each freeze</div></div>",
-               page->is_resumed ? "was resumed" : "began");
-    size_t chunk = (size_t)(CHUNK_PX / strip.look->row);
-    for (size_t from = 0; from < page->count; from += chunk)
-        add_chunk(&strip, from, from + chunk < page->count ? from + chunk : page->count, out);
+               "<div>Enlarged: ms since each %s</div></div>",
+               page->is_resumed ? "was resumed" : "began",
+               page->is_failover ? "was begun" : "freeze");
+    for (size_t from = 0, to = 0; from < page->count; from = to) {
+        to = end_of_chunk(&strip, from);
+        add_chunk(&strip, from, to, out);
+    }
     buf_add(out, "</div></section>\n");
 }

@@ -130,9 +130,13 @@ static double left_ms(const struct board *board, nsec now)
 
 static void add_summary(const struct board *board, nsec now, struct buf *out)
 {
-    buf_printf(out, "%s%s%s: %zu of %zu shard%s done", board->from ? board->from : "",
-               board->from ? " -> " : "to ", board->to, board->done, board->count,
-               board->count == 1 ? "" : "s");
+    bool is_failover = board->from && strcmp(board->from, board->to) == 0;
+    buf_printf(out, "%s%s%s: %zu of %zu shard%s done",
+               is_failover || !board->from ? "" : board->from,
+               is_failover   ? "in "
+               : board->from ? " -> "
+                             : "to ",
+               board->to, board->done, board->count, board->count == 1 ? "" : "s");
     if (board->back > 0)
         buf_printf(out, ", %zu of them did not move", board->back);
     buf_add(out, ", ");

@@ -49,13 +49,18 @@ char *runs_left_text(struct store *store)
     return run_left_text(&record);
 }
 
+static const char *way_of(const struct run_record *record)
+{
+    return record->kind == RUN_FAILOVER ? "failover in" : "to";
+}
+
 static void print_run(const struct run_record *record, bool alive)
 {
     char started[WALL_TEXT_MAX];
     clock_wall_format(record->started_us, started);
     bool is_left = record->state == RUN_RUNNING && !alive;
-    printf("%s  %-8s to %s, %zu shard%s, %s by %s%s%s%s\n", record->id,
-           run_state_name(record->state), record->target, record->shard_count,
+    printf("%s  %-8s %s %s, %zu shard%s, %s by %s%s%s%s\n", record->id,
+           run_state_name(record->state), way_of(record), record->target, record->shard_count,
            record->shard_count == 1 ? "" : "s", started, record->by, record->reason ? ": " : "",
            record->reason ? record->reason : "",
            is_left                      ? " (its process is gone)"
@@ -176,8 +181,8 @@ enum status runs_print_report(struct store *store, const char *id, bool as_json,
 
 static void show_run(struct store *store, const struct run_record *record)
 {
-    printf("run %s: to %s: %s, by %s\n", record->id, record->target, run_state_name(record->state),
-           record->by);
+    printf("run %s: %s %s: %s, by %s\n", record->id, way_of(record), record->target,
+           run_state_name(record->state), record->by);
     show_orders(record->audit);
     AUTO_FREE char *next = run_record_next(record);
     bool alive = is_alive(store, record);

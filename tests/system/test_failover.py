@@ -89,7 +89,7 @@ def test_a_killed_primary_is_replaced(fleet, is_known):
     shard = done["shard"]
     assert (done["report"]["kind"], shard["result"]) == ("failover", "moved"), done
     assert shard["primary"] in [server.address for server in region_servers(fleet, lost)]
-    assert list(shard["phases_ms"]) == ["publish", "fence", "drain", "elect", "open", "follow"], shard
+    assert list(shard["phases_ms"]) == ["fence", "drain", "elect", "wait", "open", "publish", "follow"], shard
     assert 0 < shard["critical_ms"] < 10_000
     assert lost.address in shard["notes"]
     bring_back(fleet, lost, writers.acked)

@@ -242,6 +242,62 @@ static void the_promise_is_kept_broken_or_not_known(void **state UNUSED)
     }
 }
 
+static void waves_are_told_apart(void **state UNUSED)
+{
+    static const char *const waves[] = {"canary", "wave 2", "wave 2"};
+    json_t *report = head("done"), *shards = json_array();
+    json_object_set_new(report, "waves", json_integer(2));
+    for (size_t i = 0; i < ARRAY_SIZE(waves); i++) {
+        json_array_append_new(shards, shard("orders", 50));
+        set_text(json_array_get(shards, i), "wave", waves[i]);
+    }
+    AUTO_FREE char *page = page_with(report, shards);
+    expect(page, "<dt>Waves</dt><dd>canary&nbsp;(1), wave 2&nbsp;(2)</dd>");
+    assert_int_equal(count_of(page, "<div class=\"wave\">"), 2);
+    expect(page, "<th>lost<th>wave</thead>");
+    assert_int_equal(count_of(page, "<td>wave 2\n"), 2);
+}
+
+static void a_run_that_was_stopped_says_why(void **state UNUSED)
+{
+    json_t *report = head("failed"), *one = shard("orders-0", 50), *two = shard("orders-1", 50);
+    set_text(report, "stopped", "wave canary: 3 % of the writes failed");
+    set_text(one, "result", "stopped");
+    set_text(two, "result", "aborted");
+    AUTO_FREE char *page = page_with(report, json_pack("[o, o]", one, two));
+    expect(page, "Stopped: wave canary: 3 % of the writes failed");
+    expect(page, "the run stopped before it: it serves at its old home");
+    expect(page, "called off: it serves at its old home");
+}
+
+static void the_estimate_stands_beside_what_it_took(void **state UNUSED)
+{
+    json_t *report = head("done");
+    json_object_set_new(report, "estimate_ms", json_real(128));
+    AUTO_FREE char *page = page_with(report, json_pack("[o]", shard("orders-0", 50)));
+    expect(page, "160&nbsp;ms, estimated 128&nbsp;ms (+25&nbsp;%)");
+}
+
+static void a_note_is_a_finding_and_no_alarm(void **state UNUSED)
+{
+    json_t *one = shard("orders-0", 50);
+    set_text(one, "notes", "its lost primary does not answer\n");
+    AUTO_FREE char *page = page_with(head("done"), json_pack("[o]", one));
+    expect(page, "<dt>note</dt><dd>its lost primary does not answer");
+    expect_not(page, "<path class=\"x\"");
+}
+
+static void a_failover_has_its_own_words(void **state UNUSED)
+{
+    json_t *report = head("done");
+    set_text(report, "kind", "failover");
+    set_text(report, "from", "east");
+    AUTO_FREE char *page = page_with(report, json_pack("[o]", shard("orders-0", 50)));
+    expect(page, "Holdfast failover in</p><h1>east</h1>");
+    expect(page, "<th>outage<th>fence<th>drain<th>elect<th>wait<th>open<th>publish<th>follow<th>");
+    expect_not(page, "freeze");
+}
+
 /* Its outage counts from the order: whether the promise was kept, nobody knows. */
 static void a_failover_does_not_call_the_rto_kept(void **state UNUSED)
 {
@@ -323,6 +379,11 @@ int main(void)
         cmocka_unit_test(shards_with_the_same_story_are_told_together),
         cmocka_unit_test(an_older_report_says_what_it_lacks),
         cmocka_unit_test(the_promise_is_kept_broken_or_not_known),
+        cmocka_unit_test(waves_are_told_apart),
+        cmocka_unit_test(a_run_that_was_stopped_says_why),
+        cmocka_unit_test(the_estimate_stands_beside_what_it_took),
+        cmocka_unit_test(a_note_is_a_finding_and_no_alarm),
+        cmocka_unit_test(a_failover_has_its_own_words),
         cmocka_unit_test(a_failover_does_not_call_the_rto_kept),
         cmocka_unit_test(one_that_takes_very_long_does_not_flatten_the_others),
         cmocka_unit_test(two_thousand_shards_fit_a_page_that_opens),

@@ -56,6 +56,15 @@ static void a_few_shards_are_all_shown_in_their_order(void **state UNUSED)
                         "  s           waiting       \n");
 }
 
+static void a_failover_is_in_its_region(void **state UNUSED)
+{
+    AUTO(board_release) struct board board = make(1);
+    AUTO(buf_release) struct buf out = {0};
+    board.to = board.from;
+    board_draw(&board, "", 1000 * MS, WIDE, &out);
+    assert_memory_equal(buf_text(&out), "in west: 0 of 1 shard done", 26);
+}
+
 static void many_shards_are_counts_and_those_under_way_the_longest(void **state UNUSED)
 {
     AUTO(board_release) struct board board = make(MANY);
@@ -164,6 +173,7 @@ int main(void)
         cmocka_unit_test(earlier_runs_tell_what_is_usual_until_this_one_does),
         cmocka_unit_test(a_note_is_seen_whole_on_a_narrow_terminal),
         cmocka_unit_test(a_few_shards_are_all_shown_in_their_order),
+        cmocka_unit_test(a_failover_is_in_its_region),
         cmocka_unit_test(many_shards_are_counts_and_those_under_way_the_longest),
         cmocka_unit_test(a_shard_is_slow_when_it_takes_ten_times_as_long_as_the_others),
         cmocka_unit_test(a_fast_fleet_does_not_make_a_shard_slow_within_a_second),
