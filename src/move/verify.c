@@ -167,7 +167,7 @@ static enum status judge_all(struct move *move, const struct check *checks, stru
         struct err one = ERR_INIT;
         enum status status = judge(move, &checks[i], &one);
         bool is_end = server == move->old_server || server == move->new_server;
-        if (status && (is_end || status == ST_CONFLICT)) {
+        if (status == ST_CONFLICT || (status && is_end && worst != ST_CONFLICT)) {
             worst = status;
             *err = one;
         } else if (status) {

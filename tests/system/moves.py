@@ -400,9 +400,9 @@ def hold_command(fleet, server, statement, state):
                        str(server.port), user, password, statement, state])
 
 
-def open_command(fleet, server, *statements):
+def open_command(fleet, server, *statements, account="app"):
     """A command that sends the statements on one connection of a client, and leaves it open."""
-    user, password = fleet.accounts["app"]
+    user, password = fleet.accounts[account]
     return shlex.join([sys.executable, os.path.join(HERE, "hold_open.py"), server.host, str(server.port),
                        user, password, fleet.database, *statements])
 

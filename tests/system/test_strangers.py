@@ -11,7 +11,7 @@ import pytest
 
 from conftest import HOLDFAST
 from moves import (ABORTED, DONE, KILLED, STUCK, assert_sound, hold_command, of_lab,
-                   outcome)
+                   open_command, outcome)
 
 FAILED, NO_GO = 1, 3
 HASTY = "{ move_timeout: 2s }"
@@ -50,6 +50,18 @@ def test_a_second_writable_server_is_not_moved_past(lab):
     assert fleet.resume(expect=DONE)["shard"]["result"] == "moved"
     fleet.cli("fleet", "converge", "--yes", expect=DONE)
     assert_sound(fleet)
+
+
+def test_a_second_writable_server_is_named_also_when_the_old_primary_is_behind(lab):
+    """Who is stuck must read of the two, whatever else is the matter."""
+    fleet = of_lab(lab, policy="{ move_timeout: 6s }")
+    fleet.move(fleet.relay().region, expect=DONE)  # back again: what the old primary lacks is seen last
+    old, new = fleet.primary(), fleet.relay()
+    stray = fleet.replicas(new)[0]
+    behind = open_command(fleet, old, "BEGIN", "SELECT * FROM holdfast.heartbeat FOR UPDATE", account="admin")
+    done = fleet.move(new.region, fault=f"old.follow:after=run:{behind};"
+                                        f"new.heartbeat:before=run:{commands(fleet, stray, OPEN[-1:])}", expect=STUCK)
+    assert f"{stray.address} accepts writes besides" in done["shard"]["error"], done
 
 
 def test_a_process_that_stood_still_after_the_freeze_promotes_nobody(lab):
