@@ -84,7 +84,6 @@ static enum status look_at_new(struct move *move, struct err *err)
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
-    nsec asked = clock_now();
     move->flavour->observe(&sql);
     enum status status = session_exec(&move->new_session, CALL_LOOK_NEW, buf_text(&sql),
                                       move->view.deadline, &result, err);
@@ -99,9 +98,9 @@ static enum status look_at_new(struct move *move, struct err *err)
         return err_set(err, ST_NO_GO, "%s has no replica that would acknowledge its writes",
                        move->new_server->name);
     move->route.new_id = state.server_id;
-    /* From before the question: an estimate that is early, never late. */
     move->route.is_strict = state.is_gtid_strict;
-    move->clock_ahead_s = state.clock_s - clock_ms(asked) / 1000;
+    /* However long the answer took: what is late by this clock is late by the server's. */
+    move->clock_ahead_s = state.clock_s - clock_ms(clock_now()) / 1000;
     return keep_link(move, &state, err);
 }
 

@@ -76,6 +76,15 @@ def test_a_process_that_stood_still_after_the_freeze_promotes_nobody(lab):
     assert fleet.route()["primary"] == heir.address and fleet.unfinished() is None
 
 
+def test_a_process_that_stood_still_promotes_nobody_however_long_its_look_at_the_clock_took(lab):
+    fleet = of_lab(lab, policy="{ freeze_timeout: 300ms, move_timeout: 15s }")
+    relay = fleet.relay()
+    done = fleet.move(relay.region, fault="new.look:before=run:sleep 8;new.promote:before=run:sleep 1.5",
+                      expect=FAILED)
+    assert done["shard"]["result"] == "undone", done
+    assert not is_open(fleet, relay)
+
+
 def test_a_primary_that_somebody_closed_before_the_freeze_is_not_opened_by_us(lab):
     """Another tool closes the old primary first, and then opens its candidate: in between a move that
     only prepared must not open it again."""
