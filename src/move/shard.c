@@ -112,7 +112,7 @@ static const struct shard_rule rules[] = {
     {SHARD_REDIRECTING, cannot_record,    SHARD_REDIRECTING, ACT_GIVE_UP,  "the store does not take the new state"},
     {SHARD_REDIRECTING, moved_on,         SHARD_SERVING,     ACT_FINISH,   "moved on by hand: the new primary stays closed"},
     {SHARD_REDIRECTING, verified,         SHARD_SERVING,     ACT_FINISH,   "all servers follow the new primary"},
-    {SHARD_REDIRECTING, past_deadline,    SHARD_REDIRECTING, ACT_GIVE_UP,  "writable at the new home, but not all servers follow"},
+    {SHARD_REDIRECTING, past_deadline,    SHARD_REDIRECTING, ACT_GIVE_UP,  "published at the new home, but the move is not complete"},
     {SHARD_REDIRECTING, redirected,       SHARD_REDIRECTING, ACT_VERIFY,   "look whether all servers follow"},
     {SHARD_REDIRECTING, always,           SHARD_REDIRECTING, ACT_REDIRECT, "the old primary does not follow yet"},
 
