@@ -38,6 +38,9 @@ static void check_replica(struct checkup *checkup, const struct server_observati
     if (state->channels > 1)
         checkup_add(checkup, CHECK_SEVERAL_SOURCES, server, "it replicates from %zu sources",
                     state->channels);
+    if (state->channels == 1 && state->channel_name[0])
+        checkup_add(checkup, CHECK_NAMED_SOURCE, server, "its connection has the name '%s'",
+                    state->channel_name);
     if (state->replica_filters[0])
         checkup_add(checkup, CHECK_REPLICATION_FILTER, server, "it has a filter: %s is set",
                     state->replica_filters);

@@ -42,6 +42,7 @@
     X(REPLICATION_BROKEN, "replication-broken", NO_GO, "a replica does not receive or does not apply", "when it is only stopped: holdfast fleet converge; else mend it, then START SLAVE there") \
     X(NO_GTID, "no-gtid", NO_GO, "a replica does not use GTID", "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE") \
     X(SEVERAL_SOURCES, "several-sources", NO_GO, "a server replicates from several sources", "a shard's server has one source: RESET SLAVE 'name' ALL for the others") \
+    X(NAMED_SOURCE, "named-source", NO_GO, "a server replicates through a connection with a name: what Holdfast says to its replication would reach none", "STOP SLAVE 'name'; RESET SLAVE 'name' ALL; then holdfast fleet converge points it again") \
     X(DELAYED_RELAY, "delayed-relay", NO_GO, "the relay is delayed on purpose", "STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=0; START SLAVE") \
     X(DOMAIN_DIFFERS, "domain-differs", NO_GO, "the servers of a shard have different GTID domains", "SET GLOBAL gtid_domain_id to the primary's, there and in its configuration") \
     X(UNKNOWN_DOMAIN, "unknown-domain", NO_GO, "the relay does not know a GTID domain of the primary; waiting for its position would never end", "write a row in that domain on the primary, or remove the domain there: FLUSH BINARY LOGS DELETE_DOMAIN_ID") \

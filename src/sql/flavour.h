@@ -35,7 +35,8 @@ struct sql_server_state {
     bool is_event_scheduler_on;
     double clock_s; /* its wall clock, seconds since 1970 */
 
-    size_t channels; /* replication sources configured */
+    size_t channels;          /* replication sources configured */
+    const char *channel_name; /* of the first; "": the one without a name, that all else is about */
     const char *source_host, *source_user;
     int64_t source_port, source_id; /* its server_id, when it was last connected */
     int64_t delay_s;                /* deliberate */

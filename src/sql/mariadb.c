@@ -133,6 +133,7 @@ static const char *replica_filters(const struct sql_server_state *state)
 static void read_replication(struct sql_server_state *state)
 {
     state->channels = sql_rows(&state->raw, SET_REPLICATION);
+    state->channel_name = replication(state, "Connection_name");
     state->source_host = replication(state, "Master_Host");
     state->source_user = replication(state, "Master_User");
     state->source_port = sql_number(replication(state, "Master_Port"), 0);

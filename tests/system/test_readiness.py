@@ -180,6 +180,20 @@ def test_each_state_is_found_by_name_and_gone_when_mended(lab):
         wait_until(lambda: no_gos(lab) == set(), 10, f"{check} mended; found {no_gos(lab)}")
 
 
+def test_a_source_with_a_name_is_a_no_go_until_the_advice_was_followed(lab):
+    """The new primary would forget another source than the one that it has."""
+    relay, primary = "s0-east-1", lab.servers()["s0-west-1"]
+    password = pathlib.Path(lab.dir, "repl.password").read_text(encoding="utf-8").strip()
+    run_all(lab, relay, "STOP SLAVE", "RESET SLAVE ALL",
+            f"CHANGE MASTER 'west' TO MASTER_HOST='{primary['host']}', MASTER_PORT={primary['port']},"
+            f" MASTER_USER='repl', MASTER_PASSWORD='{password}', MASTER_USE_GTID=slave_pos", "START SLAVE 'west'")
+    wanted = {("named-source", lab.address(relay))}
+    wait_until(lambda: no_gos(lab) == wanted, 10, f"{wanted}; found {no_gos(lab)}")
+    run_all(lab, relay, "STOP SLAVE 'west'", "RESET SLAVE 'west' ALL")
+    lab.cli("fleet", "converge", "--yes")
+    wait_until(lambda: no_gos(lab) == set(), 10, f"it is pointed again; found {no_gos(lab)}")
+
+
 def test_what_runs_on_the_primary_is_found(lab):
     primary = lab.address("s0-west-1")
     lab.sql("s0-west-1", "CREATE TABLE app.t (id INT PRIMARY KEY, v INT)")

@@ -96,6 +96,7 @@ static inline void sample_state(struct sample *sample, size_t index)
         .io_error = "",
         .sql_error = "",
         .replica_filters = "",
+        .channel_name = "",
         .received = "7-101-500",
         .applied = is_primary ? "" : "7-101-500",
         .position = "7-101-500",

@@ -172,6 +172,10 @@ SPOIL(two_sources)
 {
     s->seen[E1].state.channels = 2;
 }
+SPOIL(named_source)
+{
+    s->seen[W3].state.channel_name = "west";
+}
 SPOIL(delayed_relay)
 {
     s->seen[E1].state.delay_s = 60;
@@ -379,6 +383,7 @@ static const struct check_case rows[] = {
     {sql_stopped, "replication-broken@e1:3306"},
     {without_gtid, "no-gtid@e2:3306"},
     {two_sources, "several-sources@e1:3306"},
+    {named_source, "named-source@w3:3306"},
     {delayed_relay, "delayed-relay@e1:3306"},
     {other_domain, "domain-differs@e2:3306"},
     {unknown_domain, "unknown-domain@e1:3306"},
