@@ -32,9 +32,21 @@ enum status failover_run_route(struct store *store, const struct inventory *flee
     return ST_OK;
 }
 
+static void fill_evidence(struct shard_report *report, const struct failover *failover)
+{
+    const struct proof *proof = &failover->proof;
+    if (failover->result != MOVE_MOVED)
+        return;
+    free(report->evidence);
+    report->is_nothing_lost = proof->is_proven;
+    report->evidence = mem_strdup(
+        proof->words.length ? proof->words.data : "it was elected by the process before this one");
+}
+
 static void fill_report(struct shard_report *report, const struct failover *failover)
 {
-    bool is_seen_whole = failover->published_at != 0 && !failover->view.is_inherited;
+    fill_evidence(report, failover);
+    bool is_seen_whole = failover->published_at != 0 && !failover->was_begun;
     report->result = failover->result;
     report->err = failover->failure;
     report->epoch = failover->route.epoch;

@@ -46,6 +46,14 @@ static const char *wave_of(const struct switchover_report *report, size_t shard)
     return "";
 }
 
+/* A planned move counts what its old primary has beyond its final position. A failover cannot: it
+ * has lost nothing that was acknowledged, or does not know. */
+static json_t *lost_json(const struct switchover_report *report, const struct shard_report *shard)
+{
+    bool is_known = report->kind != RUN_FAILOVER || shard->is_nothing_lost;
+    return is_known ? json_integer((json_int_t)shard->late_transactions) : json_null();
+}
+
 static json_t *shard_json(const struct switchover_report *report, size_t index)
 {
     const struct shard_report *shard = &report->shards[index];
@@ -55,15 +63,17 @@ static json_t *shard_json(const struct switchover_report *report, size_t index)
     for (size_t i = 0; i < count; i++)
         json_object_set_new(phases, move_phase_name(ran[i]), ms_or_null(shard->phases_ms[ran[i]]));
     json_t *object = json_pack(
-        "{s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:I, s:o, s:I}", "name", shard->shard->name, "result",
+        "{s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:I, s:o, s:o}", "name", shard->shard->name, "result",
         move_result_name(shard->result), "epoch", (json_int_t)shard->epoch, "primary",
         shard->primary, "write_outage_ms", ms_or_null(outage_of(report, shard)), "baseline_gap_ms",
         ms_or_null(shard->baseline_ms), "critical_ms", ms_or_null(shard->critical_ms),
         "critical_statements", (json_int_t)shard->critical_statements, "phases_ms", phases,
-        "lost_transactions", (json_int_t)shard->late_transactions);
+        "lost_transactions", lost_json(report, shard));
     INVARIANT(object);
     json_object_set_new(object, "wave", json_string(wave_of(report, index)));
     json_object_set_new(object, "timeline", timeline_json(report, shard));
+    if (shard->evidence)
+        json_object_set_new(object, "loss_evidence", json_string(shard->evidence));
     if (shard->result == MOVE_STUCK)
         json_object_set_new(object, "writable", json_boolean(shard->is_writable));
     if (shard->at_least_ms >= 0)
@@ -234,6 +244,17 @@ static void add_closed_time(struct shard_report *shard, const json_t *earlier)
         shard->closed_since_us = since;
 }
 
+/* Of a failover that the process before this one saw whole. */
+static void take_evidence(struct shard_report *shard, const json_t *earlier)
+{
+    const char *evidence = text_at(earlier, "loss_evidence");
+    if (!evidence[0] || shard->result != MOVE_MOVED || shard->is_nothing_lost)
+        return;
+    free(shard->evidence);
+    shard->evidence = mem_strdup(evidence);
+    shard->is_nothing_lost = json_is_integer(json_object_get(earlier, "lost_transactions"));
+}
+
 void switchover_report_add_earlier(struct shard_report *shard, const char *json)
 {
     json_t *earlier = json_loads(json, 0, NULL);
@@ -249,6 +270,7 @@ void switchover_report_add_earlier(struct shard_report *shard, const char *json)
             mem_printf("before the run was resumed: %s%s%s\n", result, why[0] ? ": " : "", why);
         add_new_lines(&notes, before);
     }
+    take_evidence(shard, earlier);
     add_closed_time(shard, earlier);
     add_new_lines(&notes, shard->notes ? shard->notes : "");
     free(shard->notes);

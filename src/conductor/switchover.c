@@ -421,6 +421,7 @@ void switchover_report_release(struct switchover_report *report)
     for (size_t i = 0; i < report->count; i++) {
         free(report->shards[i].cause);
         free(report->shards[i].notes);
+        free(report->shards[i].evidence);
         free(report->shards[i].spans);
     }
     free(report->shards);

@@ -33,6 +33,8 @@ struct shard_report {
     struct move_span *spans; /* of all attempts; owned */
     size_t span_count, span_capacity;
     uint64_t late_transactions;
+    bool is_nothing_lost; /* of a failover: nothing acknowledged, by its election */
+    char *evidence;       /* how that is known, or why not; NULL: nobody was opened; owned */
     bool is_stored;
     /* For whoever looks meanwhile: 0 until then. What came of it may be read once it has ended. */
     _Atomic nsec began_at, ended_at;

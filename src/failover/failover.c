@@ -266,6 +266,7 @@ void failover_init(struct failover *failover, const struct mandate *mandate,
     failover->sessions = mem_zalloc((inventory_shard_size(shard) + 1) * sizeof(struct session));
     failover->view.state = route->state;
     failover->view.is_inherited = route->state != SHARD_SERVING;
+    failover->was_begun = failover->view.is_inherited;
     failover->view.is_done = route->state == SHARD_SERVING && strcmp(route->run, mandate->run) == 0;
 }
 
@@ -275,6 +276,7 @@ void failover_release(struct failover *failover)
         session_release(&failover->sessions[i]);
     free(failover->sessions);
     fleet_observation_release(&failover->seen);
+    proof_release(&failover->proof);
     buf_release(&failover->notes);
     free(failover->position);
     free(failover->spans);

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "failover/elect.h"
 #include "failover/plan.h"
+#include "failover/proof.h"
 #include "fleet/observation.h"
 #include "move/move.h"
 #include "move/session.h"
@@ -42,6 +43,7 @@ struct failover {
     struct session *sessions; /* by the index of the server */
     struct fleet_observation seen;
     struct election election;              /* points into what was seen */
+    bool was_begun;                        /* by another process, which may have changed servers */
     const struct inventory_server *chosen; /* the candidate */
     double clock_ahead_s;                  /* its wall clock minus our boot clock */
     nsec looked_at;                        /* when it was last seen to be ready to open */
@@ -50,6 +52,7 @@ struct failover {
 
     /* What came of it. */
     enum move_result result;
+    struct proof proof; /* of what may be lost */
     struct err failure; /* the last thing that went wrong */
     struct buf notes;   /* lines for people */
     nsec phase_ns[MOVE_PHASES];

@@ -167,6 +167,8 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
     if (!status)
         status = need_region(failover, err);
     if (!status) {
+        if (!failover->was_begun && !failover->proof.was_first_seen)
+            proof_see_first(&failover->proof, failover->seen.shards, failover->lost);
         close_lost(failover); /* while its commits are still acknowledged: else they hold it up */
         status = stop_receiving(failover, err);
     }
@@ -179,6 +181,8 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
         status = need_region(failover, err);
     if (!status)
         status = elect(&failover->seen.shards[0], failover->lost, &failover->election, err);
+    if (!status)
+        proof_weigh(&failover->proof, failover->seen.shards, failover->lost, &failover->election);
     failover->view.is_gathered = status == ST_OK;
     return status;
 }

@@ -28,6 +28,7 @@ static int compare_stories(const struct page_shard *a, const struct page_shard *
     order = order ? order : strcmp(a->cause, b->cause);
     order = order ? order : strcmp(a->hint, b->hint);
     order = order ? order : strcmp(a->notes, b->notes);
+    order = order ? order : strcmp(a->doubt, b->doubt);
     return order ? order : (a->lost > b->lost) - (a->lost < b->lost);
 }
 
@@ -93,6 +94,10 @@ static void add_story(const struct page *page, const struct page_shard *const *s
     add_line(out, "why", "why", first->error[0] ? first->error : meaning_of(page, first));
     add_line(out, "note", "began with", first->cause);
     add_line(out, "next", "next", first->hint);
+    if (first->doubt[0]) {
+        AUTO_FREE char *doubt = mem_printf("not known: %s", first->doubt);
+        add_line(out, "why", "lost", doubt);
+    }
     add_line(out, "note", "note", first->notes);
     if (first->lost > 0)
         buf_printf(out, "<div class=\"why\"><dt>lost</dt><dd>%lld transaction%s</dd></div>",
@@ -160,7 +165,10 @@ static void add_table_row(const struct page *page, const struct page_shard *shar
         add_cell(out, shard->before);
     for (size_t i = 0; i < page->phase_count; i++)
         add_cell(out, shard->phases[page->phases[i]]);
-    buf_printf(out, "<td>%lld", (long long)shard->lost);
+    if (shard->lost >= 0)
+        buf_printf(out, "<td>%lld", (long long)shard->lost);
+    else
+        buf_add(out, shard->doubt[0] ? "<td>?" : "<td>–");
     if (page->has_waves) {
         buf_add(out, "<td>");
         page_text(out, shard->wave);

@@ -159,6 +159,7 @@ struct tally {
     size_t unmeasured;   /* perhaps frozen, but not measured */
     size_t over;         /* longer than the promised time */
     size_t losers;       /* shards with lost transactions */
+    size_t proven;       /* of a failover: nothing acknowledged was lost */
     long long lost;
     const struct page_shard *worst; /* the longest outage; NULL: none is known */
 };
@@ -188,7 +189,8 @@ static struct tally count_up(const struct page *page)
         tally.unmeasured += is_unmeasured(page, shard);
         tally.over += page->rto >= 0 && outage_of(shard) > page->rto;
         tally.losers += shard->lost > 0;
-        tally.lost += shard->lost;
+        tally.lost += shard->lost > 0 ? shard->lost : 0;
+        tally.proven += shard->result == MOVE_MOVED && !shard->doubt[0];
         if (outage_of(shard) >= 0 && (!tally.worst || outage_of(shard) > outage_of(tally.worst)))
             tally.worst = shard;
     }
@@ -232,6 +234,8 @@ static void add_rto(const struct page *page, const struct tally *tally, struct b
     if (tally->unmeasured)
         buf_printf(out, "The outage of %zu shard%s was not measured. ", tally->unmeasured,
                    plural(tally->unmeasured));
+    if (page->is_failover)
+        buf_add(out, "When the primary was lost is not known here. ");
     if (tally->worst) {
         buf_add(out, page->is_failover ? "Longest, from the order only: " : "Longest outage: ");
         if (tally->worst->outage < 0)
@@ -243,6 +247,30 @@ static void add_rto(const struct page *page, const struct tally *tally, struct b
     } else if (tally->unmeasured == 0 && tally->stuck_closed == 0) {
         buf_add(out, "No shard was closed for writes.");
     }
+    buf_add(out, "</p></div>");
+}
+
+/* A failover counts nothing: its election knows that nothing acknowledged is lost, or does not. */
+static void add_rpo_of_failover(const struct page *page, const struct tally *tally, struct buf *out)
+{
+    size_t doubtful = tally->by_result[MOVE_MOVED] - tally->proven;
+    bool is_known = tally->proven > 0 && tally->proven == page->count;
+    open_verdict(out, "RPO", page->rpo, is_known && page->rpo >= 0 ? KEPT : UNKNOWN);
+    if (page->rpo < 0)
+        buf_printf(out, "The promise is %s. ", none);
+    if (tally->proven) {
+        buf_add(out, "No acknowledged write is lost");
+        if (!is_known)
+            buf_printf(out, " at %zu shard%s", tally->proven, plural(tally->proven));
+        buf_add(out, ": every replica of the region answered, and the new primary has all that "
+                     "they had received. ");
+    }
+    if (doubtful)
+        buf_printf(out, "What %zu shard%s lost is not known: see the findings. ", doubtful,
+                   plural(doubtful));
+    if (page->count > tally->by_result[MOVE_MOVED])
+        buf_printf(out, "%zu did not get another primary.",
+                   page->count - tally->by_result[MOVE_MOVED]);
     buf_add(out, "</p></div>");
 }
 
@@ -299,7 +327,10 @@ static void add_promise(const struct page *page, struct buf *out)
     struct tally tally = count_up(page);
     buf_add(out, "<section><h2>The promise</h2><div class=\"cards\">");
     add_rto(page, &tally, out);
-    add_rpo(page, &tally, out);
+    if (page->is_failover)
+        add_rpo_of_failover(page, &tally, out);
+    else
+        add_rpo(page, &tally, out);
     add_tally(page, &tally, out);
     buf_add(out, "</div></section>\n");
 }

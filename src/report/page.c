@@ -88,7 +88,19 @@ static void read_timeline(const json_t *timeline, struct page_shard *shard)
     }
 }
 
-static void read_shard(const json_t *json, struct page_shard *shard)
+/* A failover of an older version counted 0 without knowing it. */
+static void read_loss(const json_t *json, bool is_failover, struct page_shard *shard)
+{
+    const json_t *lost = json_object_get(json, "lost_transactions");
+    const char *evidence = text_at(json, "loss_evidence");
+    bool is_known = json_is_integer(lost) && (!is_failover || evidence[0]);
+    shard->lost = is_known ? json_integer_value(lost) : -1;
+    shard->doubt = "";
+    if (!is_known && is_failover && shard->result == MOVE_MOVED)
+        shard->doubt = evidence[0] ? evidence : "this report does not say";
+}
+
+static void read_shard(const json_t *json, bool is_failover, struct page_shard *shard)
 {
     const json_t *phases = json_object_get(json, "phases_ms");
     shard->name = text_at(json, "name");
@@ -105,7 +117,7 @@ static void read_shard(const json_t *json, struct page_shard *shard)
     shard->before = ms_at(json, "baseline_gap_ms");
     shard->critical = ms_at(json, "critical_ms");
     shard->is_writable = json_is_true(json_object_get(json, "writable"));
-    shard->lost = json_integer_value(json_object_get(json, "lost_transactions"));
+    read_loss(json, is_failover, shard);
     for (unsigned i = 0; i < MOVE_PHASES; i++)
         shard->phases[i] = ms_at(phases, move_phase_name((enum move_phase)i));
     read_timeline(json_object_get(json, "timeline"), shard);
@@ -144,7 +156,7 @@ enum status page_load(struct page *ret, const char *json, struct err *err)
     json_array_foreach(shards, index, shard)
     {
         struct page_shard *to = &page.shards[index];
-        read_shard(shard, to);
+        read_shard(shard, page.is_failover, to);
         page.has_timeline = page.has_timeline || json_is_array(json_object_get(shard, "timeline"));
         for (size_t i = 0; i < to->span_count; i++)
             page.end = fmax(page.end, to->spans[i].to);
@@ -165,7 +177,7 @@ void page_release(struct page *page)
 bool page_is_simple(const struct page_shard *shard)
 {
     return (shard->result == MOVE_MOVED || shard->result == MOVE_ALREADY_THERE) &&
-           !shard->error[0] && shard->lost == 0;
+           !shard->error[0] && !shard->doubt[0] && shard->lost <= 0;
 }
 
 bool page_is_plain(const struct page_shard *shard)

@@ -21,11 +21,12 @@ struct page_span {
 /* Times are in ms; -1: not known. Texts are never NULL, and not escaped. */
 struct page_shard {
     const char *name, *wave, *primary, *error, *cause, *hint, *notes;
+    const char *doubt;       /* of a failover: why it is not known that nothing was lost */
     const char *said;        /* the result in the report's words */
     enum move_result result; /* MOVE_PENDING: a word that this version does not know */
     double outage, at_least, before, critical;
     double phases[MOVE_PHASES];
-    json_int_t lost;
+    json_int_t lost;  /* -1: not known */
     bool is_writable; /* of a stuck one: seen at the end; else not known to be */
     struct page_span *spans;
     size_t span_count, span_capacity;

@@ -52,8 +52,13 @@ static void format_shard(const json_t *shard, const char *const *columns, int wi
     add_ms(out, json_object_get(shard, "baseline_gap_ms"), 9);
     for (; *columns; columns++)
         add_ms(out, json_object_get(phases, *columns), 8);
-    buf_printf(out, " %5lld\n",
-               (long long)json_integer_value(json_object_get(shard, "lost_transactions")));
+    const json_t *lost = json_object_get(shard, "lost_transactions");
+    if (json_is_integer(lost))
+        buf_printf(out, " %5lld\n", (long long)json_integer_value(lost));
+    else
+        buf_printf(out, " %5s\n", text_at(shard, "loss_evidence")[0] ? "?" : "-");
+    if (!json_is_integer(lost) && text_at(shard, "loss_evidence")[0])
+        buf_printf(out, "      lost: not known: %s\n", text_at(shard, "loss_evidence"));
     if (text_at(shard, "error")[0])
         buf_printf(out, "      why: %s\n", text_at(shard, "error"));
     if (text_at(shard, "began_with")[0])
@@ -79,6 +84,22 @@ static int name_width(const json_t *shards)
     return (int)width;
 }
 
+/* Of a failover: a shard of which this is not known says why, in its place. */
+static void format_loss(const json_t *shards, struct buf *out)
+{
+    size_t index = 0, proven = 0;
+    const json_t *shard = NULL;
+    json_array_foreach(shards, index, shard) proven +=
+        text_at(shard, "loss_evidence")[0] &&
+        json_is_integer(json_object_get(shard, "lost_transactions"));
+    if (proven)
+        buf_printf(
+            out,
+            "lost: nothing that was acknowledged, at %zu of %zu shard%s: every replica of the "
+            "region answered, and the new primary has what they had received\n",
+            proven, json_array_size(shards), json_array_size(shards) == 1 ? "" : "s");
+}
+
 static void format_summary(const json_t *report, struct buf *out)
 {
     const json_t *outage = json_object_get(report, "write_outage_ms");
@@ -102,6 +123,8 @@ static void format_summary(const json_t *report, struct buf *out)
     buf_add(out, "\n");
     if (text_at(report, "stopped")[0])
         buf_printf(out, "stopped: %s\n", text_at(report, "stopped"));
+    if (strcmp(text_at(report, "kind"), "failover") == 0)
+        format_loss(json_object_get(report, "shards"), out);
     if (!json_is_object(outage))
         return;
     buf_printf(out, "write outage (%s): p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",

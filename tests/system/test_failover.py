@@ -91,6 +91,8 @@ def test_a_killed_primary_is_replaced(fleet, is_known):
     assert shard["primary"] in [server.address for server in region_servers(fleet, lost)]
     assert list(shard["phases_ms"]) == ["fence", "drain", "elect", "wait", "open", "publish", "follow"], shard
     assert 0 < shard["critical_ms"] < 10_000
+    assert shard["lost_transactions"] == 0 and "2 of them had acknowledged" in shard["loss_evidence"]
+    assert "lost: nothing that was acknowledged" in fleet.cli("report", done["report"]["run"]).stdout
     assert lost.address in shard["notes"]
     bring_back(fleet, lost, writers.acked)
     assert_sound(fleet, writers.acked)
@@ -257,6 +259,32 @@ def test_a_missing_replica_may_hold_what_nobody_else_has(fleet):
         writers.wait_for_more(5)
     bring_back(fleet, lost, writers.acked)
     assert_sound(fleet, writers.acked)
+
+
+def test_what_was_lost_is_not_known_where_nobody_saw_who_acknowledged(fleet):
+    """The first process saw it, and opened nobody; the one that does sees flags that it had set."""
+    lost = fleet.primary()
+    missing = region_servers(fleet, lost)[1]
+    for server in (missing, lost):
+        fleet.cli("lab", "kill", server.name, expect=0)
+    stuck = fail_over(fleet, "--without", missing.address, expect=STUCK)["shard"]
+    assert stuck["lost_transactions"] is None and "loss_evidence" not in stuck, stuck
+    fleet.cli("lab", "restart", missing.name, expect=0)
+    done = fleet.resume(expect=DONE)
+    assert done["shard"]["result"] == "moved" and done["shard"]["lost_transactions"] is None, done
+    assert done["shard"]["write_outage_ms"] is None, "from the order on, and that was the first's"
+    said = fleet.cli("report", done["report"]["run"], expect=DONE).stdout
+    assert "      lost: not known: who acknowledged" in said and "nothing that was" not in said
+    page = fleet.cli("report", done["report"]["run"], "--html", "-", expect=DONE).stdout
+    assert "What 1 shard lost is not known" in page
+
+
+def test_what_the_first_process_knew_of_the_loss_stays(fleet):
+    fleet.cli("lab", "kill", fleet.primary().name, expect=0)
+    fail_over(fleet, fault="report.shard:after=kill", expect=KILLED)
+    done = fleet.resume(expect=DONE)
+    assert done["shard"]["lost_transactions"] == 0, done
+    assert "2 of them had acknowledged" in done["shard"]["loss_evidence"], done
 
 
 def test_wrong_words_change_nothing(fleet):

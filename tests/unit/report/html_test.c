@@ -298,13 +298,46 @@ static void a_failover_has_its_own_words(void **state UNUSED)
     expect_not(page, "freeze");
 }
 
+/* What the one shard says of its loss, and what becomes of the promise. */
+static const struct {
+    const char *lost, *evidence, *result, *said, *in_table;
+} losses[] = {
+    {"0", "all answered", "moved", "✓ kept</b></p><p>No acknowledged write is lost: every",
+     "<td>0"},
+    {"null", "w2 did not answer", "moved",
+     "? not known</b></p><p>What 1 shard lost is not known: see the findings. </p>", "<td>?"},
+    {"0", NULL, "moved", "? not known</b></p><p>What 1 shard lost is not known", "<td>?"},
+    {"null", NULL, "stuck", "? not known</b></p><p>1 did not get another primary.", "<td>–"},
+};
+
+static void a_failover_lost_nothing_only_by_its_election(void **state UNUSED)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(losses); i++) {
+        json_t *report = head("done"), *one = shard("orders-0", 50);
+        set_text(report, "kind", "failover");
+        set_text(one, "result", losses[i].result);
+        json_object_set_new(one, "lost_transactions",
+                            json_loads(losses[i].lost, JSON_DECODE_ANY, NULL));
+        if (losses[i].evidence)
+            set_text(one, "loss_evidence", losses[i].evidence);
+        AUTO_FREE char *page = page_with(report, json_pack("[o]", one));
+        AUTO_FREE char *cell = mem_printf("%s\n</tbody>", losses[i].in_table);
+        expect(page, losses[i].said);
+        expect(page, cell);
+        if (strcmp(losses[i].in_table, "<td>?") == 0)
+            expect(page, "<dt>lost</dt><dd>not known: ");
+    }
+}
+
 /* Its outage counts from the order: whether the promise was kept, nobody knows. */
 static void a_failover_does_not_call_the_rto_kept(void **state UNUSED)
 {
     json_t *report = head("done");
     set_text(report, "kind", "failover");
     AUTO_FREE char *page = page_with(report, json_pack("[o]", shard("orders-0", 50)));
-    expect(page, "? not known</b></p><p>Longest, from the order only: 2.4&nbsp;ms");
+    expect(page, "? not known</b></p><p>When the primary was lost is not known here. Longest, from "
+                 "the order "
+                 "only: 2.4&nbsp;ms");
 }
 
 static void one_that_takes_very_long_does_not_flatten_the_others(void **state UNUSED)
@@ -384,6 +417,7 @@ int main(void)
         cmocka_unit_test(the_estimate_stands_beside_what_it_took),
         cmocka_unit_test(a_note_is_a_finding_and_no_alarm),
         cmocka_unit_test(a_failover_has_its_own_words),
+        cmocka_unit_test(a_failover_lost_nothing_only_by_its_election),
         cmocka_unit_test(a_failover_does_not_call_the_rto_kept),
         cmocka_unit_test(one_that_takes_very_long_does_not_flatten_the_others),
         cmocka_unit_test(two_thousand_shards_fit_a_page_that_opens),
