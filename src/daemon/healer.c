@@ -27,9 +27,7 @@
 
 enum {
     OBSERVE_MS = 1000,
-    HOLD_DOWN_S = 60,
     WINDOW_S = 3600,
-    MOST = 3,             /* failovers of a shard within the window */
     SILENT_INTERVALS = 2, /* an agent that has not asked for so many of them is silent */
     LOOKS_PER_INTERVAL = 4,
     UPKEEP_MS = 500,
@@ -289,9 +287,9 @@ struct healer *healer_start(struct daemon *daemon)
         .watches = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->watches)),
         .said = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->said)),
         .rules = {.suspect = interval,
-                  .hold_down = HOLD_DOWN_S * NSEC_PER_SEC,
+                  .hold_down = fleet->policy.hold_down_ms * NSEC_PER_MS,
                   .window = WINDOW_S * NSEC_PER_SEC,
-                  .most = MOST},
+                  .most = fleet->policy.failovers_an_hour},
     };
     daemon_bell_init(&healer->bell);
     INVARIANT(pthread_create(&healer->thread, NULL, heal, healer) == 0);

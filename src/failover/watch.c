@@ -15,7 +15,9 @@ const char *loss_verdict_text(enum loss_verdict verdict)
 
 static bool is_flapping(const struct loss_watch *watch, const struct loss_rules *rules, nsec now)
 {
-    INVARIANT(rules->most >= 1 && rules->most <= LOSS_MOST_MAX);
+    INVARIANT(rules->most <= LOSS_MOST_MAX);
+    if (rules->most == 0)
+        return false;
     nsec oldest = watch->done[rules->most - 1];
     return oldest && now - oldest < rules->window;
 }

@@ -39,10 +39,10 @@ struct loss_rules {
     nsec suspect;   /* so long it must have been silent */
     nsec hold_down; /* after a failover the next one waits so long */
     nsec window;    /* within which at most 'most' are done */
-    unsigned most;  /* at most LOSS_MOST_MAX */
+    unsigned most;  /* at most LOSS_MOST_MAX; 0: no limit */
 };
 
-enum { LOSS_MOST_MAX = 8 };
+enum { LOSS_MOST_MAX = 8 }; /* INVENTORY_FAILOVERS_MAX */
 
 /* One shard; {0} at the beginning. */
 struct loss_watch {

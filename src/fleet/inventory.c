@@ -14,8 +14,12 @@
 
 enum { HOST_LENGTH_MAX = 253 /* of a DNS name */ };
 
-static const struct inventory_policy default_policy = {
-    .freeze_timeout_ms = 500, .move_timeout_ms = 10000, .max_lag_ms = 1000, .keep_runs = 200};
+static const struct inventory_policy default_policy = {.freeze_timeout_ms = 500,
+                                                       .move_timeout_ms = 10000,
+                                                       .max_lag_ms = 1000,
+                                                       .keep_runs = 200,
+                                                       .hold_down_ms = 60000,
+                                                       .failovers_an_hour = 3};
 
 const char *inventory_path(const char *option)
 {
@@ -386,6 +390,8 @@ static void write_policy(struct buf *buf, const struct inventory_policy *policy)
 {
     if (policy->freeze_cap == default_policy.freeze_cap && !policy->is_reason_required &&
         !policy->is_automatic && policy->accept_count == 0 &&
+        policy->hold_down_ms == default_policy.hold_down_ms &&
+        policy->failovers_an_hour == default_policy.failovers_an_hour &&
         policy->freeze_timeout_ms == default_policy.freeze_timeout_ms &&
         policy->move_timeout_ms == default_policy.move_timeout_ms &&
         policy->max_lag_ms == default_policy.max_lag_ms && policy->max_error_percent == 0 &&
@@ -404,6 +410,12 @@ static void write_policy(struct buf *buf, const struct inventory_policy *policy)
         buf_add(buf, "\n  reason_required: true");
     if (policy->is_automatic)
         buf_add(buf, "\n  automatic: host");
+    if (policy->hold_down_ms != default_policy.hold_down_ms) {
+        buf_add(buf, "\n  hold_down: ");
+        inventory__write_duration(buf, policy->hold_down_ms);
+    }
+    if (policy->failovers_an_hour != default_policy.failovers_an_hour)
+        buf_printf(buf, "\n  failovers_an_hour: %" PRIu32, policy->failovers_an_hour);
     if (policy->accept_count > 0) {
         buf_add(buf, "\n  accept: ");
         write_list(buf, policy->accept, policy->accept_count);

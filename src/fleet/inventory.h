@@ -28,6 +28,7 @@ enum {
     INVENTORY_TTL_MS_MIN = 500, /* of a permission to serve */
     INVENTORY_TTL_MS_MAX = 60000,
     INVENTORY_TTL_MS_DEFAULT = 3000,
+    INVENTORY_FAILOVERS_MAX = 8, /* an hour, of a shard, when that is limited at all */
 };
 
 /* Certificates and keys: files in PEM. */
@@ -58,6 +59,8 @@ struct inventory_policy {
     uint32_t keep_runs;         /* finished runs whose record, report and journal are kept */
     bool is_reason_required;    /* of whoever orders a run */
     bool is_automatic;          /* the loss of a host is healed without an operator's word */
+    int64_t hold_down_ms;       /* so long after a failover by itself there is no other one */
+    uint32_t failovers_an_hour; /* by itself, of a shard; 0: as many as it takes */
     char **accept;              /* ids of readiness checks whose no-go the operator accepts */
     size_t accept_count, accept_capacity;
 };

@@ -295,6 +295,17 @@ static enum status read_automatic(struct yaml_file *file, yaml_node_t *node, voi
     return status;
 }
 
+/* 0: as many as it takes. */
+static enum status read_failovers(struct yaml_file *file, yaml_node_t *node, void *target,
+                                  struct err *err)
+{
+    enum status status = yaml_read_number(file, node, target, err);
+    if (status || *(uint32_t *)target <= INVENTORY_FAILOVERS_MAX)
+        return status;
+    return yaml_error(file, node, err, "'%s' may be %d at most; 0 is without a limit", file->key,
+                      INVENTORY_FAILOVERS_MAX);
+}
+
 static enum status read_policy(struct yaml_file *file, yaml_node_t *node, void *target,
                                struct err *err)
 {
@@ -311,6 +322,10 @@ static enum status read_policy(struct yaml_file *file, yaml_node_t *node, void *
         {"reason_required", false, offsetof(struct inventory_policy, is_reason_required),
          yaml_read_bool},
         {"automatic", false, offsetof(struct inventory_policy, is_automatic), read_automatic},
+        {"hold_down", false, offsetof(struct inventory_policy, hold_down_ms),
+         read_positive_duration},
+        {"failovers_an_hour", false, offsetof(struct inventory_policy, failovers_an_hour),
+         read_failovers},
         {"accept", false, 0, read_accept},
         {0}};
     const struct inventory_policy *policy = target;

@@ -64,6 +64,16 @@ static void after_a_failover_the_next_one_waits(void **state UNUSED)
     assert_int_equal(silent(&watch, WITNESS_DEAD, 1100), LOSS_CERTAIN);
 }
 
+static void without_a_limit_it_is_failed_over_again_and_again(void **state UNUSED)
+{
+    struct loss_rules endless = rules;
+    struct loss_watch watch = {0};
+    endless.most = 0;
+    for (nsec at = 1000; at <= 1400; at += 50)
+        loss_watch_done(&watch, at);
+    assert_int_equal(loss_watch_see(&watch, &endless, false, WITNESS_DEAD, 1500), LOSS_CERTAIN);
+}
+
 static void whoever_fails_over_again_and_again_is_left_to_an_operator(void **state UNUSED)
 {
     struct loss_watch watch = {0};
@@ -83,6 +93,7 @@ int main(void)
         cmocka_unit_test(an_agent_that_says_so_is_believed_at_once),
         cmocka_unit_test(without_an_agent_it_is_an_operators),
         cmocka_unit_test(after_a_failover_the_next_one_waits),
+        cmocka_unit_test(without_a_limit_it_is_failed_over_again_and_again),
         cmocka_unit_test(whoever_fails_over_again_and_again_is_left_to_an_operator),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,16 +54,21 @@ static void policy_and_probe_are_optional_with_defaults(UNUSED void **state)
     assert_int_equal(plain->policy.freeze_timeout_ms, 500);
     assert_int_equal(plain->policy.move_timeout_ms, 10000);
     assert_int_equal(plain->policy.max_lag_ms, 1000);
+    assert_int_equal(plain->policy.hold_down_ms, 60000);
+    assert_int_equal(plain->policy.failovers_an_hour, 3);
     AUTO(inventory_freep)
     struct inventory *inventory =
         parse(HEAD "probe: { user: holdfast_probe, password_env: PROBE_PASSWORD }\n"
                    "policy: { freeze_cap: 3, freeze_timeout: 250ms, move_timeout: 1m, "
-                   "max_lag: 2s, accept: [ super-accounts, disk ] }\n" SHARDS);
+                   "max_lag: 2s, hold_down: 5s, failovers_an_hour: 0, "
+                   "accept: [ super-accounts, disk ] }\n" SHARDS);
     assert_string_equal(inventory->probe.password_env, "PROBE_PASSWORD");
     assert_int_equal(inventory->policy.freeze_cap, 3);
     assert_int_equal(inventory->policy.freeze_timeout_ms, 250);
     assert_int_equal(inventory->policy.move_timeout_ms, 60000);
     assert_int_equal(inventory->policy.max_lag_ms, 2000);
+    assert_int_equal(inventory->policy.hold_down_ms, 5000);
+    assert_int_equal(inventory->policy.failovers_an_hour, 0);
     assert_int_equal(inventory->policy.accept_count, 2);
     assert_string_equal(inventory->policy.accept[1], "disk");
 }
@@ -205,6 +210,8 @@ static void values_are_checked(UNUSED void **state)
          "holdfast.yaml:1: 'credentials' has both password_file and password_env"},
         {"policy: { freeze_cap: -1 }\n",
          "holdfast.yaml:1: 'freeze_cap': '-1' is not a whole number up to 4294967295"},
+        {"policy: { failovers_an_hour: 9 }\n",
+         "holdfast.yaml:1: 'failovers_an_hour' may be 8 at most; 0 is without a limit"},
         {"policy: { freeze_timeout: 10s }\n", "holdfast.yaml:1: 'policy': freeze_timeout (10000ms) "
                                               "must be shorter than move_timeout (10000ms)"},
     };
@@ -428,19 +435,20 @@ static void written_inventory_reads_back_the_same(UNUSED void **state)
 {
     static const char *const texts[] = {
         HEAD SHARDS,
-        HEAD "probe: { user: \"o'\\\"\\\\ \\u2028\\u00e9\", password_env: P }\n"
-             "policy:\n  freeze_cap: 3\n  freeze_timeout: 250ms\n  move_timeout: 1m\n"
-             "  max_lag: 2s\n  accept: [ disk, '-', '...' ]\n"
-             "permission: { ttl: 1500ms }\n"
-             "conductors: [ { name: a, region: east, listen: '[0::1]:1' },\n"
-             "  { name: b, region: west, listen: h } ]\n"
-             "api: { tls: { ca: a, cert: 'b c', key: c }, tokens: [ { name: '-', role: agent, "
-             "file: t } ] }\n"
-             "hosts: [ { name: '-', region: east, servers: [ '[0::1]:3307', x ] } ]\n" SHARDS
-             "  - name: files\n    shards:\n      - name: '-'\n        servers:\n"
-             "          - { region: east, hosts: [ '[::1]:3307', x ] }\n"
-             "          - { region: west, hosts: [ y ], ignore: [ v, u ] }\n"
-             "      - name: b.\n        servers: [ { region: east, hosts: [ z ] } ]\n",
+        HEAD
+        "probe: { user: \"o'\\\"\\\\ \\u2028\\u00e9\", password_env: P }\n"
+        "policy:\n  freeze_cap: 3\n  freeze_timeout: 250ms\n  move_timeout: 1m\n"
+        "  max_lag: 2s\n  hold_down: 5s\n  failovers_an_hour: 0\n  accept: [ disk, '-', '...' ]\n"
+        "permission: { ttl: 1500ms }\n"
+        "conductors: [ { name: a, region: east, listen: '[0::1]:1' },\n"
+        "  { name: b, region: west, listen: h } ]\n"
+        "api: { tls: { ca: a, cert: 'b c', key: c }, tokens: [ { name: '-', role: agent, "
+        "file: t } ] }\n"
+        "hosts: [ { name: '-', region: east, servers: [ '[0::1]:3307', x ] } ]\n" SHARDS
+        "  - name: files\n    shards:\n      - name: '-'\n        servers:\n"
+        "          - { region: east, hosts: [ '[::1]:3307', x ] }\n"
+        "          - { region: west, hosts: [ y ], ignore: [ v, u ] }\n"
+        "      - name: b.\n        servers: [ { region: east, hosts: [ z ] } ]\n",
     };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         AUTO(buf_release) struct buf once = {0}, twice = {0};
