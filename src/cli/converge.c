@@ -10,6 +10,7 @@
 #include "cli/run.h"
 #include "fleet/observation.h"
 #include "move/journal.h"
+#include "permit/permit.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -38,20 +39,25 @@ static enum status look_at(const struct fleet_scene *scene, struct look *ret, st
     fleet_observe_lag(scene->fleet, scene->shards, scene->shard_count, clock_deadline(LAG_MS),
                       &ret->seen);
     ret->plans = mem_zalloc((ret->seen.count + 1) * sizeof(*ret->plans));
-    for (size_t i = 0; i < ret->seen.count; i++) {
+    AUTO(permit_list_release) struct permit_list revoked = {0};
+    enum status status = ST_OK;
+    if (scene->store)
+        status =
+            permit_list_load(scene->store, store_deadline(scene->store, STORE_WORK), &revoked, err);
+    for (size_t i = 0; i < ret->seen.count && !status; i++) {
         const struct shard_observation *shard = &ret->seen.shards[i];
         struct route route = {0};
-        enum status status = scene->store
-                                 ? route_load(scene->store, shard->shard->name,
-                                              store_deadline(scene->store, STORE_WORK), &route, err)
-                                 : ST_NOT_FOUND;
-        if (status && status != ST_NOT_FOUND)
-            return status;
-        role_plan_make(shard, status ? NULL : &route, &ret->plans[i]);
+        enum status known = scene->store
+                                ? route_load(scene->store, shard->shard->name,
+                                             store_deadline(scene->store, STORE_WORK), &route, err)
+                                : ST_NOT_FOUND;
+        if (known && known != ST_NOT_FOUND)
+            return known;
+        role_plan_make(shard, known ? NULL : &route, &revoked, &ret->plans[i]);
         ret->step_count += ret->plans[i].step_count;
         ret->obstacle_count += ret->plans[i].obstacle_count;
     }
-    return ST_OK;
+    return status;
 }
 
 /* ---- what is said: the same lines for a plan and for what came of it ---- */

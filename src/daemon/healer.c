@@ -22,11 +22,11 @@
 #include "store/store.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    OBSERVE_MS = 1000,
     WINDOW_S = 3600,
     SILENT_INTERVALS = 2, /* an agent that has not asked for so many of them is silent */
     LOOKS_PER_INTERVAL = 4,
@@ -43,7 +43,8 @@ struct healer {
     struct loss_rules rules;
     enum loss_verdict *said;
     bool was_leading;
-    nsec kept_up; /* when it ended looking after the roles; older looks say nothing */
+    atomic_bool is_urgent; /* somebody may be lost: bringing roles back must not have the lock */
+    nsec kept_up;          /* when it ended looking after the roles; older looks say nothing */
 };
 
 /* ---- what is lost ---- */
@@ -154,7 +155,8 @@ static void carry_out(struct healer *healer, struct run *run)
     run->mandate.journal = journal_open(folder, run->record.id);
     run->hear = hear;
     run->hear_context = healer;
-    fleet_observe(fleet, shards, count, clock_deadline(OBSERVE_MS), &seen);
+    fleet_observe(fleet, shards, count,
+                  clock_now() + permit_interval(fleet->permission_ttl_ms * NSEC_PER_MS), &seen);
     status_ignore(switchover_run(run, &seen, NULL, NULL, &report, &err),
                   "its report, or the next leader, tells");
     log_event(EV_RUN_STATE, "run", report.run, "state", run_state_name(report.state), NULL);
@@ -185,8 +187,9 @@ static void order(struct healer *healer, const struct suspect *suspects, size_t 
         carry_out(healer, run);
 }
 
-/* A failover that the leader before us began, or that waited: its shards have no primary. */
-static void go_on(struct healer *healer)
+/* A failover that the leader before us began, or that waited: its shards have no primary. Any other
+ * run that its process left is called off when a primary is lost: else that could not be healed. */
+static void go_on(struct healer *healer, bool is_lost)
 {
     struct daemon *daemon = healer->daemon;
     struct store *store = daemon_store_get(daemon->store);
@@ -195,10 +198,12 @@ static void go_on(struct healer *healer)
     struct err err = ERR_INIT;
     struct run *run = NULL;
     if (!store || run_current(store, id, &err) || run_lock_holder(store, holder, &err) == ST_OK ||
-        run_record_load(store, id, &record, &err) || record.kind != RUN_FAILOVER ||
-        record.is_called_off)
+        run_record_load(store, id, &record, &err))
         return;
-    if (run_take(store, daemon->fleet, id, false, &run, &err) == ST_OK)
+    bool is_ours = record.kind == RUN_FAILOVER && !record.is_called_off;
+    if (!is_ours && !is_lost)
+        return;
+    if (run_take(store, daemon->fleet, id, !is_ours, &run, &err) == ST_OK)
         carry_out(healer, run);
 }
 
@@ -212,7 +217,7 @@ static void keep_up(struct healer *healer)
     struct picture *picture = daemon_picture(daemon);
     struct err err = ERR_INIT;
     if (store && picture && picture->began > healer->kept_up) {
-        enum status status = upkeep(store, daemon->fleet, &picture->seen, &err);
+        enum status status = upkeep(store, daemon->fleet, &picture->seen, &healer->is_urgent, &err);
         healer->kept_up = clock_now();
         if (status && status != ST_BUSY)
             log_event(EV_LOSS, "roles", "not brought back", "why", err.text, NULL);
@@ -248,15 +253,25 @@ static bool may_act(struct healer *healer)
     return is_leading;
 }
 
+static bool has_verdict(const struct suspect *suspects, size_t count, enum loss_verdict verdict)
+{
+    for (size_t i = 0; i < count; i++)
+        if (suspects[i].verdict == verdict)
+            return true;
+    return false;
+}
+
 static void look(struct healer *healer)
 {
     const struct inventory *fleet = healer->daemon->fleet;
     AUTO_FREE struct suspect *suspects = mem_zalloc((fleet->shard_count + 1) * sizeof(*suspects));
     size_t count = list_suspects(healer, suspects);
     judge_all(healer, suspects, count);
+    bool is_lost = has_verdict(suspects, count, LOSS_CERTAIN);
+    atomic_store(&healer->is_urgent, is_lost || has_verdict(suspects, count, LOSS_SUSPECTED));
     for (size_t region = 0; region < fleet->region_count; region++)
         order(healer, suspects, count, region);
-    go_on(healer);
+    go_on(healer, is_lost);
 }
 
 static void *heal(void *context)

@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONVERGE_MS = 20 * 1000 };
-
 /* What is to be done for a shard. */
 struct need {
     const struct shard_observation *seen;
@@ -25,8 +23,8 @@ struct need {
     bool has_route, is_adopted, has_steps;
 };
 
-static enum status look(struct store *store, const struct shard_observation *seen, struct need *ret,
-                        struct err *err)
+static enum status look(struct store *store, const struct shard_observation *seen,
+                        const struct permit_list *revoked, struct need *ret, struct err *err)
 {
     *ret = (struct need){.seen = seen};
     enum status status =
@@ -37,7 +35,7 @@ static enum status look(struct store *store, const struct shard_observation *see
     ret->has_route = status == ST_OK;
     ret->is_adopted = !ret->has_route && seen->primary && seen->primary->role == ROLE_PRIMARY;
     AUTO(role_plan_release) struct role_plan plan = {0};
-    role_plan_make(seen, ret->has_route ? &ret->route : NULL, &plan);
+    role_plan_make(seen, ret->has_route ? &ret->route : NULL, revoked, &plan);
     ret->has_steps = plan.step_count > 0;
     return ST_OK;
 }
@@ -157,7 +155,7 @@ static enum status act(struct run *run, const struct fleet_observation *seen, st
     }
     AUTO_FREE struct roles_outcome *outcomes = mem_zalloc((count + 1) * sizeof(*outcomes));
     if (!status && count > 0)
-        roles_converge(&run->mandate, shards, count, clock_deadline(CONVERGE_MS), outcomes);
+        roles_converge(&run->mandate, shards, count, ROLES_ONCE, outcomes);
     for (size_t i = 0; i < count && !status; i++) {
         if (outcomes[i].done && outcomes[i].done[0])
             log_event(EV_HEALED, "shard", shards[i]->name, "done", outcomes[i].done, NULL);
@@ -166,28 +164,30 @@ static enum status act(struct run *run, const struct fleet_observation *seen, st
         roles_outcome_release(&outcomes[i]);
     }
     status = status ? status : err->status;
-    for (size_t i = 0; i < revoked->count && !status; i++)
+    for (size_t i = 0; i < revoked->count && !status && !mandate_must_stop(&run->mandate); i++)
         status = give_back(run, seen, &revoked->items[i], err);
     return status;
 }
 
 enum status upkeep(struct store *store, const struct inventory *fleet,
-                   const struct fleet_observation *seen, struct err *err)
+                   const struct fleet_observation *seen, const atomic_bool *is_unwelcome,
+                   struct err *err)
 {
     AUTO_FREE struct need *needs = mem_zalloc((seen->count + 1) * sizeof(*needs));
     AUTO(permit_list_release) struct permit_list revoked = {0};
     bool is_needed = false;
     enum status status = permit_list_load(store, store_deadline(store, STORE_WORK), &revoked, err);
     for (size_t i = 0; i < seen->count && !status; i++) {
-        status = look(store, &seen->shards[i], &needs[i], err);
+        status = look(store, &seen->shards[i], &revoked, &needs[i], err);
         is_needed = is_needed || needs[i].is_adopted || needs[i].has_steps;
     }
-    if (status || (!is_needed && !can_give_back(seen, &revoked)))
+    if (status || (!is_needed && !can_give_back(seen, &revoked)) || atomic_load(is_unwelcome))
         return status;
     struct run *run = NULL;
     status = run_hold(store, fleet, &run, err);
     if (status)
         return status;
+    run->mandate.is_unwelcome = is_unwelcome;
     run->mandate.journal = journal_open(NULL, run->record.id);
     status = act(run, seen, needs, &revoked, err);
     run_free(run);

@@ -29,14 +29,15 @@ struct mandate {
     const char *run; /* id of the run */
     int64_t token;
     size_t to_region;
-    bool is_resumed;           /* took over from another process: may evict its sessions */
-    bool is_abort_only;        /* undo or finish what is in flight, start nothing */
-    atomic_bool is_aborted;    /* it is to stop: what is in flight is undone or finished */
-    atomic_bool is_called_off; /* by an operator, not by a gate or for failures */
-    struct journal *journal;   /* never NULL once moves run */
-    struct probe *probe;       /* NULL: outages are not measured */
-    struct freeze_gate *gate;  /* the cap on simultaneous freezes */
-    _Atomic int *shard_states; /* enum shard_state by index of the shard, for display */
+    bool is_resumed;                 /* took over from another process: may evict its sessions */
+    bool is_abort_only;              /* undo or finish what is in flight, start nothing */
+    atomic_bool is_aborted;          /* it is to stop: what is in flight is undone or finished */
+    atomic_bool is_called_off;       /* by an operator, not by a gate or for failures */
+    const atomic_bool *is_unwelcome; /* somebody has more urgent work for the lock; NULL: nobody */
+    struct journal *journal;         /* never NULL once moves run */
+    struct probe *probe;             /* NULL: outages are not measured */
+    struct freeze_gate *gate;        /* the cap on simultaneous freezes */
+    _Atomic int *shard_states;       /* enum shard_state by index of the shard, for display */
     /* Hears each state that was recorded, from the mover's thread, also while clients wait: must
      * not block. NULL: nobody listens. */
     void (*on_state)(void *listener, const struct inventory_shard *shard,
@@ -52,7 +53,8 @@ static inline const char *mandate_next(const struct mandate *mandate)
 
 static inline bool mandate_must_stop(const struct mandate *mandate)
 {
-    return mandate->is_abort_only || atomic_load(&mandate->is_aborted);
+    return mandate->is_abort_only || atomic_load(&mandate->is_aborted) ||
+           (mandate->is_unwelcome && atomic_load(mandate->is_unwelcome));
 }
 
 #endif

@@ -81,6 +81,36 @@ bool roles_is_ahead(const struct shard_observation *shard, const struct server_o
     return server->state.channels == 0 && has_foreign_writes(primary, server, words);
 }
 
+static unsigned long long last_of(const struct gtid_set *set, const struct gtid_entry *like)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (set->items[i].domain == like->domain && set->items[i].server == like->server)
+            return set->items[i].last;
+    return 0;
+}
+
+bool roles_find_tail(const struct server_observation *primary,
+                     const struct server_observation *server, struct buf *words)
+{
+    AUTO(gtid_set_release) struct gtid_set own = {0}, known = {0};
+    size_t before = words->length;
+    if (!parse(server, server->state.binlog_state, &own) ||
+        !parse(primary, primary->state.binlog_state, &known) || own.flavour != GTID_MARIADB)
+        return false;
+    for (size_t i = 0; i < own.count; i++) {
+        const struct gtid_entry *entry = &own.items[i];
+        unsigned long long last = entry->last, common = last_of(&known, entry);
+        if (entry->server != (uint32_t)server->state.server_id || last <= common)
+            continue;
+        buf_add(words, words->length > before ? ", " : "");
+        if (last > common + 1)
+            buf_printf(words, "%u-%u-%llu to ", (unsigned)entry->domain, (unsigned)entry->server,
+                       common + 1);
+        buf_printf(words, "%u-%u-%llu", (unsigned)entry->domain, (unsigned)entry->server, last);
+    }
+    return words->length > before;
+}
+
 char *roles_whole_position(const struct server_observation *server)
 {
     AUTO(gtid_set_release) struct gtid_set logged = {0}, applied = {0};

@@ -11,6 +11,10 @@
 bool roles_is_ahead(const struct shard_observation *shard, const struct server_observation *primary,
                     const struct server_observation *server, struct buf *words);
 
+/* What it wrote itself and the primary lacks: "0-1-105 to 0-1-107". False: nothing. */
+bool roles_find_tail(const struct server_observation *primary,
+                     const struct server_observation *server, struct buf *words);
+
 /* All that the server has, from sources and of its own: per domain whichever is further. Owned by
  * the caller; NULL: it does not read. */
 char *roles_whole_position(const struct server_observation *server);

@@ -12,6 +12,7 @@
 #include "base/scope.h"
 #include "move/mandate.h"
 #include "move/session.h"
+#include "permit/permit.h"
 #include "store/store.h"
 
 #include <poll.h>
@@ -24,6 +25,7 @@ enum {
     THREADS_MAX = 16,
     OBSERVE_MS = 1500,
     STEP_MS = 5000,
+    ONCE_MS = 700,    /* the same two, for ROLES_ONCE */
     SETTLE_MS = 4000, /* after a round of steps: replication connects, ackers are counted */
     LOOK_MS = 50,
     ROUNDS_MAX = 3, /* of the same step */
@@ -58,27 +60,40 @@ static void round_release(struct round *round)
     fleet_observation_release(&round->seen);
 }
 
-static enum status look(const struct mandate *mandate, const struct inventory_shard *shard,
-                        struct round *ret, struct err *err)
+/* Whose roles, and with how much patience. */
+struct effort {
+    const struct mandate *mandate;
+    const struct inventory_shard *shard;
+    bool is_once;
+};
+
+static enum status look(const struct effort *effort, struct round *ret, struct err *err)
 {
     struct route route = {0};
-    fleet_observe_lag(mandate->fleet, &shard, 1, clock_deadline(OBSERVE_MS), &ret->seen);
+    struct store *store = effort->mandate->store;
+    AUTO(permit_list_release) struct permit_list revoked = {0};
+    fleet_observe_lag(effort->mandate->fleet, &effort->shard, 1,
+                      clock_deadline(effort->is_once ? ONCE_MS : OBSERVE_MS), &ret->seen);
     struct err why = ERR_INIT;
-    enum status status = route_load(mandate->store, shard->name,
-                                    store_deadline(mandate->store, STORE_WORK), &route, &why);
-    if (status && status != ST_NOT_FOUND) { /* one that was never moved has none */
+    enum status status =
+        route_load(store, effort->shard->name, store_deadline(store, STORE_WORK), &route, &why);
+    bool has_route = status == ST_OK;
+    if (status == ST_NOT_FOUND) /* it was never moved */
+        status = ST_OK;
+    if (!status)
+        status = permit_list_load(store, store_deadline(store, STORE_WORK), &revoked, &why);
+    if (status) {
         *err = why;
         return status;
     }
-    role_plan_make(&ret->seen.shards[0], status ? NULL : &route, &ret->plan);
+    role_plan_make(&ret->seen.shards[0], has_route ? &route : NULL, &revoked, &ret->plan);
     return ST_OK;
 }
 
 /* ---- steps ---- */
 
 struct task {
-    const struct mandate *mandate;
-    const struct inventory_shard *shard;
+    const struct effort *effort;
     const struct role_step *step;
     struct session session;
     nsec deadline;
@@ -98,7 +113,7 @@ static enum status do_release(struct task *task, struct err *err)
 
 static enum status do_point(struct task *task, struct err *err)
 {
-    const struct inventory_account *account = &task->mandate->fleet->replication;
+    const struct inventory_account *account = &task->effort->mandate->fleet->replication;
     const struct role_step *step = task->step;
     AUTO(buf_release) struct buf sql = {0}, link = {0};
     AUTO(secret_release) struct secret password = {0};
@@ -160,7 +175,7 @@ static enum status count_ackers(struct task *task, int64_t *ret_ackers, struct e
 static enum status look_again(const struct task *task, double *ret_until_s, struct err *err)
 {
     AUTO(round_release) struct round now = {0};
-    enum status status = look(task->mandate, task->shard, &now, err);
+    enum status status = look(task->effort, &now, err);
     for (size_t i = 0; !status && i < now.plan.step_count; i++) {
         const struct role_step *step = &now.plan.steps[i];
         if (step->action != ROLE_OPEN || step->server->server != task->step->server->server)
@@ -176,7 +191,7 @@ static enum status wait_for_ackers(struct task *task, struct err *err)
 {
     int64_t ackers = 0;
     enum status status = count_ackers(task, &ackers, err);
-    while (!status && ackers < 1 && clock_now() < task->deadline) {
+    while (!status && ackers < 1 && !task->effort->is_once && clock_now() < task->deadline) {
         poll(NULL, 0, LOOK_MS);
         status = count_ackers(task, &ackers, err);
     }
@@ -212,8 +227,7 @@ static enum status do_open(struct task *task, struct err *err)
     return status;
 }
 
-static enum status apply(const struct mandate *mandate, const struct inventory_shard *shard,
-                         const struct role_step *step, struct err *err)
+static enum status apply(const struct effort *effort, const struct role_step *step, struct err *err)
 {
     static enum status (*const effects[ROLE_ACTIONS])(struct task * task, struct err * err) = {
         [ROLE_RELEASE] = do_release,
@@ -226,15 +240,14 @@ static enum status apply(const struct mandate *mandate, const struct inventory_s
         [ROLE_OPEN] = do_open,
     };
     struct task task = {
-        .mandate = mandate,
-        .shard = shard,
+        .effort = effort,
         .step = step,
         .session = {.server = step->server->server,
                     .flavour = step->server->flavour,
                     .end = SESSION_ROLE},
-        .deadline = clock_deadline(STEP_MS),
+        .deadline = clock_deadline(effort->is_once ? ONCE_MS : STEP_MS),
     };
-    enum status status = session_take(mandate, &task.session, task.deadline, err);
+    enum status status = session_take(effort->mandate, &task.session, task.deadline, err);
     if (!status)
         status = effects[step->action](&task, err);
     session_give_back(&task.session, task.deadline);
@@ -259,16 +272,16 @@ static void add_line(struct buf *lines, const struct role_step *step, const stru
 
 /* All steps of a plan. What failed in an earlier round may work now: only this one's failures
  * count. */
-static enum status apply_all(const struct mandate *mandate, const struct inventory_shard *shard,
-                             const struct role_plan *plan, struct story *story, struct err *err)
+static enum status apply_all(const struct effort *effort, const struct role_plan *plan,
+                             struct story *story, struct err *err)
 {
     buf_clear(&story->failed);
     story->failed_count = 0;
     for (size_t i = 0; i < plan->step_count; i++) {
-        if (mandate_must_stop(mandate))
+        if (mandate_must_stop(effort->mandate))
             return err_set(err, ST_ABORTED, "stopped");
         struct err why = ERR_INIT;
-        enum status status = apply(mandate, shard, &plan->steps[i], &why);
+        enum status status = apply(effort, &plan->steps[i], &why);
         if (status == ST_FENCED) {
             *err = why;
             return status;
@@ -280,13 +293,12 @@ static enum status apply_all(const struct mandate *mandate, const struct invento
 }
 
 /* Until a fresh look finds nothing left to do, or for a while. */
-static enum status settle(const struct mandate *mandate, const struct inventory_shard *shard,
-                          struct round *round, struct err *err)
+static enum status settle(const struct effort *effort, struct round *round, struct err *err)
 {
     nsec until = clock_deadline(SETTLE_MS);
     for (;;) {
         round_release(round);
-        enum status status = look(mandate, shard, round, err);
+        enum status status = look(effort, round, err);
         if (status || round->plan.step_count == 0 || clock_now() >= until)
             return status;
         poll(NULL, 0, LOOK_MS);
@@ -313,17 +325,18 @@ static void tell_rest(const struct round *round, struct story *story, struct rol
     ret->done_count = story->done_count;
 }
 
-static void converge_shard(const struct mandate *mandate, const struct inventory_shard *shard,
-                           nsec deadline, struct roles_outcome *ret)
+static void converge_shard(const struct effort *effort, nsec deadline, struct roles_outcome *ret)
 {
     struct story story = {0};
     AUTO(round_release) struct round round = {0};
-    *ret = (struct roles_outcome){.shard = shard, .err = ERR_INIT};
-    enum status status = look(mandate, shard, &round, &ret->err);
+    *ret = (struct roles_outcome){.shard = effort->shard, .err = ERR_INIT};
+    enum status status = look(effort, &round, &ret->err);
     for (int i = 0; !status && round.plan.step_count > 0 && i < ROUNDS_MAX; i++) {
-        status = apply_all(mandate, shard, &round.plan, &story, &ret->err);
+        status = apply_all(effort, &round.plan, &story, &ret->err);
+        if (effort->is_once)
+            break;
         if (!status)
-            status = settle(mandate, shard, &round, &ret->err);
+            status = settle(effort, &round, &ret->err);
         if (clock_now() >= deadline)
             break;
     }
@@ -350,8 +363,10 @@ static void *work_on(void *context)
 {
     struct work *work = context;
     for (size_t i = atomic_fetch_add(&work->next, 1); i < work->count;
-         i = atomic_fetch_add(&work->next, 1))
-        converge_shard(work->mandate, work->shards[i], work->deadline, &work->outcomes[i]);
+         i = atomic_fetch_add(&work->next, 1)) {
+        struct effort effort = {work->mandate, work->shards[i], work->deadline == ROLES_ONCE};
+        converge_shard(&effort, work->deadline, &work->outcomes[i]);
+    }
     return NULL;
 }
 

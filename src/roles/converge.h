@@ -2,6 +2,9 @@
  *
  * Bring the roles of shards back: plan (plan.h), do each step, look again, until nothing is left to
  * do or the deadline. Every step may be repeated. Blocking; shards side by side.
+ *
+ * With ROLES_ONCE as the deadline each step is done once and nothing is waited for: for whoever
+ * comes again soon, and must not keep the run lock from others meanwhile.
  */
 #ifndef HOLDFAST_ROLES_CONVERGE_H
 #define HOLDFAST_ROLES_CONVERGE_H
@@ -11,6 +14,8 @@
 #include "roles/plan.h"
 
 struct mandate;
+
+#define ROLES_ONCE ((nsec)0)
 
 /* What came of one shard. */
 struct roles_outcome {

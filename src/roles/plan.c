@@ -5,6 +5,7 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "permit/permit.h"
 #include "roles/ahead.h"
 
 #include <stdarg.h>
@@ -23,6 +24,7 @@ const char *role_action_name(enum role_action action)
 struct draft {
     const struct shard_observation *shard;
     const struct route *route;
+    const struct permit_list *revoked;
     const struct server_observation *primary;
     const struct server_observation *relay; /* of the other region; NULL: none can be */
     /* Acknowledges across regions the writes of 'lone', which is alone in its region. */
@@ -56,6 +58,26 @@ add_obstacle(struct draft *draft, const struct server_observation *server, const
 
 /* ---- who is who ---- */
 
+/* A failover gave its place to another one, after it was closed for good or its permission was
+ * over, and nobody may open it since: so it is closed, silent or not, and what it has beyond the
+ * others was in the hand of nobody who acknowledges. */
+static bool is_replaced(const struct draft *draft, const struct server_observation *server)
+{
+    return draft->route && draft->route->state == SHARD_SERVING &&
+           strcmp(draft->route->primary, server->server->name) != 0 &&
+           permit_list_find(draft->revoked, server->server->name) != 0;
+}
+
+static const struct server_observation *find_silent(const struct draft *draft)
+{
+    for (size_t i = 0; i < draft->shard->shard->server_count; i++) {
+        const struct server_observation *at = &draft->shard->servers[i];
+        if (at->status && !is_replaced(draft, at))
+            return at;
+    }
+    return NULL;
+}
+
 static const struct server_observation *answering(const struct shard_observation *shard,
                                                   const char *name)
 {
@@ -70,7 +92,7 @@ static const struct server_observation *answering(const struct shard_observation
 static bool find_closed_primary(struct draft *draft)
 {
     const struct route *route = draft->route;
-    const struct server_observation *silent = shard_find_silent(draft->shard);
+    const struct server_observation *silent = find_silent(draft);
     if (silent) {
         add_obstacle(draft, silent,
                      "bring it back, or take it out of the fleet file when it is gone for good; do "
@@ -258,6 +280,15 @@ static bool is_acker(const struct draft *draft, const struct server_observation 
 static void add_ahead(struct draft *draft, const struct server_observation *server,
                       const struct server_observation *source, const char *words)
 {
+    AUTO(buf_release) struct buf tail = {0};
+    if (is_replaced(draft, server) && roles_find_tail(draft->primary, server, &tail)) {
+        add_obstacle(draft, server,
+                     "nobody acknowledged them, if no replica was missing then; look at them there "
+                     "(mariadb-binlog), then rebuild it from a backup",
+                     "it was the primary, and has what the failover found nowhere else: %s",
+                     buf_text(&tail));
+        return;
+    }
     add_obstacle(draft, server, "look at them there, then rebuild it from a backup",
                  "it should replicate from %s, but %s lacks what it has: %s", source->server->name,
                  draft->primary->server->name, words);
@@ -339,7 +370,8 @@ static void plan_replica(struct draft *draft, const struct server_observation *s
     AUTO(buf_release) struct buf words = {0};
     bool is_stopped = is_right && !server->state.is_io_running;
     if (is_stopped && roles_is_ahead(draft->shard, draft->primary, server, &words)) {
-        if (draft->shard->writable_count > 0) /* else it keeps the primary closed, and is named */
+        if (draft->shard->writable_count > 0 ||
+            is_replaced(draft, server)) /* else it keeps the primary closed, and is named */
             add_ahead(draft, server, source, buf_text(&words));
         return;
     }
@@ -358,7 +390,8 @@ static void plan_open(struct draft *draft)
     for (size_t i = 0; i < draft->shard->shard->server_count; i++) {
         const struct server_observation *at = &draft->shard->servers[i];
         AUTO(buf_release) struct buf words = {0};
-        if (at == draft->primary || !roles_is_ahead(draft->shard, draft->primary, at, &words))
+        if (at == draft->primary || is_replaced(draft, at) ||
+            !roles_is_ahead(draft->shard, draft->primary, at, &words))
             continue;
         add_obstacle(draft, at, "find out which of the two is right before anything is opened",
                      "it has what the primary %s lacks, which is closed: %s",
@@ -401,10 +434,10 @@ static void plan_semi_sync_of_primary(struct draft *draft)
 }
 
 void role_plan_make(const struct shard_observation *shard, const struct route *route,
-                    struct role_plan *ret)
+                    const struct permit_list *revoked, struct role_plan *ret)
 {
     *ret = (struct role_plan){0};
-    struct draft draft = {.shard = shard, .route = route, .plan = ret};
+    struct draft draft = {.shard = shard, .route = route, .revoked = revoked, .plan = ret};
     if (!find_primary(&draft))
         return;
     draft.relay = find_relay(&draft);

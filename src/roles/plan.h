@@ -15,6 +15,8 @@
 #include "fleet/observation.h"
 #include "fleet/route.h"
 
+struct permit_list;
+
 /* In the order in which they are done. X(id, name) */
 #define ROLE_ACTION_TABLE(X)                                                                       \
     X(ROLE_RELEASE, "switch semi-sync source off") /* it would hold its own applier up */          \
@@ -54,10 +56,10 @@ struct role_plan {
     size_t obstacle_count, obstacle_capacity;
 };
 
-/* 'route': NULL when the store has none. 'shard' was asked for its lag (later_position), or its
- * primary's position counts. */
+/* 'route': NULL when the store has none. 'revoked': who may not serve, read after the route.
+ * 'shard' was asked for its lag (later_position), or its primary's position counts. */
 void role_plan_make(const struct shard_observation *shard, const struct route *route,
-                    struct role_plan *ret);
+                    const struct permit_list *revoked, struct role_plan *ret);
 void role_plan_release(struct role_plan *plan);
 
 #endif

@@ -2,10 +2,13 @@
 """Nobody is at the keyboard: conductors on an etcd of three, an agent on each host. A host is lost, or a part
 of it, and its shard has a primary again; what was acknowledged is there.
 """
+import contextlib
 import json
 import pathlib
 import re
+import threading
 
+import pymysql
 import pytest
 
 from conftest import wait_until
@@ -150,3 +153,44 @@ def test_a_paused_fleet_is_left_alone(fleet):
     assert all(fleet.value(server, "SELECT @@GLOBAL.read_only") for server in replicas)
     fleet.cli("unpause", expect=0)
     wait_until(lambda: primary_is_another(fleet, lost), HEALED_SECONDS, "another primary")
+
+
+def leave_a_tail(fleet, server):
+    """A transaction that only this primary has: its client waits for somebody to acknowledge it. Its
+    connection and its number."""
+    for other in fleet.servers:
+        if other is not server:
+            fleet.sql(other, "STOP SLAVE IO_THREAD")
+    client = fleet.connect(server, "app", database=fleet.database)
+    before = fleet.value(server, "SELECT @@GLOBAL.gtid_binlog_pos")
+    threading.Thread(target=ask_in_vain, args=(client,), daemon=True).start()
+    wait_until(lambda: fleet.value(server, "SELECT @@GLOBAL.gtid_binlog_pos") != before, 5, "it is in the log")
+    return fleet.value(server, "SELECT @@GLOBAL.gtid_binlog_pos")
+
+
+def ask_in_vain(client):
+    with contextlib.suppress(pymysql.err.Error, OSError), client.cursor() as cursor:
+        cursor.execute("INSERT INTO ledger (n) VALUES (-1)")
+
+
+def is_open(fleet, server):
+    return not fleet.value(server, "SELECT @@GLOBAL.read_only")
+
+
+def test_a_replaced_primary_keeps_its_heir_from_nothing(fleet):
+    """Neither while it is dead, nor when it is back with what nobody acknowledged: that is told."""
+    lost = fleet.primary()
+    fleet.cli("pause", "--reason", "to plant something", expect=0)
+    tail = leave_a_tail(fleet, lost)
+    fleet.cli("lab", "kill", lost.name, expect=0)
+    fleet.cli("unpause", expect=0)
+    heir = wait_until(lambda: primary_is_another(fleet, lost), HEALED_SECONDS, "another primary")
+    wait_until(lambda: not fleet.unfinished(), HEALED_SECONDS, "the failover is over")
+    fleet.sql(heir, "SET GLOBAL read_only=1")
+    wait_until(lambda: is_open(fleet, heir), HEALED_SECONDS, "it is open again beside the dead one")
+    fleet.cli("lab", "restart", "--bare", lost.name, expect=0)
+    fleet.sql(heir, "SET GLOBAL read_only=1")
+    wait_until(lambda: is_open(fleet, heir), HEALED_SECONDS, "it is open again beside what is ahead")
+    told = fleet.cli("fleet", "converge", "--dry-run").stdout
+    assert f"{lost.address}: it was the primary, and has what the failover found nowhere else: {tail}" in told
+    assert not fleet.sql(lost, "SHOW ALL SLAVES STATUS"), "it is left as it is"

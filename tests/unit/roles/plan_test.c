@@ -3,13 +3,19 @@
  * west, E1 the relay of east. */
 #include "roles/plan.h"
 
+#include "permit/permit.h"
+#include "roles/ahead.h"
+
 #include "../fleet/fleet_test.h"
+
+static struct permit_list revoked; /* what the store says of that; see revoke() */
 
 static struct role_plan plan_of(struct sample *sample)
 {
     struct role_plan plan;
     sample_derive(sample);
-    role_plan_make(&sample->observation, sample->has_route ? &sample->route : NULL, &plan);
+    role_plan_make(&sample->observation, sample->has_route ? &sample->route : NULL, &revoked,
+                   &plan);
     return plan;
 }
 
@@ -196,6 +202,45 @@ static void nobody_is_told_to_open_a_server_beside_a_silent_one(void **state UNU
     expect_plan(&sample, "|w1: no server that answers accepts");
 }
 
+/* W3 was the primary before W1. */
+static void a_replaced_primary_does_not_keep_its_heir_closed(void **state UNUSED)
+{
+    struct sample sample;
+    sample_init(&sample);
+    forget(&sample, W1);
+    set_route(&sample, "w1:3306");
+    permit_list_add(&revoked, "w3:3306", 12);
+    sample.seen[W3].status = ST_TIMEOUT; /* dead, or frozen: it may not be open any more */
+    expect_plan(&sample, "w1 accept writes|w3: it does not answer: ");
+    sample.seen[W3].status = ST_OK;
+    forget(&sample, W3);
+    sample.seen[W3].state.position = "7-103-502";
+    sample.seen[W3].state.binlog_state = "7-101-500,7-103-502";
+    expect_plan(&sample, "w1 accept writes|w3: it was the primary, and has wh");
+    sample.route.state = SHARD_FENCING; /* a run decides who is right */
+    expect_plan(&sample, "|shard: a run is in the middle of movi");
+    permit_list_release(&revoked);
+    set_route(&sample, "w1:3306");
+    expect_plan(&sample, "|w3: it should replicate from w1:33"
+                         "|w3: it has what the primary w1:330");
+}
+
+static void what_a_replaced_primary_has_beyond_its_heir_is_told_from_to(void **state UNUSED)
+{
+    struct sample sample;
+    AUTO(buf_release) struct buf words = {0};
+    sample_init(&sample);
+    sample.seen[W3].state.server_id = 103;
+    sample.seen[W1].state.binlog_state = "7-101-500,7-103-480";
+    sample.seen[W3].state.binlog_state = "7-101-450,7-103-480";
+    assert_false(roles_find_tail(&sample.seen[W1], &sample.seen[W3], &words));
+    sample.seen[W3].state.binlog_state = "7-101-450,7-103-481";
+    assert_true(roles_find_tail(&sample.seen[W1], &sample.seen[W3], &words));
+    sample.seen[W3].state.binlog_state = "7-101-450,7-103-483,8-103-1";
+    assert_true(roles_find_tail(&sample.seen[W1], &sample.seen[W3], &words));
+    assert_string_equal(buf_text(&words), "7-103-4817-103-481 to 7-103-483, 8-103-1");
+}
+
 static void a_closed_primary_that_lacks_something_is_not_opened(void **state UNUSED)
 {
     static const char *const fields[] = {"received", "applied", "position"};
@@ -334,6 +379,8 @@ int main(void)
         cmocka_unit_test(an_error_of_the_applier_is_for_an_operator),
         cmocka_unit_test(a_closed_primary_is_opened_only_when_nobody_else_can_be_it),
         cmocka_unit_test(nobody_is_told_to_open_a_server_beside_a_silent_one),
+        cmocka_unit_test(a_replaced_primary_does_not_keep_its_heir_closed),
+        cmocka_unit_test(what_a_replaced_primary_has_beyond_its_heir_is_told_from_to),
         cmocka_unit_test(a_closed_primary_that_lacks_something_is_not_opened),
         cmocka_unit_test(two_writable_servers_are_left_to_an_operator),
         cmocka_unit_test(a_primary_that_the_store_does_not_know_is_not_followed),
