@@ -364,6 +364,9 @@ static void plan_replica(struct draft *draft, const struct server_observation *s
                      server->err.text);
         return;
     }
+    if (server->state.is_source_semi_sync && !server->state.is_read_only)
+        return; /* it is named; nothing may tell its clients, who wait, that their writes are kept
+                 */
     const struct server_observation *source = right_source(draft, server);
     bool is_right =
         server->state.channels == 1 && server->source == source && server->state.uses_gtid;

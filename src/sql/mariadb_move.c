@@ -189,10 +189,12 @@ void mariadb_set_strict(struct buf *sql, bool is_strict)
     buf_add(sql, "; START ALL SLAVES");
 }
 
-/* It acknowledges what waits: only ever where nobody's commit can. */
+/* It acknowledges what waits: only ever where nobody's commit can. A server does not get read-only
+ * before those have ended. */
 void mariadb_stop_source(struct buf *sql)
 {
-    buf_add(sql, "SET GLOBAL rpl_semi_sync_master_enabled=0");
+    buf_add(sql, "BEGIN NOT ATOMIC IF @@GLOBAL.read_only=1 THEN "
+                 "SET GLOBAL rpl_semi_sync_master_enabled=0; END IF; END");
 }
 
 /* START SLAVE does not wake one that waits between two attempts to connect; STOP does. */

@@ -11,8 +11,8 @@ import time
 import pymysql
 import pytest
 
-from conftest import wait_until
-from moves import DONE, KILLED, SOAK, STUCK, Writers, assert_sound, of_lab, outcome, points, violations
+from conftest import HOLDFAST, wait_until
+from moves import DONE, KILLED, SOAK, STUCK, Writers, assert_sound, hold_command, of_lab, outcome, points, violations
 
 NO_GO, ABORTED = 3, 4
 PATIENT = "{ move_timeout: 20s }"
@@ -226,6 +226,35 @@ def test_a_frozen_primary_acknowledges_nothing_when_it_thaws(fleet):
     bring_back(fleet, lost, writers.acked)
     assert_sound(fleet, writers.acked)
     assert -1 not in numbers_at(fleet, lost)
+
+
+def insert_until_it_fails(fleet, server, numbers, acked):
+    with contextlib.suppress(pymysql.err.Error, OSError):
+        with fleet.connect(server, "app", database=fleet.database, seconds=30) as client:
+            for number in numbers:
+                client.cursor().execute("INSERT INTO ledger (n) VALUES (%s)", (number,))
+                acked.append(number)
+
+
+def test_a_primary_that_thaws_while_others_are_pointed_acknowledges_nothing(fleet):
+    """What was under way when it froze waits for ackers that it has lost. It must go on to wait."""
+    lost, acked = fleet.primary(), []
+    clients = [threading.Thread(target=insert_until_it_fails, daemon=True,
+                                args=(fleet, lost, range(first, 1 << 30, 4), acked)) for first in range(4)]
+    for client in clients:
+        client.start()
+    wait_until(lambda: len(acked) > 20, 10, "clients write")
+    fleet.cli("lab", "freeze", lost.name, expect=0)
+    thaw = (f"{HOLDFAST} lab thaw {lost.name} >/dev/null && "
+            + hold_command(fleet, lost, "", "Waiting for semi-sync ACK from slave"))
+    done = fail_over(fleet, expect=DONE, fault=f"failover.settle:before=run:{thaw}")
+    assert done["shard"]["result"] == "moved", done
+    heir = next(server for server in fleet.servers if server.address == done["shard"]["primary"])
+    fleet.cli("lab", "kill", lost.name, expect=0)
+    for client in clients:
+        client.join(10)
+    missing = set(acked) - numbers_at(fleet, heir)
+    assert not missing, f"acknowledged, and lost: {missing}"
 
 
 def test_a_primary_that_answers_is_not_lost(fleet):
