@@ -111,6 +111,26 @@ bool roles_find_tail(const struct server_observation *primary,
     return words->length > before;
 }
 
+bool roles_has_only_tail(const struct server_observation *primary,
+                         const struct server_observation *server)
+{
+    const char *const texts[] = {server->state.binlog_state, server->state.applied};
+    AUTO(gtid_set_release) struct gtid_set known = {0};
+    if (server->status || server->state.channels > 0 ||
+        !parse(primary, primary->state.binlog_state, &known))
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        AUTO(gtid_set_release) struct gtid_set has = {0};
+        if (!parse(server, texts[i], &has) || has.flavour != GTID_MARIADB)
+            return false;
+        for (size_t j = 0; j < has.count; j++)
+            if (has.items[j].server != (uint32_t)server->state.server_id &&
+                !contains(&known, &has.items[j]))
+                return false;
+    }
+    return true;
+}
+
 char *roles_whole_position(const struct server_observation *server)
 {
     AUTO(gtid_set_release) struct gtid_set logged = {0}, applied = {0};

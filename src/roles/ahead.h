@@ -15,6 +15,10 @@ bool roles_is_ahead(const struct shard_observation *shard, const struct server_o
 bool roles_find_tail(const struct server_observation *primary,
                      const struct server_observation *server, struct buf *words);
 
+/* Has it from everybody else only what the primary has, and follows nobody? */
+bool roles_has_only_tail(const struct server_observation *primary,
+                         const struct server_observation *server);
+
 /* All that the server has, from sources and of its own: per domain whichever is further. Owned by
  * the caller; NULL: it does not read. */
 char *roles_whole_position(const struct server_observation *server);

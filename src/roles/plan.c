@@ -58,24 +58,14 @@ add_obstacle(struct draft *draft, const struct server_observation *server, const
 
 /* ---- who is who ---- */
 
-/* A failover gave its place to another one, after it was closed for good or its permission was
- * over, and nobody may open it since: so it is closed, silent or not, and what it has beyond the
- * others was in the hand of nobody who acknowledges. */
+/* A failover gave its place to another one, when it was closed or its permission was over, and
+ * nobody may open it since: so it is closed, silent or not, and what it wrote beyond its heir
+ * nobody acknowledged. */
 static bool is_replaced(const struct draft *draft, const struct server_observation *server)
 {
     return draft->route && draft->route->state == SHARD_SERVING &&
            strcmp(draft->route->primary, server->server->name) != 0 &&
            permit_list_find(draft->revoked, server->server->name) != 0;
-}
-
-static const struct server_observation *find_silent(const struct draft *draft)
-{
-    for (size_t i = 0; i < draft->shard->shard->server_count; i++) {
-        const struct server_observation *at = &draft->shard->servers[i];
-        if (at->status && !is_replaced(draft, at))
-            return at;
-    }
-    return NULL;
 }
 
 static const struct server_observation *answering(const struct shard_observation *shard,
@@ -84,6 +74,21 @@ static const struct server_observation *answering(const struct shard_observation
     for (size_t i = 0; i < shard->shard->server_count; i++)
         if (strcmp(shard->servers[i].server->name, name) == 0 && shard->servers[i].status == ST_OK)
             return &shard->servers[i];
+    return NULL;
+}
+
+/* Somebody who does not answer, and may be open, or have what the closed primary lost. */
+static const struct server_observation *find_silent(const struct draft *draft)
+{
+    const struct server_observation *heir =
+        draft->route ? answering(draft->shard, draft->route->primary) : NULL;
+    /* It has all that it ever acknowledged: the setting does not outlive a restart. */
+    bool is_whole = heir && heir->state.is_source_semi_sync;
+    for (size_t i = 0; i < draft->shard->shard->server_count; i++) {
+        const struct server_observation *at = &draft->shard->servers[i];
+        if (at->status && !(is_whole && is_replaced(draft, at)))
+            return at;
+    }
     return NULL;
 }
 
@@ -393,7 +398,8 @@ static void plan_open(struct draft *draft)
     for (size_t i = 0; i < draft->shard->shard->server_count; i++) {
         const struct server_observation *at = &draft->shard->servers[i];
         AUTO(buf_release) struct buf words = {0};
-        if (at == draft->primary || is_replaced(draft, at) ||
+        bool is_left_behind = is_replaced(draft, at) && roles_has_only_tail(draft->primary, at);
+        if (at == draft->primary || is_left_behind ||
             !roles_is_ahead(draft->shard, draft->primary, at, &words))
             continue;
         add_obstacle(draft, at, "find out which of the two is right before anything is opened",
