@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hosts of primaries, replicas and relays are killed and frozen at random, agents and servers alone are
+killed; nobody is at the keyboard. After each, what was acknowledged is there, no two servers accepted
+writes at once, and everything comes back by itself. A soak ends with a table of the outages.
+"""
+import pathlib
+import time
+
+from host_disasters import WHOLE_SECONDS, World, draw_disasters, go_through, seed_from_environment, table
+from moves import KILLED, SOAK
+
+SHARDS = 4 if SOAK else 2
+DISASTERS = 100 if SOAK else 10
+BOUND_SECONDS = 15.0  # five times TTL + 1 s; bench/host-loss holds that itself
+
+
+def show_logs(lab):
+    for log in sorted(pathlib.Path(lab.dir, "log").glob("conductor-*.log")):
+        print(f"== {log.name}\n" + "\n".join(log.read_text(encoding="utf-8").splitlines()[-40:]))
+
+
+def test_hosts_are_lost_at_random_and_nothing_else_is(make_lab):
+    seed = seed_from_environment()
+    lab = make_lab(shards=SHARDS, daemons=True)
+    world = World(lab)
+    outcomes = []
+    try:
+        for step, (kind, number) in enumerate(draw_disasters(seed, DISASTERS)):
+            print(f"HOLDFAST_SEED={seed} disaster {step}: {kind}", flush=True)
+            found = go_through(world, kind, number)
+            print("  " + "; ".join(f"{one.shard} {one.outage:.2f} s" for one in found), flush=True)
+            outcomes += found
+            assert all(one.outage < BOUND_SECONDS for one in found), found
+    except BaseException:
+        show_logs(lab)
+        raise
+    finally:
+        world.close()
+        print(table(outcomes))
+
+
+def test_a_run_that_its_process_left_does_not_keep_other_shards_without_a_primary(make_lab):
+    lab = make_lab(shards=2, daemons=True)
+    world = World(lab)
+    try:
+        world.by_shard["s0"].cli("switchover", "--to", "east", "--shard", "s0", "--yes",
+                                 fault="cas.preparing:after=kill", expect=KILLED)
+        lost = world.primary("s1")
+        lab.cli("lab", "kill", lost.name)
+        heir = world.wait_for_more("s1", time.monotonic(), WHOLE_SECONDS)
+        assert heir.server != lost.name
+        assert world.by_shard["s0"].route()["state"] == "serving"
+        assert [run["state"] for run in lab.json("run", "list")][0] == "aborted"
+    except BaseException:
+        show_logs(lab)
+        raise
+    finally:
+        world.close()
