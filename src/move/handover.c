@@ -184,6 +184,19 @@ static bool has_been_open(struct move *move, const struct sql_server_state *stat
     return false;
 }
 
+/* A freeze lasts as long as its session, which cannot freeze a second time. */
+static enum status freeze_again(struct move *move, struct err *err)
+{
+    bool is_frozen = move->view.old_primary == OLD_FROZEN && move->old_session.is_held;
+    enum status status = session_take(move->mandate, &move->old_session, clock_deadline(1000), err);
+    move->guarded_from = clock_now();
+    if (!status && !is_frozen)
+        status = freeze_old(move, err);
+    if (!status)
+        move->view.old_primary = OLD_FROZEN;
+    return status;
+}
+
 /* Freeze and promote once more: whatever happened before, nothing is lost by that; unless somebody
  * made another server the primary, because nobody was writable. */
 static enum status open_again(struct move *move, struct err *err)
@@ -197,13 +210,9 @@ static enum status open_again(struct move *move, struct err *err)
             "%s was open and crashed; to open it again the old primary %s must be in the "
             "fleet file",
             move->new_server->name, move->route.old_primary);
-    status = session_take(move->mandate, &move->old_session, clock_deadline(1000), err);
+    status = freeze_again(move, err);
     if (!status)
-        status = freeze_old(move, err);
-    if (status)
-        return status;
-    move->view.old_primary = OLD_FROZEN;
-    status = step_promote(move, err);
+        status = step_promote(move, err);
     if (!status)
         move_note(move, "%s was open and crashed: its writes are kept, it is opened again",
                   move->new_server->name);

@@ -217,6 +217,21 @@ def test_a_new_primary_that_took_writes_and_crashed_is_never_undone(lab):
         assert fleet.route()["home"] == to
 
 
+def test_a_new_primary_that_took_writes_is_opened_again_as_soon_as_it_has_ackers(lab):
+    """The old primary is frozen by then, for as long as that takes."""
+    fleet = of_lab(lab)
+    new = fleet.relay()
+    fleet.move(new.region, fault="new.promote:after=kill", expect=KILLED)
+    fleet.sql(new, f"INSERT INTO {fleet.database}.ledger (n) VALUES (1)")
+    fleet.cli("lab", "kill", new.name, expect=DONE)
+    fleet.cli("lab", "restart", new.name, "--bare", expect=DONE)
+    for acker in fleet.replicas(new):
+        fleet.sql(acker, "STOP SLAVE")
+    start = " && ".join(hold_command(fleet, acker, "START SLAVE", "") for acker in fleet.replicas(new))
+    fleet.resume(fault=f"new.promote:after=run:{start}", expect=DONE)
+    assert_sound(fleet, [1])
+
+
 @pytest.mark.parametrize("point", ["new.heartbeat:before", "all.verify:before"])
 def test_a_new_primary_that_crashed_before_it_was_verified_is_opened_again(lab, point):
     """By the same process: the old primary follows it already, but nobody can write."""
