@@ -136,8 +136,8 @@ static enum status close_new(struct move *move, struct err *err)
 }
 
 /* Did the server log a transaction of its own that changes something, since it was prepared? Only a
- * log that can be read whole says no. */
-static bool has_own_changes(struct move *move, int64_t server_id)
+ * log that can be read up to its newest one says no: that may be in a later file. */
+static bool has_own_changes(struct move *move, const struct gtid_entry *newest)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result log = {0};
@@ -147,19 +147,23 @@ static bool has_own_changes(struct move *move, int64_t server_id)
         session_exec(&move->new_session, CALL_NEW_LOG, buf_text(&sql), clock_deadline(LOG_MS), &log,
                      &ignored))
         return true;
-    bool is_own = false;
+    bool is_own = false, has_newest = false;
     for (size_t row = 0; row < sql_rows(&log, 0); row++) {
         struct sql_log_row entry;
         move->flavour->read_log_row(&log, row, &entry);
         AUTO(gtid_set_release) struct gtid_set one = {0};
-        if (entry.begins)
-            is_own = gtid_set_parse(move->flavour->gtid, entry.begins, strcspn(entry.begins, " "),
-                                    &one, &ignored) ||
-                     (one.count > 0 && one.items[0].server == server_id);
-        else if (is_own && entry.is_change)
+        if (entry.begins && gtid_set_parse(move->flavour->gtid, entry.begins,
+                                           strcspn(entry.begins, " "), &one, &ignored))
             return true;
+        if (entry.begins) {
+            is_own = one.count > 0 && one.items[0].server == newest->server;
+            has_newest = has_newest || (is_own && one.items[0].domain == newest->domain &&
+                                        one.items[0].last == newest->last);
+        } else if (is_own && entry.is_change) {
+            return true;
+        }
     }
-    return sql_rows(&log, 0) >= SQL_LOG_ROWS_MAX;
+    return !has_newest || sql_rows(&log, 0) >= SQL_LOG_ROWS_MAX;
 }
 
 /* A new primary that opened and then crashed comes back read-only, but with transactions of its
@@ -178,8 +182,8 @@ static bool has_been_open(struct move *move, const struct sql_server_state *stat
     for (size_t i = 0; i < logged.count; i++) {
         const struct gtid_entry *last = gtid_set_find_domain(&applied, logged.items[i].domain);
         if (logged.items[i].server == state->server_id &&
-            (!last || last->last < logged.items[i].last))
-            return has_own_changes(move, state->server_id);
+            (!last || last->last < logged.items[i].last) && has_own_changes(move, &logged.items[i]))
+            return true;
     }
     return false;
 }

@@ -232,6 +232,20 @@ def test_a_new_primary_that_took_writes_is_opened_again_as_soon_as_it_has_ackers
     assert_sound(fleet, [1])
 
 
+def test_a_new_primary_that_took_writes_is_never_undone_when_its_log_was_rotated(lab):
+    """What it wrote stands in a file behind the one where the move began to look."""
+    fleet = of_lab(lab)
+    new = fleet.relay()
+    fleet.move(new.region, fault="new.promote:after=kill", expect=KILLED)
+    fleet.sql(new, "FLUSH BINARY LOGS")
+    with fleet.connect(new, "app", database=fleet.database) as client, client.cursor() as cursor:
+        cursor.execute("INSERT INTO ledger (n) VALUES (1)")
+    fleet.cli("lab", "kill", new.name, expect=DONE)
+    fleet.cli("lab", "restart", new.name, "--bare", expect=DONE)
+    assert fleet.resume(expect=DONE)["shard"]["result"] == "moved"
+    assert_sound(fleet, [1])
+
+
 @pytest.mark.parametrize("point", ["new.heartbeat:before", "all.verify:before"])
 def test_a_new_primary_that_crashed_before_it_was_verified_is_opened_again(lab, point):
     """By the same process: the old primary follows it already, but nobody can write."""
