@@ -156,6 +156,9 @@ static enum status judge(const struct move *move, const struct check *check, str
                        move->new_server->name);
     if (is_new && check->state.is_read_only)
         return err_set(err, ST_CONFLICT, "%s became read-only", check->server->name);
+    if (is_new && !check->state.is_source_semi_sync)
+        return err_set(err, ST_CONFLICT, "writes at %s wait for no acknowledgement",
+                       check->server->name);
     return check->has_row ? ST_OK : tell_missing_row(move, check, err);
 }
 
@@ -352,14 +355,14 @@ static const struct check *check_of(const struct move *move, const struct check 
     return NULL;
 }
 
-/* Who redirects again opens a new primary that came back read-only, and begins a replication that
- * failed to start. One that runs is only waited for: to point it again would make it begin from the
- * start of what it is reading. */
+/* Who redirects again opens a new primary that came back read-only, or has its writes acknowledged
+ * again, and begins a replication that failed to start. One that runs is only waited for: to point
+ * it again would make it begin from the start of what it is reading. */
 static bool needs_redirect(const struct move *move, const struct check *checks, enum status status)
 {
     const struct check *opened = check_of(move, checks, move->new_server);
     const struct check *old = check_of(move, checks, move->old_server);
-    if (!opened->status && opened->state.is_read_only)
+    if (!opened->status && (opened->state.is_read_only || !opened->state.is_source_semi_sync))
         return true;
     return status == ST_TIMEOUT && old && (old->status || !is_replicating(old));
 }

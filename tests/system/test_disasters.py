@@ -257,6 +257,15 @@ def test_a_new_primary_that_crashed_before_it_was_verified_is_opened_again(lab, 
         assert_sound(fleet, writers.acked)
 
 
+def test_a_new_primary_that_waits_for_no_acknowledgement_is_not_done(lab):
+    """Somebody switched that off, or it was restarted by a configuration that opens it."""
+    fleet = of_lab(lab)
+    new = fleet.relay()
+    switch = hold_command(fleet, new, "SET GLOBAL rpl_semi_sync_master_enabled=0", "")
+    fleet.move(new.region, fault=f"new.heartbeat:before=run:{switch}", expect=DONE)
+    assert_sound(fleet)
+
+
 def test_a_server_that_froze_when_the_event_scheduler_was_to_start_is_told_again(lab, tmp_path):
     """Else the events would rest after this move, or after the next one, and only a note would say it."""
     fleet = of_lab(lab, policy=PATIENT)
