@@ -12,6 +12,9 @@
 
 enum { CHECK_MS = 8000, PACE_MS = 15000 /* from the end of one to the beginning of the next */ };
 
+/* Nobody waits for it, so it may take less memory and longer. */
+enum { GROUP = FLEET_GROUP / 5 };
+
 struct judge {
     const struct inventory *fleet;
     struct daemon_store *store;
@@ -48,6 +51,7 @@ static void check(struct judge *judge)
     bool has_problem = mirror_has_problem(judge->mirror, &problem);
     struct readiness_request request = {
         .fleet = judge->fleet,
+        .group = GROUP,
         .store = has_problem ? NULL : daemon_store_get(judge->store),
         .store_problem = has_problem ? problem.text : NULL,
         .store_advice = has_problem && problem.hint[0] ? problem.hint : NULL,

@@ -250,11 +250,12 @@ void fleet_observe(const struct inventory *fleet, const struct inventory_shard *
 
 void fleet_survey(const struct fleet_survey *survey, struct fleet_observation *ret)
 {
+    size_t size = survey->group ? survey->group : FLEET_GROUP;
     prepare(survey, ret);
-    for (size_t first = 0; first < ret->count; first += FLEET_GROUP) {
+    for (size_t first = 0; first < ret->count; first += size) {
         size_t left = ret->count - first;
         struct fleet_observation group = {.shards = ret->shards + first,
-                                          .count = left < FLEET_GROUP ? left : FLEET_GROUP};
+                                          .count = left < size ? left : size};
         ask(survey->fleet, &group, on_answer, clock_now() + survey->time);
         survey->look(survey->context, &group);
         for (size_t i = 0; i < group.count; i++)

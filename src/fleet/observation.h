@@ -73,6 +73,7 @@ struct fleet_survey {
     const struct inventory *fleet;
     const struct inventory_shard *const *shards; /* NULL: all */
     size_t count;
+    size_t group; /* shards; 0: FLEET_GROUP */
     nsec time;
     void (*look)(void *context, struct fleet_observation *group); /* a part of the whole */
     void *context;

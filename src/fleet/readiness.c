@@ -313,6 +313,8 @@ static void look_and_check(void *context, struct fleet_observation *group)
         bool has_route = request->store && load_route(checkup, request, &route);
         checkup->route = has_route ? &route : NULL;
         checkup_run(checkup, request->to_region);
+        for (size_t j = 0; j < inventory_shard_size(checkup->shard->shard); j++)
+            sql_server_state_compact(&group->shards[i].servers[j].state);
     }
 }
 
@@ -326,6 +328,7 @@ void readiness_check(const struct readiness_request *request, nsec deadline, str
         .fleet = request->fleet,
         .shards = request->shards,
         .count = request->shard_count,
+        .group = request->group,
         .time = observe < left ? observe : left,
         .look = look_and_check,
         .context = &order,

@@ -34,6 +34,7 @@ struct readiness_request {
     const struct inventory *fleet;
     const struct inventory_shard *const *shards; /* NULL: all */
     size_t shard_count;
+    size_t group;              /* how many shards at the same time; 0: FLEET_GROUP */
     struct store *store;       /* for routes and unfinished runs; NULL: not looked at */
     const char *store_problem; /* why it could not be opened; NULL: nothing is wrong with it */
     const char *store_advice;  /* what to do about that; NULL: what the table says */
@@ -42,7 +43,7 @@ struct readiness_request {
     const char *resuming;      /* id of the run that is being resumed: its traces are no findings */
 };
 
-/* Observes, inspects and checks, under one deadline (for every 200 shards). */
+/* Observes, inspects and checks, under one deadline (for every group). The states are compact. */
 void readiness_check(const struct readiness_request *request, nsec deadline, struct readiness *ret);
 void readiness_release(struct readiness *readiness);
 

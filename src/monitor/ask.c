@@ -32,6 +32,13 @@ void link_close(struct link *link)
     link->pending = NULL;
 }
 
+/* Each ask comes here once. */
+static void done(struct ask *ask)
+{
+    if (ask->on_done)
+        ask->on_done(ask);
+}
+
 /* ---- opening ---- */
 
 struct opening {
@@ -47,6 +54,7 @@ static void on_open(struct sql_call *call)
     opening->ask->err = call->err;
     if (call->status) {
         link_close(link);
+        done(opening->ask);
         return;
     }
     link->lean = lean_take(link->conn);
@@ -87,10 +95,10 @@ static void end(struct ask *ask, enum status status)
     ask->status = status;
     ask->finished = clock_now();
     ask->link->pending = NULL;
-    if (!status)
-        return;
-    err_wrap(&ask->err, "%s", ask->link->server->name);
-    if (status != ST_SQL)
+    if (status)
+        err_wrap(&ask->err, "%s", ask->link->server->name);
+    done(ask);
+    if (status && status != ST_SQL)
         link_close(ask->link);
 }
 
@@ -164,6 +172,7 @@ static void on_answer(struct sql_call *call)
     ask->result = call->result;
     ask->started = call->started;
     ask->finished = call->finished;
+    done(ask);
 }
 
 static void ask_others(struct ask *asks, size_t count, nsec deadline)

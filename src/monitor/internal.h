@@ -23,6 +23,8 @@ struct ask {
     struct err err;
     struct sql_result result;
     nsec started, finished;
+    void (*on_done)(struct ask *ask); /* as soon as the answer is there; NULL: nothing */
+    void *context;
 };
 
 struct monitor {

@@ -51,8 +51,9 @@ static struct link *link_of(struct monitor *monitor, const struct inventory_shar
 
 /* ---- the states ---- */
 
-static void read_answer(struct ask *ask, struct server_observation *server)
+static void read_answer(struct ask *ask)
 {
+    struct server_observation *server = ask->context;
     server->status = ask->status;
     server->err = ask->err;
     server->answer_ms = clock_ms(ask->finished - ask->started);
@@ -66,6 +67,7 @@ static void read_answer(struct ask *ask, struct server_observation *server)
         server->clock_ahead_s = server->state.clock_s -
                                 clock_ms(ask->started + (ask->finished - ask->started) / 2) / 1000;
     sql_result_release(&ask->result);
+    sql_server_state_compact(&server->state);
 }
 
 static void look_at_states(struct monitor *monitor, nsec deadline, struct fleet_observation *ret)
@@ -73,15 +75,17 @@ static void look_at_states(struct monitor *monitor, nsec deadline, struct fleet_
     AUTO(buf_release) struct buf sql = {0};
     AUTO_FREE struct ask *asks = mem_zalloc((monitor->count + 1) * sizeof(*asks));
     sql_mariadb.observe(&sql);
-    for (size_t i = 0; i < monitor->count; i++)
-        asks[i] = (struct ask){.link = &monitor->links[i], .sql = buf_text(&sql)};
+    for (size_t i = 0; i < ret->count; i++)
+        for (size_t j = 0; j < inventory_shard_size(ret->shards[i].shard); j++) {
+            size_t at = monitor->first[i] + j;
+            asks[at] = (struct ask){.link = &monitor->links[at],
+                                    .sql = buf_text(&sql),
+                                    .on_done = read_answer,
+                                    .context = &ret->shards[i].servers[j]};
+        }
     monitor__ask(monitor, asks, monitor->count, deadline);
-    for (size_t i = 0; i < ret->count; i++) {
-        struct shard_observation *shard = &ret->shards[i];
-        for (size_t j = 0; j < inventory_shard_size(shard->shard); j++)
-            read_answer(&asks[monitor->first[i] + j], &shard->servers[j]);
-        shard_observation_derive(shard);
-    }
+    for (size_t i = 0; i < ret->count; i++)
+        shard_observation_derive(&ret->shards[i]);
 }
 
 /* ---- how far behind ---- */

@@ -2,6 +2,9 @@
  * Which flavour a server speaks, and giving back what was read from it. */
 #include "sql/flavour.h"
 
+#include "base/mem.h"
+#include "base/scope.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +34,30 @@ enum status sql_flavour_find(const char *version, const struct sql_flavour **ret
 void sql_server_state_release(struct sql_server_state *state)
 {
     sql_result_release(&state->raw);
+    free(state->texts);
     *state = (struct sql_server_state){0};
+}
+
+void sql_server_state_compact(struct sql_server_state *state)
+{
+    const char **const fields[] = {
+        &state->version,     &state->binlog_format, &state->isolation, &state->source_host,
+        &state->source_user, &state->io_error,      &state->sql_error, &state->replica_filters,
+        &state->received,    &state->applied,       &state->position,  &state->binlog_state,
+    };
+    size_t size = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        size += *fields[i] ? strlen(*fields[i]) + 1 : 0;
+    char *texts = mem_zalloc(size + 1), *at = texts;
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        if (*fields[i]) {
+            const char *copy = at;
+            at = stpcpy(at, *fields[i]) + 1;
+            *fields[i] = copy;
+        }
+    sql_result_release(&state->raw);
+    free(state->texts);
+    state->texts = texts;
 }
 
 void sql_inspection_release(struct sql_inspection *inspection)

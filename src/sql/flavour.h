@@ -17,7 +17,8 @@
 
 /* A server as it answered. Texts point into 'raw' and live as long as it does; "" when absent. */
 struct sql_server_state {
-    struct sql_result raw;
+    struct sql_result raw; /* gone once it is compact */
+    char *texts;           /* of a compact one */
     const char *version;
     int64_t server_id, domain_id;
     bool is_read_only;
@@ -239,6 +240,9 @@ extern const struct sql_flavour sql_mariadb;
 MUST_CHECK enum status sql_flavour_find(const char *version, const struct sql_flavour **ret,
                                         struct err *err);
 void sql_server_state_release(struct sql_server_state *state);
+/* Keep what stands in its fields only, a tenth of the answer: for those who hold thousands. What a
+ * flavour reads from the answer itself, as keep_link() does, cannot be had from it then. */
+void sql_server_state_compact(struct sql_server_state *state);
 void sql_inspection_release(struct sql_inspection *inspection);
 
 #endif

@@ -5,6 +5,8 @@
  * change something are in mariadb_move.c. */
 #include "sql/mariadb.h"
 
+#include "base/invariant.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,6 +116,7 @@ static const char *replication(const struct sql_server_state *state, const char 
 
 const char *mariadb_link_value(const struct sql_server_state *state, const char *column)
 {
+    INVARIANT(!state->texts); /* a compact one has no more of the link than stands in its fields */
     return replication(state, column);
 }
 
