@@ -44,7 +44,7 @@ static void judge_server(struct look *look, const struct server_observation *ser
     const struct sql_server_state *state = &server->state;
     const char *name = server->server->name;
     if (server->status) {
-        add_problem(look, "%s", server->err.text);
+        add_problem(look, "%s", server_problem(server));
         return;
     }
     if (server == look->seen->primary)
@@ -202,7 +202,7 @@ static void fill_servers(const struct look *look)
             .region = mem_strdup(look->request->fleet->regions[at->server->region]),
             .role = mem_strdup(server_role_name(at->role)),
             .source = mem_strdup(at->source ? at->source->server->name : NULL),
-            .error = mem_strdup(at->status ? at->err.text : NULL),
+            .error = mem_strdup(at->problem),
             .lag_ms = at->lag_ms,
         };
     }

@@ -60,10 +60,11 @@ static const char *plural(size_t count)
 /* Most errors of a server begin with its name, which has a column of its own here. */
 static const char *error_text(const struct server_observation *at)
 {
+    const char *problem = server_problem(at);
     size_t length = strlen(at->server->name);
-    bool is_named = strncmp(at->err.text, at->server->name, length) == 0 &&
-                    strncmp(at->err.text + length, ": ", 2) == 0;
-    return at->err.text + (is_named ? length + 2 : 0);
+    bool is_named =
+        strncmp(problem, at->server->name, length) == 0 && strncmp(problem + length, ": ", 2) == 0;
+    return problem + (is_named ? length + 2 : 0);
 }
 
 static json_t *server_json(const struct shard_observation *shard,
@@ -71,8 +72,7 @@ static json_t *server_json(const struct shard_observation *shard,
 {
     return json_pack("{s:s, s:s, s:b, s:s, s:s?, s:s?, s:f}", "shard", shard->shard->name, "server",
                      at->server->name, "ignored", at->role == ROLE_IGNORED, "status",
-                     at->status ? status_name(at->status) : "OK", "error",
-                     at->status ? at->err.text : NULL, "version",
+                     at->status ? status_name(at->status) : "OK", "error", at->problem, "version",
                      at->status ? NULL : at->state.version, "answer_ms", at->answer_ms);
 }
 

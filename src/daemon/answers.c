@@ -270,7 +270,7 @@ static void get_primary(struct http_request *request, void *context)
         return;
     const char *name = at->server->server->name;
     if (at->server->status)
-        http_fail(request, 503, "GET /v1/status says more", "%s", at->server->err.text);
+        http_fail(request, 503, "GET /v1/status says more", "%s", server_problem(at->server));
     else if (at->shard->primary != at->server)
         http_fail(request, 503, "GET /v1/status says who is", "%s is not the primary of %s: %s",
                   name, at->shard->shard->name, server_role_name(at->server->role));
@@ -288,7 +288,7 @@ static bool is_no_replica(const struct server_observation *server, double lag_ms
     const struct sql_server_state *state = &server->state;
     const char *name = server->server->name;
     if (server->status)
-        err_set(err, server->status, "%s", server->err.text);
+        err_set(err, server->status, "%s", server_problem(server));
     else if (server->role != ROLE_REPLICA && server->role != ROLE_RELAY)
         err_set(err, ST_NOT_FOUND, "%s is no replica: %s", name, server_role_name(server->role));
     else if (!state->is_io_running || !state->is_sql_running)

@@ -76,13 +76,16 @@ static void see_again(struct failover *failover, const struct failover_look *loo
 {
     struct server_observation *seen = failover_seen(failover, look->server);
     struct sql_server_state state = {0};
-    seen->status = call->status;
-    seen->err = call->err;
-    for (size_t i = 0; i < look->statements && !seen->status; i++)
+    struct err err = call->err;
+    enum status status = call->status;
+    for (size_t i = 0; i < look->statements && !status; i++)
         sql_result_drop_first(&call->result);
-    if (!seen->status)
-        seen->status = seen->flavour->read_observation(&call->result, &state, &seen->err);
-    if (!seen->status) {
+    if (!status)
+        status = seen->flavour->read_observation(&call->result, &state, &err);
+    if (status) {
+        server_observation_fail(seen, &err);
+    } else {
+        seen->status = ST_OK;
         sql_server_state_release(&seen->state);
         seen->state = state;
     }

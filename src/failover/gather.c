@@ -65,7 +65,7 @@ static enum status need_region(const struct failover *failover, struct err *err)
         err_set(err, ST_NO_GO,
                 "%s does not answer, and may hold acknowledged writes that nobody "
                 "else has: %s",
-                at->server->name, at->err.text);
+                at->server->name, server_problem(at));
         return err_hint(err,
                         "bring it back, and resume; if it is lost for good or was no acker: "
                         "--without %s",

@@ -29,11 +29,11 @@ static void add_untrusted(struct checkup *checkup, const struct server_observati
          CHECK_TLS_FAILED},
     };
     size_t i = 0;
-    while (i < ARRAY_SIZE(cases) && !strstr(server->err.text, cases[i].words))
+    while (i < ARRAY_SIZE(cases) && !strstr(server_problem(server), cases[i].words))
         i++;
     bool is_known = i < ARRAY_SIZE(cases);
     checkup_add(checkup, is_known ? cases[i].check : CHECK_TLS_FAILED, server, "%s",
-                server->err.text);
+                server_problem(server));
     if (is_known && cases[i].advice)
         checkup_advise(checkup, "%s", cases[i].advice);
 }
@@ -48,13 +48,14 @@ static void check_answers(struct checkup *checkup)
             continue; /* what a missing privilege hides is a finding of check_accounts() */
         if (at->status == ST_DENIED)
             checkup_add(checkup, CHECK_LOGIN_REFUSED, at, "it refuses the account '%s': %s",
-                        checkup->fleet->credentials.user, at->err.text);
+                        checkup->fleet->credentials.user, server_problem(at));
         else if (at->status == ST_UNTRUSTED)
             add_untrusted(checkup, at);
         else if (at->status == ST_INVALID || at->status == ST_SQL)
-            checkup_add(checkup, CHECK_UNSUPPORTED_SERVER, at, "%s", at->err.text);
+            checkup_add(checkup, CHECK_UNSUPPORTED_SERVER, at, "%s", server_problem(at));
         else
-            checkup_add(checkup, CHECK_UNREACHABLE, at, "it does not answer: %s", at->err.text);
+            checkup_add(checkup, CHECK_UNREACHABLE, at, "it does not answer: %s",
+                        server_problem(at));
     }
 }
 

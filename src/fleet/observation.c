@@ -150,23 +150,35 @@ static struct sql_conn *new_conn(const struct inventory *fleet,
     return sql_conn_new(&endpoint);
 }
 
+const char *server_problem(const struct server_observation *server)
+{
+    return server->problem ? server->problem : "";
+}
+
+void server_observation_fail(struct server_observation *server, const struct err *err)
+{
+    server->status = err->status;
+    free(server->problem);
+    server->problem = mem_strdup(err->text);
+}
+
 static void read_answer(struct sql_call *call)
 {
     struct server_observation *server = call->context;
-    server->status = call->status;
-    server->err = call->err;
+    struct err err = call->err;
+    enum status status = call->status;
     server->answer_ms = clock_ms(call->finished - call->started);
     if (sql_conn_is_open(server->conn)) {
         const char *version = sql_conn_server_version(server->conn);
-        enum status status = sql_flavour_find(version, &server->flavour, &server->err);
-        if (status) {
-            server->status = status;
-            err_wrap(&server->err, "%s", server->server->name);
-        }
+        if (sql_flavour_find(version, &server->flavour, &err))
+            status = err_wrap(&err, "%s", server->server->name);
     }
-    if (server->status)
+    if (!status)
+        status = server->flavour->read_observation(&call->result, &server->state, &err);
+    if (status) {
+        server_observation_fail(server, &err);
         return;
-    server->status = server->flavour->read_observation(&call->result, &server->state, &server->err);
+    }
     /* The answer was made between the two; most of that time is usually connecting. */
     nsec middle = call->finished - (call->finished - call->started) / 4;
     server->clock_ahead_s = server->state.clock_s - clock_ms(middle) / 1000;
@@ -362,6 +374,7 @@ void fleet_observation_release(struct fleet_observation *observation)
         struct shard_observation *shard = &observation->shards[i];
         for (size_t j = 0; j < inventory_shard_size(shard->shard); j++) {
             sql_server_state_release(&shard->servers[j].state);
+            free(shard->servers[j].problem);
             sql_conn_free(shard->servers[j].conn);
         }
         free(shard->servers);

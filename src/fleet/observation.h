@@ -30,8 +30,8 @@ const char *server_role_name(enum server_role role);
 
 struct server_observation {
     const struct inventory_server *server;
-    enum status status; /* ST_OK: it answered */
-    struct err err;
+    enum status status;                /* ST_OK: it answered */
+    char *problem;                     /* owned; NULL: it answered */
     const struct sql_flavour *flavour; /* NULL unless it answered */
     struct sql_server_state state;
     enum server_role role;
@@ -85,6 +85,9 @@ void fleet_look_at_lag(struct fleet_observation *group, nsec deadline);
 /* A survey with just that, for which it has the time once more. */
 void fleet_observe_lag(const struct inventory *fleet, const struct inventory_shard *const *shards,
                        size_t count, nsec deadline, struct fleet_observation *ret);
+const char *server_problem(const struct server_observation *server); /* "": it answered */
+/* It did not, or not well. */
+void server_observation_fail(struct server_observation *server, const struct err *err);
 /* The first server of the shard that did not answer; NULL: all did. */
 const struct server_observation *shard_find_silent(const struct shard_observation *shard);
 /* An ignored server from which others of the shard replicate: somebody may have made it the

@@ -32,11 +32,23 @@ void link_close(struct link *link)
     link->pending = NULL;
 }
 
-/* Each ask comes here once. */
-static void done(struct ask *ask)
+/* Each ask comes here once. 'err' says why when it failed. */
+static void done(struct ask *ask, enum status status, const struct err *err)
 {
+    ask->status = status;
+    if (status) {
+        ask->err = mem_zalloc(sizeof(*ask->err));
+        *ask->err = *err;
+    }
     if (ask->on_done)
         ask->on_done(ask);
+}
+
+void ask_release(struct ask *ask)
+{
+    free(ask->err);
+    sql_result_release(&ask->result);
+    ask->err = NULL;
 }
 
 /* ---- opening ---- */
@@ -50,11 +62,9 @@ static void on_open(struct sql_call *call)
 {
     struct opening *opening = call->context;
     struct link *link = opening->ask->link;
-    opening->ask->status = call->status;
-    opening->ask->err = call->err;
     if (call->status) {
         link_close(link);
-        done(opening->ask);
+        done(opening->ask, call->status, &call->err);
         return;
     }
     link->lean = lean_take(link->conn);
@@ -90,14 +100,14 @@ static void open_links(struct monitor *monitor, struct ask *asks, size_t count, 
 
 /* ---- asking ---- */
 
-static void end(struct ask *ask, enum status status)
+static void end(struct ask *ask, struct err *err)
 {
-    ask->status = status;
+    enum status status = err->status;
     ask->finished = clock_now();
     ask->link->pending = NULL;
     if (status)
-        err_wrap(&ask->err, "%s", ask->link->server->name);
-    done(ask);
+        err_wrap(err, "%s", ask->link->server->name);
+    done(ask, status, err);
     if (status && status != ST_SQL)
         link_close(ask->link);
 }
@@ -109,9 +119,10 @@ static void step(struct link *link)
         link_close(link);
         return;
     }
-    enum lean_state state = lean_step(link->lean, &ask->result, &ask->err);
+    struct err err = ERR_INIT;
+    enum lean_state state = lean_step(link->lean, &ask->result, &err);
     if (state != LEAN_WAITS)
-        end(ask, ask->err.status);
+        end(ask, &err);
 }
 
 static size_t begin(struct ask *asks, size_t count)
@@ -123,10 +134,11 @@ static size_t begin(struct ask *asks, size_t count)
             continue;
         ask->started = clock_now();
         ask->link->pending = ask;
-        if (lean_ask(ask->link->lean, ask->sql, &ask->err) == LEAN_WAITS)
+        struct err err = ERR_INIT;
+        if (lean_ask(ask->link->lean, ask->sql, &err) == LEAN_WAITS)
             waiting++;
         else
-            end(ask, ask->err.status);
+            end(ask, &err);
     }
     return waiting;
 }
@@ -137,9 +149,9 @@ static void expire(struct ask *asks, size_t count)
         struct ask *ask = &asks[i];
         if (ask->link->pending != ask)
             continue;
-        err_set(&ask->err, ST_TIMEOUT, "no answer within %.0f ms",
-                clock_ms(clock_now() - ask->started));
-        end(ask, ST_TIMEOUT);
+        struct err err = ERR_INIT;
+        err_set(&err, ST_TIMEOUT, "no answer within %.0f ms", clock_ms(clock_now() - ask->started));
+        end(ask, &err);
     }
 }
 
@@ -167,12 +179,10 @@ static void ask_lean(struct monitor *monitor, struct ask *asks, size_t count, ns
 static void on_answer(struct sql_call *call)
 {
     struct ask *ask = call->context;
-    ask->status = call->status;
-    ask->err = call->err;
     ask->result = call->result;
     ask->started = call->started;
     ask->finished = call->finished;
-    done(ask);
+    done(ask, call->status, &call->err);
 }
 
 static void ask_others(struct ask *asks, size_t count, nsec deadline)

@@ -20,7 +20,7 @@ struct ask {
     struct link *link;
     const char *sql;
     enum status status;
-    struct err err;
+    struct err *err; /* owned; NULL while status is ST_OK: thousands are asked at the same time */
     struct sql_result result;
     nsec started, finished;
     void (*on_done)(struct ask *ask); /* as soon as the answer is there; NULL: nothing */
@@ -38,6 +38,8 @@ struct monitor {
 bool link_is_open(const struct link *link);
 const char *link_server_version(const struct link *link);
 void link_close(struct link *link);
+
+void ask_release(struct ask *ask);
 
 /* Ask all, side by side; connections that are closed are opened first. */
 void monitor__ask(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline);

@@ -54,19 +54,19 @@ static struct link *link_of(struct monitor *monitor, const struct inventory_shar
 static void read_answer(struct ask *ask)
 {
     struct server_observation *server = ask->context;
-    server->status = ask->status;
-    server->err = ask->err;
+    struct err err = ERR_INIT;
+    enum status status = ask->status;
     server->answer_ms = clock_ms(ask->finished - ask->started);
-    if (!server->status)
-        server->status =
-            sql_flavour_find(link_server_version(ask->link), &server->flavour, &server->err);
-    if (!server->status)
-        server->status =
-            server->flavour->read_observation(&ask->result, &server->state, &server->err);
-    if (!server->status)
+    if (!status)
+        status = sql_flavour_find(link_server_version(ask->link), &server->flavour, &err);
+    if (!status)
+        status = server->flavour->read_observation(&ask->result, &server->state, &err);
+    if (status)
+        server_observation_fail(server, ask->err ? ask->err : &err);
+    else
         server->clock_ahead_s = server->state.clock_s -
                                 clock_ms(ask->started + (ask->finished - ask->started) / 2) / 1000;
-    sql_result_release(&ask->result);
+    ask_release(ask);
     sql_server_state_compact(&server->state);
 }
 
@@ -110,8 +110,9 @@ static void read_positions(struct monitor *monitor, nsec deadline, struct fleet_
     for (size_t i = 0; i < count; i++) {
         const char *position = sql_value(&asks[i].result, 0, 0, 0);
         ret->shards[of[i]].later_position = position ? mem_strdup(position) : NULL;
-        ret->shards[of[i]].later_err = asks[i].err;
-        sql_result_release(&asks[i].result);
+        if (asks[i].err)
+            ret->shards[of[i]].later_err = *asks[i].err;
+        ask_release(&asks[i]);
     }
 }
 
@@ -147,7 +148,7 @@ static void wait_for_replicas(struct monitor *monitor, nsec deadline, struct fle
             asks[i].status == ST_OK && sql_number(sql_value(&asks[i].result, 0, 0, 0), -1) == 0;
         of[i]->lag_ms = arrived ? clock_ms(asks[i].finished - asks[i].started) : -1;
         free((char *)asks[i].sql);
-        sql_result_release(&asks[i].result);
+        ask_release(&asks[i]);
     }
 }
 
@@ -173,6 +174,6 @@ void monitor_ping(struct monitor *monitor, struct monitor_ping *pings, size_t co
     monitor__ask(monitor, asks, count, deadline);
     for (size_t i = 0; i < count; i++) {
         pings[i].status = asks[i].status;
-        sql_result_release(&asks[i].result);
+        ask_release(&asks[i]);
     }
 }

@@ -104,7 +104,7 @@ static bool find_closed_primary(struct draft *draft)
                      "not open another one beside it",
                      "no server that answers accepts writes, and this one may: it does not answer: "
                      "%s",
-                     silent->err.text);
+                     server_problem(silent));
         return false;
     }
     const struct server_observation *ignored = shard_find_ignored_source(draft->shard);
@@ -366,7 +366,7 @@ static void plan_replica(struct draft *draft, const struct server_observation *s
 {
     if (server->status) {
         add_obstacle(draft, server, "bring it back, then converge again", "it does not answer: %s",
-                     server->err.text);
+                     server_problem(server));
         return;
     }
     if (server->state.is_source_semi_sync && !server->state.is_read_only)

@@ -136,7 +136,7 @@ static void a_region_whose_relay_is_gone_gets_another(void **state UNUSED)
     sample_init(&sample);
     sample.seen[E1].status = ST_UNREACHABLE;
     sample.seen[E1].flavour = NULL;
-    err_set(&sample.seen[E1].err, ST_UNREACHABLE, "refused");
+    sample.seen[E1].problem = (char *)"refused";
     expect_plan(&sample, "e2 replicate w1 at its place, e3 replicate e2 at its place, "
                          "e3 acknowledge|e1: it does not answer: refused");
 }
@@ -302,7 +302,7 @@ static void the_acker_of_a_lone_server_stays_across_regions(void **state UNUSED)
     set_lone_east(&sample);
     sample.seen[W2].status = ST_UNREACHABLE; /* the primary needs it more */
     sample.seen[W2].flavour = NULL;
-    err_set(&sample.seen[W2].err, ST_UNREACHABLE, "refused");
+    sample.seen[W2].problem = (char *)"refused";
     expect_plan(&sample,
                 "w3 replicate w1 at its place, w3 acknowledge|w2: it does not answer: refused");
 }
