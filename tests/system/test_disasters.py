@@ -38,6 +38,7 @@ NEW_POINTS = ["new.catch-up:before", "old.freeze:after", "new.promote:sent", "ne
 # to open when it comes back. An operator opens it; the fleet must be sound then.
 NOT_THE_MOVES = {
     "old": ("lease.grant", "run.begin", "report.begin", "lease.keep", "cas.preparing", "old.connect", "old.holder",
+            "old.evict", "new.evict",
             "old.lock", "new.connect", "new.holder", "new.lock", "get.token", "old.look", "new.look", "old.schema",
             "old.try-freeze", "old.position", "new.catch-up", "cas.frozen:before", "old.open:sent", "old.open:after"),
     "new": ("all.verify:after", "cas.serving", "report.shard", "report.end", "run.end", "lease.revoke",
