@@ -6,6 +6,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import time
 import urllib.request
 
 import pytest
@@ -98,3 +99,15 @@ def test_a_server_that_hangs_holds_nobody_else_up(lab, conductor):
     assert conductor()["age_ms"] < 5000
     lab.cli("lab", "thaw", "s0-east-3")
     settled(conductor)
+
+
+def test_a_server_that_dies_after_its_answer_ends_no_conductor(lab, conductor):
+    """While another one is still waited for: the connection is closed before the answer is read."""
+    settled(conductor)
+    pids = {name: lab.pid(name) for name in lab.servers()}
+    lab.cli("lab", "freeze", "s0-east-3")
+    for name in sorted(pids)[:2] + sorted(pids)[3:]:
+        os.kill(pids[name], signal.SIGKILL)
+        time.sleep(0.25)  # the look that waits for the frozen one begins within a second
+    wait_until(lambda: conductor() and set(roles(conductor()).values()) == {"unknown"}, 20,
+               "it sees that they are gone")
