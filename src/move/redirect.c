@@ -290,8 +290,13 @@ static void say_who_is_missing(struct move *move, enum status status,
         err_wrap(err, "open %s", missing->name);
     else
         err_wrap(err, "make %s follow %s", missing->name, move->new_server->name);
-    if (status != ST_CONFLICT && !err->hint[0])
-        err_hint(err, "bring %s back", missing->name);
+    if (status == ST_CONFLICT || err->hint[0])
+        return;
+    /* The new one has, or may have, what nobody else has. */
+    const char *or_else = missing == move->new_server
+                              ? ""
+                              : ", or take it out of the fleet file when it is gone for good";
+    err_hint(err, "bring %s back%s", missing->name, or_else);
 }
 
 enum status step_redirect(struct move *move, struct err *err)

@@ -155,7 +155,7 @@ def test_a_run_ends_when_its_new_primary_is_replaced_by_hand_before_it_was_verif
 LOST = [("old.freeze:after", "old"), ("cas.redirecting:after", "new")]
 
 
-@pytest.mark.parametrize("point, end", LOST)
+@pytest.mark.parametrize("point, end", [*LOST, ("new.promote:after", "new")])
 @pytest.mark.parametrize("how", ["down", "closed", "taken out of the fleet file"])
 def test_a_run_ends_when_an_end_was_replaced_by_hand(lab, point, end, how):
     fleet = of_lab(lab, policy=HASTY)

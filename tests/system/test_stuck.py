@@ -76,7 +76,8 @@ def test_clients_that_write_while_the_old_primary_is_away_are_told_of(lab):
     assert "(waits for an operator)" in fleet.cli("run", "list").stdout
     report = json.loads(fleet.cli("run", "show", "--json").stdout)["report"]
     assert report["shards"][0]["hint"] == shard["hint"]
-    assert shard["hint"].startswith(f"writes go on at {new}; bring {old} back, then: "), shard
+    assert shard["hint"].startswith(f"writes go on at {new}; bring {old} back, or take it out of the fleet "
+                                     "file when it is gone for good, then: "), shard
     assert verdict(fleet).startswith("✓ kept")
     lab.cli("lab", "restart", "s0-west-1")
     fleet.resume(expect=DONE)
