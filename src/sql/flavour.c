@@ -41,9 +41,10 @@ void sql_server_state_release(struct sql_server_state *state)
 void sql_server_state_compact(struct sql_server_state *state)
 {
     const char **const fields[] = {
-        &state->version,     &state->binlog_format, &state->isolation, &state->source_host,
-        &state->source_user, &state->io_error,      &state->sql_error, &state->replica_filters,
-        &state->received,    &state->applied,       &state->position,  &state->binlog_state,
+        &state->version,      &state->binlog_format, &state->isolation, &state->source_host,
+        &state->source_user,  &state->io_error,      &state->sql_error, &state->replica_filters,
+        &state->received,     &state->applied,       &state->position,  &state->binlog_state,
+        &state->channel_name,
     };
     size_t size = 0;
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
