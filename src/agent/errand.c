@@ -76,7 +76,7 @@ static void saw_open(struct guard *guard, const struct slot *slot)
     if (guard->fence.is_shut || guard->is_dead)
         guard->fence = (struct fence_view){0};
     guard->is_open = true;
-    permit_holder_on_look(&guard->agent->holder, guard->index, slot->moment, true);
+    permit_holder_on_open(&guard->agent->holder, guard->index);
 }
 
 static void confirm(struct guard *guard, struct permit_moment moment)

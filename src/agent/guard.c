@@ -13,6 +13,7 @@
 enum {
     POSITIONS_MS = 1000, /* between two looks at what it received: each becomes an fsync */
     LOOK_MS = 1000,      /* for an answer, at most */
+    CLOSED_MS = 100,     /* between two looks at one that may not serve, at most */
     AGAIN_MS = 50,       /* between two attempts to confirm */
     ENDING_MS = 2,       /* between two looks whether a killed process has ended */
     SHUT_MS = 60000,
@@ -163,12 +164,19 @@ static void take_process(struct guard *guard)
                    trouble);
 }
 
+/* One that is opened without a permission must not stay so for long, however long this fleet file
+ * thinks that a permission lasts: see docs/permission.md, "The guard". */
+static nsec look_pause(const struct guard *guard)
+{
+    nsec most = guard->fence.is_allowed ? NSEC_NEVER : CLOSED_MS * NSEC_PER_MS;
+    return guard->agent->period < most ? guard->agent->period : most;
+}
+
 void guard_look(struct guard *guard, nsec now)
 {
-    nsec period = guard->agent->period;
     take_process(guard);
     if (now >= guard->next_look && guard->slots[SLOT_STANDBY].errand == ERRAND_NONE) {
-        guard->next_look = now + period;
+        guard->next_look = now + look_pause(guard);
         errand_begin(guard, SLOT_STANDBY, ERRAND_LOOK, now + LOOK_MS * NSEC_PER_MS);
     }
     if (now >= guard->next_positions && guard->slots[SLOT_WATCH].errand == ERRAND_NONE) {

@@ -113,16 +113,10 @@ void permit_holder_on_shut(struct permit_holder *holder, size_t index, struct pe
     held->closed = moment.version;
 }
 
-void permit_holder_on_look(struct permit_holder *holder, size_t index, struct permit_moment moment,
-                           bool is_open)
+void permit_holder_on_open(struct permit_holder *holder, size_t index)
 {
-    struct permit_held *held = &holder->servers[index];
-    if (is_open) {
-        held->is_shut = false;
-        held->closed = 0;
-    } else if (held->is_shut && moment.until == held->until && moment.version > held->closed) {
-        held->closed = moment.version;
-    }
+    holder->servers[index].is_shut = false;
+    holder->servers[index].closed = 0;
 }
 
 bool permit_holder_may_sign(const struct permit_holder *holder, nsec watchdog, nsec now)

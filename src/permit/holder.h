@@ -6,9 +6,9 @@
  *   question: sent = now before it is sent; of each server what is seen, and 'closed'
  *   answer:   permit_holder_on_grant(), of exactly that question
  *   always:   wake up at permit_holder_due(); close what permit_holder_must_close()
- *   closing:  permit_holder_moment(); release what shows the server that it is permitted;
- *             evict who has its lock; read_only=1, or SIGKILL; look; permit_holder_on_shut()
- *   looking:  permit_holder_moment(); look; permit_holder_on_look()
+ *   closing:  permit_holder_moment(); evict who has its lock; read_only=1, or SIGKILL; look;
+ *             permit_holder_on_shut(); the same again when the version has grown
+ *   looking:  found open: permit_holder_on_open()
  *   report:   closed when permit_holder_is_shut(), as of held->closed
  */
 #ifndef HOLDFAST_PERMIT_HOLDER_H
@@ -53,12 +53,11 @@ struct permit_moment {
     nsec until;
 };
 struct permit_moment permit_holder_moment(const struct permit_holder *holder, size_t index);
-/* It was closed, by all that the head of this file says. Void when it was permitted meanwhile. */
+/* It was closed, by all that the head of this file says: nobody had its lock in the same moment, or
+ * its process has ended. Void when it was permitted meanwhile. */
 void permit_holder_on_shut(struct permit_holder *holder, size_t index, struct permit_moment moment);
-/* A look, on a fresh connection or at a process that ended. A server that is found open must be
- * closed. */
-void permit_holder_on_look(struct permit_holder *holder, size_t index, struct permit_moment moment,
-                           bool is_open);
+/* A server that is found open must be closed. */
+void permit_holder_on_open(struct permit_holder *holder, size_t index);
 /* Shut, and never permitted since: only then does a report say closed. */
 bool permit_holder_is_shut(const struct permit_holder *holder, size_t index);
 

@@ -53,14 +53,19 @@ static void change_version(struct permit_part *part)
         put_op(part, (struct store_op){STORE_PUT, PERMIT_VERSION_KEY, "{}", 0});
 }
 
+void permit_part_keep_term(struct permit_part *part, const struct permit_term *term)
+{
+    if (!has_demand(part, PERMIT_TERM_KEY))
+        demand(part, STORE_MOD_REV_IS, PERMIT_TERM_KEY, term->revision);
+}
+
 void permit_part_revoke(struct permit_part *part, const struct permit_term *term,
                         const char *server, const char *note)
 {
     const char *key = keep(part, permit_revoked_key(server));
     if (has_op(part, key))
         return; /* the old primary and the one that was being opened may be the same */
-    if (!has_demand(part, PERMIT_TERM_KEY))
-        demand(part, STORE_MOD_REV_IS, PERMIT_TERM_KEY, term->revision);
+    permit_part_keep_term(part, term);
     put_op(part, (struct store_op){STORE_PUT, key, keep(part, mem_strdup(note)), 0});
     change_version(part);
 }
@@ -118,9 +123,9 @@ static enum status read_back(struct store *store, const struct permit_route *rou
     return ST_OK;
 }
 
-static enum status attempt(struct store *store, const struct permit_route *route,
-                           const struct permit_part *part, nsec deadline, int64_t *ret_revision,
-                           struct err *err)
+static enum status send(struct store *store, const struct permit_route *route,
+                        const struct permit_part *part, nsec deadline,
+                        struct store_txn_result *result, struct err *err)
 {
     struct store_compare compares[PERMIT_PART_MAX + 2];
     struct store_op ops[PERMIT_PART_MAX + 1];
@@ -130,14 +135,23 @@ static enum status attempt(struct store *store, const struct permit_route *route
     memcpy(compares + 2, part->compares, part->compare_count * sizeof(*compares));
     memcpy(ops + 1, part->ops, part->op_count * sizeof(*ops));
     struct store_txn txn = {compares, part->compare_count + 2, ops, part->op_count + 1};
-    struct store_txn_result result = {0};
-    enum status status = store_txn(store, &txn, deadline, &result, err);
-    if (status == ST_CONFLICT && result.failed_compare == 0)
+    enum status status = store_txn(store, &txn, deadline, result, err);
+    if (status != ST_CONFLICT)
+        return status;
+    if (result->failed_compare == 0)
         return err_set(err, ST_FENCED, "another run took over");
-    if (status == ST_CONFLICT && result.failed_compare >= 2)
-        return err_set(err, ST_CONFLICT, "'%s' was changed by somebody else",
-                       compares[result.failed_compare].key);
-    if (status == ST_UNKNOWN || status == ST_CONFLICT)
+    return err_set(err, ST_CONFLICT, "'%s' was changed by somebody else",
+                   compares[result->failed_compare].key);
+}
+
+static enum status attempt(struct store *store, const struct permit_route *route,
+                           const struct permit_part *part, nsec deadline, int64_t *ret_revision,
+                           struct err *err)
+{
+    struct store_txn_result result = {0};
+    enum status status = send(store, route, part, deadline, &result, err);
+    bool is_of_route = status == ST_CONFLICT && result.failed_compare == 1;
+    if (status == ST_UNKNOWN || is_of_route)
         return read_back(store, route, part, deadline, ret_revision, err);
     if (!status)
         *ret_revision = result.revision;
@@ -152,6 +166,13 @@ enum status permit_write(struct store *store, const struct permit_route *route,
     while (status == ST_BUSY && clock_now() < deadline)
         status = attempt(store, route, part, deadline, ret_revision, err);
     return status ? err_wrap(err, "write '%s'", route->key) : ST_OK;
+}
+
+enum status permit_claim(struct store *store, const struct permit_route *route,
+                         const struct permit_part *part, nsec deadline, struct err *err)
+{
+    struct store_txn_result result = {0};
+    return send(store, route, part, deadline, &result, err);
 }
 
 bool permit_may_open(const struct permit_term *term, int64_t revision, nsec since,

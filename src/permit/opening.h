@@ -6,6 +6,7 @@
  *   (b) wait                                    permit_may_open()
  *   (c) open another one                        permit_part_open()
  *   7.  it is back as a replica                 permit_part_return()
+ *   the primary itself opens again              permit_claim()
  * permit_write() does such a transaction; callers that write routes themselves may append the
  * parts to their own.
  */
@@ -33,6 +34,8 @@ void permit_part_revoke(struct permit_part *part, const struct permit_term *term
                         const char *server, const char *note);
 /* Demand that the server is not revoked, nor its region fenced. */
 void permit_part_open(struct permit_part *part, const char *server, const char *region);
+/* Demand that the term is still this one: whoever revokes it afterwards waits for term->wait. */
+void permit_part_keep_term(struct permit_part *part, const struct permit_term *term);
 /* Take the revocation of this revision back: under the server's lock it was seen to be closed. */
 void permit_part_return(struct permit_part *part, const char *server, int64_t revision);
 void permit_part_release(struct permit_part *part);
@@ -51,6 +54,12 @@ struct permit_route {
 MUST_CHECK enum status permit_write(struct store *store, const struct permit_route *route,
                                     const struct permit_part *part, nsec deadline,
                                     int64_t *ret_revision, struct err *err);
+
+/* The same once, with a route that stays as it is: the demands of the part hold after this was
+ * called, or it is not ST_OK. An unknown outcome is not looked into, as nothing shows whose it is.
+ */
+MUST_CHECK enum status permit_claim(struct store *store, const struct permit_route *route,
+                                    const struct permit_part *part, nsec deadline, struct err *err);
 
 /* May another server be opened in the place of one that was revoked at 'revision', known to be in
  * the store since 'since'? 'heard' is what its agent said, or NULL. */

@@ -43,6 +43,11 @@ nsec permit_interval(nsec ttl);
 /* An agent begins to close this long before permission ends: what closing may take at most. */
 nsec permit_fence_span(nsec ttl);
 
+/* For so long after a look at the server's clock a statement may open it, when openers wait for
+ * 'wait': what is left of that, its agent has to see an opening for which there is no permission,
+ * or the supervisor to see that there is no agent, and to close it. */
+nsec permit_guard_span(nsec wait);
+
 /* ---- the term ---- */
 struct permit_term {
     nsec ttl;         /* conductors grant by this one */

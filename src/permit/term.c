@@ -12,7 +12,13 @@
 #include <inttypes.h>
 #include <jansson.h>
 
-enum { MARGIN_PARTS = 10, FENCE_PARTS = 10, INTERVAL_PARTS = 5, TERM_MS_MAX = 3600 * 1000 };
+enum {
+    MARGIN_PARTS = 10,
+    FENCE_PARTS = 10,
+    INTERVAL_PARTS = 5,
+    GUARD_PARTS = 3,
+    TERM_MS_MAX = 3600 * 1000
+};
 
 nsec permit_margin(nsec ttl)
 {
@@ -27,6 +33,11 @@ nsec permit_interval(nsec ttl)
 nsec permit_fence_span(nsec ttl)
 {
     return ttl / FENCE_PARTS;
+}
+
+nsec permit_guard_span(nsec wait)
+{
+    return wait / GUARD_PARTS;
 }
 
 char *permit_region_key(const char *region)

@@ -12,7 +12,7 @@
 #include "base/scope.h"
 #include "move/mandate.h"
 #include "move/session.h"
-#include "permit/permit.h"
+#include "permit/opening.h"
 #include "store/store.h"
 
 #include <poll.h>
@@ -30,6 +30,7 @@ enum {
     LOOK_MS = 50,
     ROUNDS_MAX = 3, /* of the same step */
 };
+#define OPEN_WITHIN ((nsec)SQL_OPEN_WITHIN_MS * NSEC_PER_MS)
 
 /* ---- in words ---- */
 
@@ -52,6 +53,7 @@ void role_obstacle_describe(const struct role_obstacle *obstacle, struct buf *ou
 struct round {
     struct fleet_observation seen;
     struct role_plan plan;
+    struct route route; /* none: its state is that of a shard that serves, its revision 0 */
 };
 
 static void round_release(struct round *round)
@@ -69,14 +71,14 @@ struct effort {
 
 static enum status look(const struct effort *effort, struct round *ret, struct err *err)
 {
-    struct route route = {0};
+    ret->route = (struct route){0};
     struct store *store = effort->mandate->store;
     AUTO(permit_list_release) struct permit_list revoked = {0};
     fleet_observe_lag(effort->mandate->fleet, &effort->shard, 1,
                       clock_deadline(effort->is_once ? ONCE_MS : OBSERVE_MS), &ret->seen);
     struct err why = ERR_INIT;
-    enum status status =
-        route_load(store, effort->shard->name, store_deadline(store, STORE_WORK), &route, &why);
+    enum status status = route_load(store, effort->shard->name, store_deadline(store, STORE_WORK),
+                                    &ret->route, &why);
     bool has_route = status == ST_OK;
     if (status == ST_NOT_FOUND) /* it was never moved */
         status = ST_OK;
@@ -86,7 +88,7 @@ static enum status look(const struct effort *effort, struct round *ret, struct e
         *err = why;
         return status;
     }
-    role_plan_make(&ret->seen.shards[0], has_route ? &route : NULL, &revoked, &ret->plan);
+    role_plan_make(&ret->seen.shards[0], has_route ? &ret->route : NULL, &revoked, &ret->plan);
     return ST_OK;
 }
 
@@ -170,6 +172,42 @@ static enum status count_ackers(struct task *task, int64_t *ret_ackers, struct e
     return status;
 }
 
+/* The right to open it, in the store, later than the look: from then on nobody opens another server
+ * before the statement counts no more. Without a term there are no agents: nobody opens another one
+ * by time. */
+static enum status claim(const struct task *task, const struct route *route, nsec *ret_span,
+                         struct err *err)
+{
+    const struct mandate *mandate = task->effort->mandate;
+    const struct inventory_server *server = task->step->server->server;
+    AUTO_FREE char *key = route_key(task->effort->shard->name);
+    AUTO_FREE char *value = route_encode(route);
+    struct permit_route beside = {.lock_key = MANDATE_LOCK_KEY,
+                                  .token = mandate->token,
+                                  .key = key,
+                                  .value = value,
+                                  .revision = (int64_t)route->revision};
+    AUTO(permit_part_release) struct permit_part part = {0};
+    struct permit_term term = {0};
+    struct err why = ERR_INIT;
+    nsec deadline = store_deadline(mandate->store, STORE_WORK), most = OPEN_WITHIN;
+    enum status status = permit_term_load(mandate->store, deadline, &term, &why);
+    *ret_span = most;
+    if (status == ST_NOT_FOUND)
+        return ST_OK;
+    permit_part_open(&part, server->name, mandate->fleet->regions[server->region]);
+    permit_part_keep_term(&part, &term);
+    if (!status)
+        status = permit_claim(mandate->store, &beside, &part, deadline, &why);
+    if (status) {
+        *err = why;
+        return status;
+    }
+    nsec span = permit_guard_span(term.wait);
+    *ret_span = span < most ? span : most;
+    return ST_OK;
+}
+
 /* The steps before took their time: somebody may have opened another server by hand. And so may
  * they later: the server opens by its own clock only for a moment after this look. */
 static enum status look_again(const struct task *task, double *ret_until_s, struct err *err)
@@ -178,10 +216,12 @@ static enum status look_again(const struct task *task, double *ret_until_s, stru
     enum status status = look(task->effort, &now, err);
     for (size_t i = 0; !status && i < now.plan.step_count; i++) {
         const struct role_step *step = &now.plan.steps[i];
+        nsec span = 0;
         if (step->action != ROLE_OPEN || step->server->server != task->step->server->server)
             continue;
-        *ret_until_s = step->server->state.clock_s + SQL_OPEN_WITHIN_MS / 1e3;
-        return ST_OK;
+        status = claim(task, &now.route, &span, err);
+        *ret_until_s = step->server->state.clock_s + clock_ms(span) / 1e3;
+        return status;
     }
     return status ? status : err_set(err, ST_CONFLICT, "not any more: the shard changed meanwhile");
 }

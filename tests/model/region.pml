@@ -28,10 +28,10 @@
 #else
 #define LEFT_OF_BEAT(c) beat_left[c]
 #endif
-#ifdef WITHOUT_FENCE_IN_BEAT
-#define MAY_BEAT true
+#ifdef WITHOUT_FENCE_IN_CLAIM
+#define MAY_CLAIM (!is_away)
 #else
-#define MAY_BEAT (!is_fenced)
+#define MAY_CLAIM (!is_away && !is_fenced)
 #endif
 #ifdef WITHOUT_REVISION_OF_BEAT
 #define IS_UNCHANGED(f) true
@@ -44,9 +44,15 @@
 #define BEGIN_TO_WAIT(f) waited[f] = 0
 #endif
 #ifdef WITHOUT_GUARD
-#define IS_PERMITTED true
+#define IS_IN_TIME true
 #else
-#define IS_PERMITTED (until > 0)
+#define IS_IN_TIME (guard > 0)
+#endif
+#define COUNTS (TTL / 3 + DRIFT)
+#ifdef WITHOUT_TOKEN
+#define HAS_TOKEN(f) true
+#else
+#define HAS_TOKEN(f) (token == f)
 #endif
 
 /* ---- the store ---- */
@@ -60,11 +66,13 @@ byte beat_left[CONDUCTORS], left[CONDUCTORS];
 bool is_answered;
 byte answer_left, until;
 bool is_open[2], is_frozen, is_sent;
+byte guard; /* ticks left in which what was sent counts */
 
 /* ---- fencers ---- */
 mtype = { IDLE, LOOKING, FENCED, AWAY, CLOSED };
 mtype step[FENCERS];
 bool is_fresh[FENCERS];
+byte token = FENCERS; /* whose run it is; FENCERS: of the region itself */
 byte waited[FENCERS];
 
 inline check()
@@ -90,6 +98,8 @@ proctype clock()
         TICK(answer_left);
         is_answered = is_answered && answer_left > 0;
         TICK(until);
+        TICK(guard);
+        is_sent = is_sent && IS_IN_TIME;
         is_open[0] = is_open[0] && (until > 0 || is_frozen);
         for (i : 0 .. FENCERS - 1) {
             waited[i] = (step[i] == LOOKING && waited[i] < WAITS -> waited[i] + 1 : waited[i])
@@ -105,7 +115,7 @@ proctype conductor(byte me)
     do
     :: d_step { beat[me] == NONE -> beat[me] = SENT; beat_left[me] = LASTS }
     :: d_step { /* in the store, be it long after it was sent */
-        beat[me] == SENT && MAY_BEAT ->
+        beat[me] == SENT && !is_fenced ->
         beat[me] = (beat_left[me] > 0 -> DONE : NONE);
         for (i : 0 .. FENCERS - 1) { is_fresh[i] = 0 }
         i = 0
@@ -141,8 +151,9 @@ proctype agent()
         check()
        }
     :: atomic {
-        is_sent && !is_frozen && IS_PERMITTED ->
+        is_sent && !is_frozen && IS_IN_TIME ->
         is_sent = 0;
+        guard = 0;
         is_open[0] = 1;
         check()
        }
@@ -154,31 +165,52 @@ proctype fencer(byte me)
     do
     :: d_step { /* looks for the first time, or sees that something changed */
         (step[me] == IDLE && !is_away) || (step[me] == LOOKING && !is_fresh[me]) ->
+        token = me;
         is_fresh[me] = 1;
         BEGIN_TO_WAIT(me);
         step[me] = LOOKING
        }
     :: d_step {
-        step[me] == LOOKING && waited[me] == WAITS && IS_UNCHANGED(me) && !is_fenced ->
+        step[me] == LOOKING && waited[me] == WAITS && IS_UNCHANGED(me) && !is_fenced &&
+            HAS_TOKEN(me) ->
         is_fenced = 1;
         waited[me] = 0;
         is_fresh[me] = 0;
         step[me] = FENCED
        }
-    :: d_step { step[me] == LOOKING && is_fenced -> waited[me] = 0; is_fresh[me] = 0; step[me] = IDLE }
+    :: d_step { /* fenced by somebody else, or another run took over */
+        step[me] == LOOKING && (is_fenced || !HAS_TOKEN(me)) ->
+        waited[me] = 0;
+        is_fresh[me] = 0;
+        step[me] = IDLE
+       }
+    :: d_step { /* another fencer's run is taken over */
+        step[me] == IDLE && is_fenced && !is_away ->
+        token = me;
+        step[me] = FENCED
+       }
+    :: d_step { step[me] == FENCED && !HAS_TOKEN(me) -> step[me] = IDLE }
     :: atomic {
-        step[me] == FENCED && !is_away ->
+        step[me] == FENCED && !is_away && HAS_TOKEN(me) ->
         is_away = 1;
         is_open[1] = 1;
         step[me] = AWAY;
         check()
        }
     :: d_step { step[me] == AWAY -> is_open[1] = 0; step[me] = CLOSED } /* a planned move back */
+    :: d_step { /* a run of the region: its primary is closed, it is to open again */
+        step[me] == IDLE && MAY_CLAIM && !is_open[0] && !is_frozen ->
+        token = FENCERS;
+        is_sent = 1;
+        guard = COUNTS
+       }
     :: d_step { /* under the server's lock, which ends what an older run had sent */
         step[me] == CLOSED && !is_frozen ->
+        token = FENCERS;
         is_fenced = 0;
         is_away = 0;
         is_sent = 1;
+        guard = COUNTS;
         step[me] = IDLE
        }
     od
@@ -189,6 +221,7 @@ init
     byte i;
     atomic {
         is_sent = 1;
+        guard = COUNTS;
         for (i : 0 .. CONDUCTORS - 1) {
             beat[i] = NONE;
             run conductor(i)

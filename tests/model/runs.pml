@@ -2,7 +2,8 @@
  *
  * Rival runs over one shard: RUNS processes that each believe to be in charge, SERVERS servers with
  * an agent each. Without clocks: what time gives is here the rule that time.pml shows, "once a TTL
- * has passed since a revocation was in the store, its server has no permission left" (is_over).
+ * has passed since a revocation was in the store, its server has no permission left, no statement
+ * that was recorded before opens it, and it is closed" (is_over).
  * docs/permission.md has the argument.
  *
  * A run may pause for ever between any two of its lines, and does what it meant to do when it wakes
@@ -32,9 +33,9 @@
 #define EVICT(s) end_session(s)
 #endif
 #ifdef WITHOUT_GUARD
-#define IS_PERMITTED(s) true
+#define IS_IN_TIME(s) true
 #else
-#define IS_PERMITTED(s) is_permitted[s]
+#define IS_IN_TIME(s) (!is_over[s])
 #endif
 #ifdef WITHOUT_WAITING
 #define IS_DONE_WAITING(s) true
@@ -110,11 +111,12 @@ inline end_session(s)
     is_past[s] = 0
 }
 
+/* Whoever has its lock keeps it, until the closure is reported. */
 inline close(s)
 {
     is_permitted[s] = 0;
     is_open[s] = 0;
-    EVICT(s)
+    is_past[s] = 0
 }
 
 proctype agent(byte me)
@@ -125,14 +127,19 @@ proctype agent(byte me)
             (!is_revoked[me] || (!is_over[me] && !is_told[me])) ->
         is_permitted[me] = 1
        }
-    :: d_step { is_permitted[me] && !is_frozen[me] -> close(me) }
+    :: d_step { (is_permitted[me] || is_open[me]) && !is_frozen[me] -> close(me) }
     :: d_step { is_permitted[me] && is_frozen[me] -> is_permitted[me] = 0 }
-    :: d_step { is_revoked[me] && !is_permitted[me] && !is_over[me] -> is_over[me] = 1 }
+    :: d_step {
+        is_revoked[me] && !is_permitted[me] && !is_over[me] &&
+            ((!is_open[me] && !is_past[me]) || is_frozen[me]) ->
+        is_over[me] = 1
+       }
     :: d_step { /* closed since it lost its permission, and seen so after it knew */
         is_revoked[me] && !is_permitted[me] && !is_open[me] && !is_frozen[me] && !is_told[me] ->
+        EVICT(me);
         is_told[me] = 1
        }
-    :: d_step { is_sent[me] && !is_past[me] && !is_frozen[me] && IS_PERMITTED(me) -> is_past[me] = 1 }
+    :: d_step { is_sent[me] && !is_past[me] && !is_frozen[me] && IS_IN_TIME(me) -> is_past[me] = 1 }
     :: atomic {
         is_past[me] && !is_frozen[me] ->
         is_sent[me] = 0;

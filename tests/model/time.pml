@@ -45,20 +45,26 @@
 #define LASTS (TTL - MARGIN + DRIFT) /* from when a beat was sent */
 #define WAITS (TTL - DRIFT)          /* from when a revocation was known to be in the store */
 
-#ifdef WITHOUT_ORDER_OF_ANSWERS
-#define IS_IN_ORDER(s, place) true
-#else
 #define IS_IN_ORDER(s, place) (answer_list[place] >= known[s])
-#endif
 #ifdef WITHOUT_PERMISSION_PER_SERVER
 #define EXTEND_ALL(s, place) ; extend(s, place)
 #else
 #define EXTEND_ALL(s, place)
 #endif
 #ifdef WITHOUT_GUARD
-#define IS_PERMITTED(s) true
+#define IS_IN_TIME(s) true
 #else
-#define IS_PERMITTED(s) (until[s] > 0 && known[s] == 0)
+#define IS_IN_TIME(s) (guard[s] > 0)
+#endif
+#ifdef WITHOUT_SHORT_GUARD
+#define COUNTS WAITS + DRIFT /* as long as others wait */
+#else
+#define COUNTS (TTL / 3 + DRIFT) /* a statement that opens, from a look before it was recorded */
+#endif
+#ifdef WITHOUT_EVICTION
+#define EVICT(s) skip
+#else
+#define EVICT(s) is_sent[s] = 0
 #endif
 #ifdef WITHOUT_KNOWN_TIME
 #define IS_WAITING (step == WAITING || step == SENDING || step == REVOKED)
@@ -95,7 +101,8 @@ mtype = { SERVING, SENDING, REVOKED, WAITING, OPENING };
 mtype step = OPENING;
 byte primary; /* the route's: the one that may be open */
 byte revocation, waited;
-bool is_sent[SERVERS]; /* a statement that opens it is on its way, or queued in the server */
+bool is_sent[SERVERS]; /* a statement that opens it will be sent, is on its way, or queued there */
+byte guard[SERVERS];   /* ticks left in which it counts */
 
 #define IS_REVOKED(s, at) ((revoked[at] >> (s)) & 1)
 #define SERVES(s) (is_open[s] && !is_frozen[s])
@@ -119,10 +126,14 @@ inline check()
 #endif
 }
 
+/* Who is known to be revoked is reported closed when whoever had its lock has lost it. */
 inline close(s)
 {
     is_open[s] = 0;
-    closed[s] = (known[s] > 0 -> known[s] : closed[s])
+    if
+    :: known[s] > 0 -> closed[s] = known[s]; EVICT(s)
+    :: else
+    fi
 }
 
 #define TICK(value) value = (value > 0 -> value - 1 : 0)
@@ -153,6 +164,8 @@ proctype clock()
         }
         for (i : 0 .. SERVERS - 1) {
             TICK(until[i]);
+            TICK(guard[i]);
+            is_sent[i] = is_sent[i] && IS_IN_TIME(i);
             if
             :: until[i] == 0 && !is_frozen[i] && is_open[i] -> close(i)
             :: else
@@ -234,9 +247,10 @@ proctype agent(byte me)
     :: d_step {
         known[me] > 0 && !is_frozen[me] && (is_open[me] || closed[me] != known[me]) -> close(me)
        }
-    :: atomic { /* the server does what it was told: only under permission, which it can see */
-        is_sent[me] && !is_frozen[me] && IS_PERMITTED(me) ->
+    :: atomic { /* the server does what it was told, by its clock, with a permission or without */
+        is_sent[me] && !is_frozen[me] && IS_IN_TIME(me) ->
         is_sent[me] = 0;
+        guard[me] = 0;
         is_open[me] = 1;
         check()
        }
@@ -261,6 +275,7 @@ proctype agent(byte me)
 inline send_open(s)
 {
     is_sent[s] = 1;
+    guard[s] = COUNTS;
     waited = 0;
     step = OPENING
 }
@@ -321,6 +336,9 @@ proctype opener()
         take_back(primary);
         send_open(primary)
        }
+    :: d_step { /* its permission had ended, or it crashed */
+        step == SERVING && IS_SEEN_CLOSED(primary) -> send_open(primary)
+       }
     :: d_step { step == OPENING && is_open[primary] && !is_frozen[primary] -> step = SERVING }
     od
 }
@@ -332,6 +350,7 @@ init
         revoked[1] = 1;
         closed[0] = 1;
         is_sent[0] = 1;
+        guard[0] = COUNTS;
         run clock();
         run opener();
         for (i : 0 .. CONDUCTORS - 1) {

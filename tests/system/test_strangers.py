@@ -3,9 +3,11 @@
 tool, or because they took a run for lost. There must not be two writable servers because of Holdfast,
 and every run must come to an end.
 """
+import contextlib
 import pathlib
 import re
 import shlex
+import sqlite3
 
 import pytest
 
@@ -230,6 +232,44 @@ def test_converge_does_not_open_a_primary_after_it_stood_still(lab):
     done = fleet.cli("fleet", "converge", "--yes", fault=f"role.open:before={slow(fleet, heir)}", expect=NO_GO)
     assert heir.address in done.stdout, done
     assert writable(fleet) == [heir.name]
+
+
+def put_in_store(lab, key, value):
+    """As a conductor would: nobody else uses the store now."""
+    with contextlib.closing(sqlite3.connect(f"{lab.dir}/store/store.db")) as store, store:
+        store.execute("UPDATE meta SET revision = revision + 1")
+        store.execute("INSERT INTO entry SELECT ?, CAST(? AS BLOB), revision, revision, 0 FROM meta",
+                      (key, value))
+        store.execute("INSERT INTO change SELECT revision, ?, CAST(? AS BLOB), revision, 0 FROM meta",
+                      (key, value))
+
+
+def closed(lab, ttl_ms):
+    """A shard whose primary is closed, and its agents' permissions last so long."""
+    fleet = of_lab(lab)
+    fleet.move(fleet.relay().region, expect=DONE)
+    primary = fleet.primary()
+    fleet.sql(primary, "SET GLOBAL read_only=1")
+    put_in_store(lab, "permission", f'{{"ttl_ms":{ttl_ms},"wait_ms":{ttl_ms}}}')
+    return fleet, primary
+
+
+def test_converge_opens_a_primary_only_for_as_long_as_others_wait_for_it(lab):
+    """Who waits until its permission is over opens another server 1.5 s after it was revoked."""
+    fleet, primary = closed(lab, 1500)
+    late = "role.open:before=run:sleep 0.8;role.open:after=kill"  # a third counts, not two seconds
+    fleet.cli("fleet", "converge", "--yes", fault=late, expect=KILLED)
+    assert writable(fleet) == []
+    fleet.cli("fleet", "converge", "--yes", expect=DONE)
+    assert writable(fleet) == [primary.name]
+
+
+def test_converge_does_not_open_a_primary_whose_permission_was_withdrawn(lab):
+    fleet, primary = closed(lab, 30000)
+    put_in_store(lab, f"revoked/{primary.address}", "{}")
+    done = fleet.cli("fleet", "converge", "--yes", expect=NO_GO)
+    assert f"'revoked/{primary.address}' was changed" in done.stdout, done
+    assert writable(fleet) == []
 
 
 @pytest.mark.parametrize("point, end", LOST)

@@ -104,7 +104,7 @@ static void a_closing_confirms_what_was_known_before_it_began(void **state)
     assert_true(permit_holder_is_shut(holder, X));
     assert_int_equal(holder->servers[X].closed, 5);
     assert_int_equal(permit_holder_due(holder), 1600 - FENCE); /* Y's */
-    permit_holder_on_look(holder, X, permit_holder_moment(holder, X), false);
+    shut(holder, X);
     assert_int_equal(holder->servers[X].closed, 7);
 }
 
@@ -113,19 +113,10 @@ static void a_server_that_is_found_open_must_be_closed_again(void **state)
     struct permit_holder *holder = *state;
     hear(holder, 1000, 500, 7, 1);
     shut(holder, X);
-    permit_holder_on_look(holder, X, permit_holder_moment(holder, X), true);
+    permit_holder_on_open(holder, X);
     assert_false(permit_holder_is_shut(holder, X));
     assert_int_equal(holder->servers[X].closed, 0);
     assert_int_equal(permit_holder_due(holder), INT64_MIN);
-}
-
-static void only_a_shut_server_is_confirmed_by_a_look(void **state)
-{
-    struct permit_holder *holder = *state;
-    hear(holder, 1000, 500, 5, 0);
-    permit_holder_on_look(holder, X, permit_holder_moment(holder, X), false); /* a replica */
-    assert_false(permit_holder_is_shut(holder, X));
-    assert_int_equal(holder->servers[X].closed, 0);
 }
 
 static void permission_makes_a_closing_void(void **state)
@@ -137,7 +128,6 @@ static void permission_makes_a_closing_void(void **state)
     hear(holder, 1200, 500, 8, 0); /* it may be opened from here on */
     assert_false(permit_holder_is_shut(holder, X));
     hear(holder, 1300, 500, 9, 1);
-    permit_holder_on_look(holder, X, before, false);
     permit_holder_on_shut(holder, X, before); /* it began before that */
     assert_false(permit_holder_is_shut(holder, X));
     assert_int_equal(permit_holder_due(holder), INT64_MIN);
@@ -155,7 +145,7 @@ static void a_sign_of_life_needs_permission_for_as_long_as_it_lasts(void **state
     shut(holder, X);
     shut(holder, Y);
     assert_true(permit_holder_may_sign(holder, 100, 9000)); /* nothing is open */
-    permit_holder_on_look(holder, Y, permit_holder_moment(holder, Y), true);
+    permit_holder_on_open(holder, Y);
     assert_false(permit_holder_may_sign(holder, 100, 9000));
 }
 
@@ -181,7 +171,6 @@ int main(void)
         HOLDER_TEST(only_a_newer_answer_ends_a_revocation),
         HOLDER_TEST(a_closing_confirms_what_was_known_before_it_began),
         HOLDER_TEST(a_server_that_is_found_open_must_be_closed_again),
-        HOLDER_TEST(only_a_shut_server_is_confirmed_by_a_look),
         HOLDER_TEST(permission_makes_a_closing_void),
         HOLDER_TEST(a_sign_of_life_needs_permission_for_as_long_as_it_lasts),
         HOLDER_TEST(a_restarted_agent_goes_on_with_what_was_written_down),

@@ -231,6 +231,66 @@ static void a_revoked_server_is_not_opened_nor_one_of_a_fenced_region(void **sta
     EXPECT_OK(permit_write(store, &route, &part, soon(), &revision, &trouble));
 }
 
+struct script {
+    enum store_fault fault; /* of the first transaction */
+    int done;
+};
+
+static enum store_fault play(void *context, enum store_fault_point point, const char *operation)
+{
+    struct script *script = context;
+    if (point != STORE_BEFORE || strcmp(operation, "txn") != 0)
+        return STORE_FAULT_NONE;
+    return script->done++ == 0 ? script->fault : STORE_FAULT_NONE;
+}
+
+static enum status claim(struct store *store, const struct permit_route *route,
+                         const struct permit_term *term)
+{
+    AUTO(permit_part_release) struct permit_part part = {0};
+    permit_part_open(&part, X, "west");
+    permit_part_keep_term(&part, term);
+    return permit_claim(store, route, &part, soon(), &trouble);
+}
+
+static void a_claim_holds_only_while_everything_is_as_it_was(void **state)
+{
+    static const char *const changes[] = {"revoked/" X, "fenced/west", ROUTE, "permission"};
+    struct store *store = ((struct fixture *)*state)->store;
+    put(store, "run-lock", "run");
+    for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+        struct permit_term term = term_of(store, TTL);
+        put(store, ROUTE, "serving");
+        struct permit_route route = route_of(store, "serving");
+        EXPECT_OK(claim(store, &route, &term));
+        expect_status(claim(store, &route, &term), ST_CONFLICT, &trouble); /* that was it */
+        route = route_of(store, "serving");
+        put(store, changes[i], "serving"); /* also when it reads as before */
+        expect_status(claim(store, &route, &term), ST_CONFLICT, &trouble);
+        assert_true(strstr(trouble.text, changes[i]) != NULL);
+        delete_key(store, changes[i]);
+    }
+    struct permit_term term = term_of(store, TTL);
+    struct permit_route route = route_of(store, "serving");
+    delete_key(store, "run-lock");
+    put(store, "run-lock", "run");
+    expect_status(claim(store, &route, &term), ST_FENCED, &trouble);
+}
+
+static void a_claim_of_unknown_outcome_is_none(void **state)
+{
+    struct fixture *fixture = *state;
+    struct permit_term term = term_of(fixture->store, TTL);
+    struct script script = {STORE_FAULT_UNKNOWN_DONE, 0};
+    put(fixture->store, "run-lock", "run");
+    struct permit_route route = route_of(fixture->store, "serving");
+    fixture->store = store_wrap_faults(fixture->store, play, &script);
+    expect_status(claim(fixture->store, &route, &term), ST_UNKNOWN, &trouble);
+    assert_int_equal(script.done, 1);
+    store_close(fixture->store);
+    fixture->store = NULL;
+}
+
 static void only_the_revocation_that_was_seen_is_taken_back(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
@@ -248,19 +308,6 @@ static void only_the_revocation_that_was_seen_is_taken_back(void **state)
     EXPECT_OK(permit_write(store, &route, &part, soon(), &revision, &trouble));
     assert_int_equal(revision_of(store, X), 0);
     assert_int_equal(version_of(store), revision);
-}
-
-struct script {
-    enum store_fault fault; /* of the first transaction */
-    int done;
-};
-
-static enum store_fault play(void *context, enum store_fault_point point, const char *operation)
-{
-    struct script *script = context;
-    if (point != STORE_BEFORE || strcmp(operation, "txn") != 0)
-        return STORE_FAULT_NONE;
-    return script->done++ == 0 ? script->fault : STORE_FAULT_NONE;
 }
 
 static void an_unknown_outcome_is_found_out(void **state)
@@ -326,6 +373,8 @@ int main(void)
         STORE_TEST(a_changed_route_revokes_nothing),
         STORE_TEST(a_changed_term_revokes_nothing),
         STORE_TEST(a_revoked_server_is_not_opened_nor_one_of_a_fenced_region),
+        STORE_TEST(a_claim_holds_only_while_everything_is_as_it_was),
+        STORE_TEST(a_claim_of_unknown_outcome_is_none),
         STORE_TEST(only_the_revocation_that_was_seen_is_taken_back),
         STORE_TEST(an_unknown_outcome_is_found_out),
         STORE_TEST(a_route_of_the_same_text_without_its_revocation_is_not_ours),

@@ -22,7 +22,8 @@
 #include <cmocka.h>
 
 enum { SERVERS = 2, CONDUCTORS = 2, HISTORY = 8192, ANSWERS = 4, STEPS = 20000, RUNS = 500 };
-enum { FENCE = 5 }; /* ticks; a tick is the unit of all times here */
+/* Ticks; a tick is the unit of all times here. */
+enum { FENCE = 5, LOOKS = 60, LOOKS_AT_CLOSED = 10 };
 static const char *const names[SERVERS] = {"a:1", "b:1"};
 
 struct clock { /* reads offset + rate * real */
@@ -63,6 +64,7 @@ struct world {
         struct clock clock;
         struct permit_holder holder;
         bool is_frozen, is_open, is_sent; /* a statement that opens it is queued */
+        nsec in_time, looked;             /* by its clock: it opens until then; the last look */
         nsec deaf;                        /* until then no answer reaches it */
         struct answer_on_its_way answers[ANSWERS];
     } hosts[SERVERS];
@@ -246,9 +248,26 @@ static void close_server(struct host *host)
     permit_holder_on_shut(&host->holder, 0, permit_holder_moment(&host->holder, 0));
 }
 
-static void look(struct host *host)
+static void look(struct host *host, bool is_permitted)
 {
-    permit_holder_on_look(&host->holder, 0, permit_holder_moment(&host->holder, 0), host->is_open);
+    const struct permit_held *held = &host->holder.servers[0];
+    bool is_confirmed = held->is_shut && held->closed == host->holder.version;
+    if (host->is_open)
+        permit_holder_on_open(&host->holder, 0);
+    else if (!is_permitted && !is_confirmed)
+        close_server(host);
+}
+
+/* Every fifth of a TTL at least; at one that may not be open more often, whatever the TTL is. */
+static void look_in_time(struct world *world, struct host *host)
+{
+    nsec now = clock_read(world, &host->clock);
+    bool is_permitted = !permit_holder_must_close(&host->holder, 0, now);
+    nsec pause = is_permitted ? LOOKS : LOOKS_AT_CLOSED;
+    if (now - host->looked < pause && !once_in(world, 12))
+        return;
+    host->looked = now;
+    look(host, is_permitted);
 }
 
 /* What the agent does when it must: closing takes up to the fence span, never longer. */
@@ -267,10 +286,9 @@ static void obey(struct world *world, struct host *host)
 {
     nsec now = clock_read(world, &host->clock);
     host->is_sent = false;
-    if (permit_holder_must_close(&host->holder, 0, now))
-        return; /* the server sees that there is no permission */
-    host->is_open = true;
-    look(host);
+    if (now >= host->in_time)
+        return;
+    host->is_open = true; /* with a permission or without: its agent has to see that */
     world->openings++;
     check(world);
 }
@@ -283,8 +301,6 @@ static void host_act(struct world *world, size_t index)
         host->is_frozen = true;
     else if (host->is_sent && once_in(world, world->mood.obey))
         obey(world, host);
-    else if (once_in(world, 4))
-        look(host);
     else if (!way->is_there)
         ask(world, index, way);
     else if (world->now < host->deaf)
@@ -296,9 +312,11 @@ static void host_act(struct world *world, size_t index)
 static void thaw(struct world *world, struct host *host)
 {
     host->is_frozen = false; /* and the agent comes first: the thaw window */
-    if (permit_holder_due(&host->holder) <= clock_read(world, &host->clock))
-        close_server(host);
+    if (permit_holder_must_close(&host->holder, 0, clock_read(world, &host->clock)))
+        host->is_open = false;
     check(world);
+    if (host->is_sent && once_in(world, 2)) /* that is no such window: it was closed */
+        obey(world, host);
 }
 
 /* ---- the opener ---- */
@@ -327,6 +345,16 @@ static bool is_seen_closed(const struct host *host)
     return !host->is_open && !host->is_frozen;
 }
 
+/* Recorded; sent at any time after that. The server's clock was read before. */
+static void send_open(struct world *world, struct opener *opener, size_t server)
+{
+    struct host *host = &world->hosts[server];
+    opener->primary = server;
+    opener->step = OPENING;
+    host->is_sent = true;
+    host->in_time = clock_read(world, &host->clock) + permit_guard_span(world->term.wait);
+}
+
 static void open_another(struct world *world, struct opener *opener)
 {
     size_t other = 1 - opener->primary;
@@ -336,14 +364,11 @@ static void open_another(struct world *world, struct opener *opener)
         take_back(world, other);
     } else if (is_seen_closed(&world->hosts[opener->primary]) && once_in(world, 20)) {
         take_back(world, opener->primary);
-        world->hosts[opener->primary].is_sent = true;
-        opener->step = OPENING;
+        send_open(world, opener, opener->primary);
     } else if (permit_may_open(&opener->term, opener->revision, opener->since, heard, now) &&
                !world->revoked[world->revision][other]) {
         world->by_time += !permit_may_open(&opener->term, opener->revision, now, heard, now);
-        opener->primary = other;
-        world->hosts[other].is_sent = true;
-        opener->step = OPENING;
+        send_open(world, opener, other);
     }
 }
 
@@ -351,7 +376,10 @@ static void opener_act(struct world *world, struct opener *opener)
 {
     switch (opener->step) {
     case SERVING:
-        opener->step = once_in(world, 10) ? SENT : SERVING;
+        if (is_seen_closed(&world->hosts[opener->primary]) && once_in(world, 10))
+            send_open(world, opener, opener->primary); /* its permission ended, or it crashed */
+        else
+            opener->step = once_in(world, 10) ? SENT : SERVING;
         break;
     case SENT:
         revoke_primary(world, opener);
@@ -400,7 +428,8 @@ static struct mood draw_mood(struct world *world)
 
 static void world_init(struct world *world, unsigned seed)
 {
-    *world = (struct world){.seed = seed, .seed_of_run = seed, .term = {300, 300, 0}};
+    *world = (struct world){
+        .seed = seed, .seed_of_run = seed, .revision = 1, .term = {300, 300, 1 /* it exists */}};
     world->mood = draw_mood(world);
     for (size_t i = 0; i < CONDUCTORS; i++) {
         struct conductor *conductor = &world->conductors[i];
@@ -413,9 +442,8 @@ static void world_init(struct world *world, unsigned seed)
         world->hosts[i].clock = draw_clock(world, 0.953);
         permit_holder_init(&world->hosts[i].holder, &names[i], 1, FENCE);
     }
-    world->hosts[0].is_sent = true;
     world->opener.clock = draw_clock(world, 1.047);
-    world->opener.step = OPENING;
+    send_open(world, &world->opener, 0);
 }
 
 static void world_release(struct world *world)
@@ -436,6 +464,7 @@ static void world_step(struct world *world)
             thaw(world, host);
         if (host->is_frozen)
             continue;
+        look_in_time(world, host);
         close_in_time(world, host);
         if (once_in(world, 3))
             host_act(world, i);
