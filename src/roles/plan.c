@@ -392,14 +392,15 @@ static void plan_replica(struct draft *draft, const struct server_observation *s
         plan_start(draft, server);
 }
 
-/* Whoever has more than the server that is to open must be looked at first. */
+/* Whoever has more than the server that is to open must be looked at first. Silent are only those
+ * who need not be asked: find_silent(). */
 static void plan_open(struct draft *draft)
 {
     for (size_t i = 0; i < draft->shard->shard->server_count; i++) {
         const struct server_observation *at = &draft->shard->servers[i];
         AUTO(buf_release) struct buf words = {0};
         bool is_left_behind = is_replaced(draft, at) && roles_has_only_tail(draft->primary, at);
-        if (at == draft->primary || is_left_behind ||
+        if (at == draft->primary || at->status || is_left_behind ||
             !roles_is_ahead(draft->shard, draft->primary, at, &words))
             continue;
         add_obstacle(draft, at, "find out which of the two is right before anything is opened",

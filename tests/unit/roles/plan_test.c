@@ -210,11 +210,14 @@ static void a_replaced_primary_does_not_keep_its_heir_closed(void **state UNUSED
     forget(&sample, W1);
     set_route(&sample, "w1:3306");
     permit_list_add(&revoked, "w3:3306", 12);
+    const struct sql_flavour *flavour = sample.seen[W3].flavour;
     sample.seen[W3].status = ST_TIMEOUT; /* dead, or frozen: it may not be open any more */
+    sample.seen[W3].flavour = NULL;
     expect_plan(&sample, "|w3: no server that answers accepts");
     sample.seen[W1].state.is_source_semi_sync = true; /* it was not restarted: it lost nothing */
     expect_plan(&sample, "w1 accept writes|w3: it does not answer: ");
     sample.seen[W3].status = ST_OK;
+    sample.seen[W3].flavour = flavour;
     forget(&sample, W3);
     sample.seen[W3].state.position = "7-103-502";
     sample.seen[W3].state.binlog_state = "7-101-501,7-103-502"; /* it had acknowledged for W1 */
