@@ -266,6 +266,7 @@ static void get_primary(struct http_request *request, void *context)
     AUTO(release_picture) struct picture *picture = daemon_picture(daemon);
     const struct pictured_server *at = find_server(request, picture);
     struct route route = {0};
+    struct err err = ERR_INIT;
     if (!at)
         return;
     const char *name = at->server->server->name;
@@ -278,6 +279,8 @@ static void get_primary(struct http_request *request, void *context)
         http_fail(request, 503, "GET /v1/routes says more",
                   "the route of %s is %s, with primary %s", at->shard->shard->name,
                   shard_state_name(route.state), route.primary);
+    else if (steward_check(daemon->steward, at->server->server, &err))
+        http_fail(request, 503, "the conductor's log says since when", "%s", err.text);
     else
         say_yes(request, at, picture);
 }

@@ -230,6 +230,35 @@ void steward_answer(struct steward *steward, struct http_request *request)
     http_respond(request, 200, "application/json", text);
 }
 
+/* ---- health ---- */
+
+static bool has_agent(const struct inventory *fleet, const struct inventory_server *server)
+{
+    for (size_t i = 0; i < fleet->host_count; i++)
+        for (size_t j = 0; j < fleet->hosts[i].place_count; j++)
+            if (inventory_host_server(fleet, &fleet->hosts[i], j) == server)
+                return true;
+    return false;
+}
+
+enum status steward_check(struct steward *steward, const struct inventory_server *server,
+                          struct err *err)
+{
+    if (!steward || !has_agent(steward->fleet, server))
+        return ST_OK;
+    pthread_mutex_lock(&steward->lock);
+    bool is_revoked = permit_list_find(&steward->basis.list, server->name) != 0;
+    bool is_permitted = server->region != steward->self->region ||
+                        permit_basis_span(&steward->basis, clock_now()) > 0;
+    pthread_mutex_unlock(&steward->lock);
+    if (is_revoked)
+        return err_set(err, ST_DENIED, "the permission of %s to serve is withdrawn", server->name);
+    if (!is_permitted)
+        return err_set(err, ST_DENIED, "this conductor has no permission to give in %s",
+                       steward->region);
+    return ST_OK;
+}
+
 /* ---- what agents told ---- */
 
 struct steward_word steward_word(struct steward *steward, const char *server)

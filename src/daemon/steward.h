@@ -16,6 +16,7 @@ struct daemon_store;
 struct http_request;
 struct inventory;
 struct inventory_conductor;
+struct inventory_server;
 struct steward;
 
 struct steward *steward_start(const struct inventory *fleet, const struct inventory_conductor *self,
@@ -25,6 +26,11 @@ void steward_free(struct steward *steward); /* NULL is fine, like above */
 
 /* Answers an agent's question. */
 void steward_answer(struct steward *steward, struct http_request *request);
+
+/* ST_OK: clients may be sent to the server, as far as permissions go: its host has no agent, or it
+ * is not revoked and, when it is of this region, could be permitted by this conductor now. */
+MUST_CHECK enum status steward_check(struct steward *steward, const struct inventory_server *server,
+                                     struct err *err);
 
 /* What an agent told of a server, and how long ago it was heard of. */
 struct steward_word {

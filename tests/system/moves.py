@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -188,6 +189,23 @@ def of_lab(lab, policy="", probe=False):
     fleet = Fleet(file, servers, accounts, env={"HOLDFAST_LAB": lab.dir})
     make_table(fleet)
     return fleet
+
+
+def put_in_store(lab, key, value):
+    """As another process would."""
+    with contextlib.closing(sqlite3.connect(f"{lab.dir}/store/store.db")) as store, store:
+        store.execute("UPDATE meta SET revision = revision + 1")
+        store.execute("INSERT OR REPLACE INTO entry SELECT ?, CAST(? AS BLOB), revision, revision, 0 FROM meta",
+                      (key, value))
+        store.execute("INSERT INTO change SELECT revision, ?, CAST(? AS BLOB), revision, 0 FROM meta",
+                      (key, value))
+
+
+def remove_from_store(lab, key):
+    with contextlib.closing(sqlite3.connect(f"{lab.dir}/store/store.db")) as store, store:
+        store.execute("UPDATE meta SET revision = revision + 1")
+        store.execute("DELETE FROM entry WHERE key = ?", (key,))
+        store.execute("INSERT INTO change SELECT revision, ?, NULL, 0, 0 FROM meta", (key,))
 
 
 def make_table(fleet):

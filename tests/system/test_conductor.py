@@ -15,6 +15,7 @@ import urllib.request
 import pytest
 
 from conftest import wait_until
+from moves import put_in_store, remove_from_store
 
 START_SECONDS = 10
 TOKENS = {"viewer": "viewer-0123456789abcdef", "operator": "operator-0123456789abcdef",
@@ -281,6 +282,29 @@ def test_two_writable_servers_are_no_primary(conductors):
     for name in ("s0-west-1", "s0-west-2"):
         path = f"/servers/{lab.address(name)}/primary"
         wait_until(lambda: conductors.ask("west-a", path, role=None)[0] == 503, 5, name)
+
+
+def test_a_primary_without_permission_to_serve_gets_no_traffic(lab):
+    """It may not be closed yet, or its agent may not be able to."""
+    found = Conductors(lab)
+    name = lab.address("s0-west-1")
+    with open(lab.fleet, "a", encoding="utf-8") as fleet:
+        fleet.write(f"hosts:\n  - {{ name: db-w1, region: west, servers: [ \"{name}\" ] }}\n")
+    with contextlib.ExitStack() as stack:
+        stack.callback(found.stop)
+        found.start("west-a")
+
+        def answer():
+            return found.ask("west-a", f"/servers/{name}/primary", role=None)
+        wait_until(lambda: answer()[0] == 200, 5, "it is primary")
+        put_in_store(lab, f"revoked/{name}", "{}")
+        wait_until(lambda: answer()[0] == 503, 5, "it is revoked")
+        assert f"the permission of {name} to serve is withdrawn" in answer()[1]["error"]
+        remove_from_store(lab, f"revoked/{name}")
+        wait_until(lambda: answer()[0] == 200, 5, "it is given back")
+        put_in_store(lab, "fenced/west", "{}")
+        wait_until(lambda: answer()[0] == 503, 5, "the region is fenced")
+        assert "no permission to give in west" in answer()[1]["error"]
 
 
 def test_a_primary_that_the_store_does_not_know_gets_no_traffic(conductors):

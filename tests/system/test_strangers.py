@@ -3,17 +3,15 @@
 tool, or because they took a run for lost. There must not be two writable servers because of Holdfast,
 and every run must come to an end.
 """
-import contextlib
 import pathlib
 import re
 import shlex
-import sqlite3
 
 import pytest
 
 from conftest import HOLDFAST
 from moves import (ABORTED, DONE, KILLED, STUCK, assert_sound, hold_command, of_lab,
-                   open_command, outcome)
+                   open_command, outcome, put_in_store)
 
 FAILED, NO_GO = 1, 3
 HASTY = "{ move_timeout: 2s }"
@@ -232,16 +230,6 @@ def test_converge_does_not_open_a_primary_after_it_stood_still(lab):
     done = fleet.cli("fleet", "converge", "--yes", fault=f"role.open:before={slow(fleet, heir)}", expect=NO_GO)
     assert heir.address in done.stdout, done
     assert writable(fleet) == [heir.name]
-
-
-def put_in_store(lab, key, value):
-    """As a conductor would: nobody else uses the store now."""
-    with contextlib.closing(sqlite3.connect(f"{lab.dir}/store/store.db")) as store, store:
-        store.execute("UPDATE meta SET revision = revision + 1")
-        store.execute("INSERT INTO entry SELECT ?, CAST(? AS BLOB), revision, revision, 0 FROM meta",
-                      (key, value))
-        store.execute("INSERT INTO change SELECT revision, ?, CAST(? AS BLOB), revision, 0 FROM meta",
-                      (key, value))
 
 
 def closed(lab, ttl_ms):
