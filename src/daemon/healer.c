@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "conductor/pause.h"
 #include "conductor/switchover.h"
 #include "daemon/election.h"
 #include "daemon/internal.h"
@@ -115,15 +116,18 @@ static void judge_all(struct healer *healer, struct suspect *suspects, size_t co
     AUTO_FREE struct monitor_ping *pings = mem_zalloc((count + 1) * sizeof(*pings));
     for (size_t i = 0; i < count; i++)
         pings[i] = suspects[i].ping;
-    monitor_ping(healer->monitor, pings, count, clock_now() + interval);
+    nsec asked = clock_now();
+    monitor_ping(healer->monitor, pings, count, asked + interval);
     nsec now = clock_now();
     for (size_t i = 0; i < count; i++) {
         struct suspect *suspect = &suspects[i];
         bool answers = pings[i].status == ST_OK;
         enum witness witness =
             answers ? WITNESS_NONE : witness_of(healer, suspect->ping.server->name, now);
-        suspect->verdict = loss_watch_see(&healer->watches[suspect->shard->index], &healer->rules,
-                                          answers, witness, now);
+        struct loss_watch *watch = &healer->watches[suspect->shard->index];
+        if (!answers && !watch->silent_since)
+            watch->silent_since = asked; /* not since we stopped to wait for it */
+        suspect->verdict = loss_watch_see(watch, &healer->rules, answers, witness, now);
         say(healer, suspect);
     }
 }
@@ -156,13 +160,21 @@ static void carry_out(struct healer *healer, struct run *run)
     run->hear = hear;
     run->hear_context = healer;
     fleet_observe(fleet, shards, count,
-                  clock_now() + permit_interval(fleet->permission_ttl_ms * NSEC_PER_MS), &seen);
+                  clock_now() + permit_interval(fleet->permission_ttl_ms * NSEC_PER_MS) / 2, &seen);
     status_ignore(switchover_run(run, &seen, NULL, NULL, &report, &err),
                   "its report, or the next leader, tells");
     log_event(EV_RUN_STATE, "run", report.run, "state", run_state_name(report.state), NULL);
     for (size_t i = 0; i < count; i++)
         loss_watch_done(&healer->watches[shards[i]->index], clock_now());
     run_free(run);
+}
+
+/* The mirror may be a moment behind; whoever acts by himself looks at the order itself. */
+static bool is_paused(struct store *store)
+{
+    AUTO(pause_release) struct pause pause = {0};
+    struct err ignored = ERR_INIT;
+    return pause_load(store, &pause, &ignored) != ST_OK || pause.is_active;
 }
 
 static void order(struct healer *healer, const struct suspect *suspects, size_t count,
@@ -179,7 +191,7 @@ static void order(struct healer *healer, const struct suspect *suspects, size_t 
     for (size_t i = 0; i < count; i++)
         if (suspects[i].verdict == LOSS_CERTAIN && suspects[i].region == region)
             run_record_add_shard(&record, suspects[i].shard->name);
-    if (record.shard_count == 0 || !store)
+    if (record.shard_count == 0 || !store || is_paused(store))
         return;
     if (run_begin(store, daemon->fleet, &record, &run, &err))
         log_event(EV_LOSS, "region", daemon->fleet->regions[region], "not healed", err.text, NULL);
@@ -201,7 +213,7 @@ static void go_on(struct healer *healer, bool is_lost)
         run_record_load(store, id, &record, &err))
         return;
     bool is_ours = record.kind == RUN_FAILOVER && !record.is_called_off;
-    if (!is_ours && !is_lost)
+    if ((!is_ours && !is_lost) || is_paused(store))
         return;
     if (run_take(store, daemon->fleet, id, !is_ours, &run, &err) == ST_OK)
         carry_out(healer, run);
