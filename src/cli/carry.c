@@ -24,7 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OBSERVE_MS = 5000, REASON_MAX = 500 };
+enum { OBSERVE_MS = 5000, REASON_MAX = 500, ANSWER_MAX = 256 };
 
 enum status run_scene_open(struct fleet_scene *scene, const struct cli_args *args,
                            bool has_shard_option, struct err *err)
@@ -108,6 +108,21 @@ void run_outlive_terminal(void)
 bool run_was_interrupted(void)
 {
     return is_interrupted;
+}
+
+enum status run_ask_go(const char *what, const char *answer, struct err *err)
+{
+    char typed[ANSWER_MAX] = "";
+    fflush(stdout);
+    if (!run_was_interrupted())
+        fprintf(stderr, "Type %s to go, anything else to stop: ", what);
+    if (run_was_interrupted() || !fgets(typed, sizeof(typed), stdin))
+        typed[0] = '\0';
+    typed[strcspn(typed, "\r\n")] = '\0';
+    if (strcmp(typed, answer) == 0)
+        return ST_OK;
+    err_set(err, ST_ABORTED, "no go: nothing was changed");
+    return err_hint(err, "type '%s' exactly, or give --yes", answer);
 }
 
 void run_set_running(struct run *run)

@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LAG_MS = 2000, CONVERGE_MS = 60 * 1000, ANSWER_MAX = 16 };
+enum { LAG_MS = 2000, CONVERGE_MS = 60 * 1000 };
 
 /* The plans of all shards, before anything is done. */
 struct look {
@@ -136,23 +136,6 @@ static void say_end(struct said *said, bool is_done, size_t left_count)
     json_decref(object);
 }
 
-/* ---- the go ---- */
-
-static enum status ask_go(struct err *err)
-{
-    char answer[ANSWER_MAX] = "";
-    fflush(stdout);
-    if (!run_was_interrupted())
-        fprintf(stderr, "Type yes to go, anything else to stop: ");
-    if (run_was_interrupted() || !fgets(answer, sizeof(answer), stdin))
-        answer[0] = '\0';
-    answer[strcspn(answer, "\r\n")] = '\0';
-    if (strcmp(answer, "yes") == 0)
-        return ST_OK;
-    err_set(err, ST_ABORTED, "no go: nothing was changed");
-    return err_hint(err, "type 'yes' exactly, or give --yes");
-}
-
 static enum status judge(size_t left, struct err *err)
 {
     if (left == 0)
@@ -256,7 +239,7 @@ enum status fleet_converge(const struct cli_args *args, struct err *err)
     if (!status && is_asked) {
         struct said plan = {.out = as_json ? stderr : stdout};
         say_plan(&plan, &look);
-        status = ask_go(err);
+        status = run_ask_go("yes", "yes", err);
     }
     if (!status)
         return converge(&scene, reason, &said, err);

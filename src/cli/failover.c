@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OBSERVE_MS = 2000, ANSWER_MAX = 128 };
+enum { OBSERVE_MS = 2000 };
 
 /* One shard as it is, and whether its primary is lost. */
 struct loss {
@@ -52,20 +52,6 @@ static enum status judge(const struct fleet_scene *scene, struct loss *loss, boo
     err_set(err, ST_NO_GO, "the primary of shard %s, %s, answers and accepts writes",
             loss->seen->shard->name, loss->route.primary);
     return err_hint(err, "nothing is lost there; if its writes hang all the same: --force");
-}
-
-static enum status ask_go(const char *region, struct err *err)
-{
-    char answer[ANSWER_MAX] = "";
-    if (!run_was_interrupted())
-        fprintf(stderr, "Type the name of the region to go, anything else to stop: ");
-    if (run_was_interrupted() || !fgets(answer, sizeof(answer), stdin))
-        answer[0] = '\0';
-    answer[strcspn(answer, "\r\n")] = '\0';
-    if (strcmp(answer, region) == 0)
-        return ST_OK;
-    err_set(err, ST_ABORTED, "no go: nothing was changed");
-    return err_hint(err, "type '%s' exactly, or give --yes", region);
 }
 
 /* All shards of one run have the same home: the run's target. */
@@ -177,6 +163,6 @@ enum status run_failover(const struct cli_args *args, struct err *err)
     if (!as_json || is_asked)
         print_losses(losses, scene.shard_count);
     if (is_asked)
-        status = ask_go(record.target, err);
+        status = run_ask_go("the name of the region", record.target, err);
     return status ? status : begin(&scene, &record, as_json, err);
 }

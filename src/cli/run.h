@@ -20,6 +20,9 @@ void run_outlive_terminal(void);
 /* From here on Ctrl-C aborts this run; NULL: there is none any more. */
 void run_set_running(struct run *run);
 
+/* The operator types the answer, which 'what' says, to go. ST_ABORTED: anything else. */
+MUST_CHECK enum status run_ask_go(const char *what, const char *answer, struct err *err);
+
 /* What a run that ended so means for a command. */
 enum status run_exit_status(enum run_state state);
 

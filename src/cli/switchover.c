@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CHECK_MS = 8000, OBSERVE_MS = 3000, COUNT_MS = 50, ANSWER_MAX = 256 };
+enum { CHECK_MS = 8000, OBSERVE_MS = 3000, COUNT_MS = 50 };
 
 static enum status choose_target(const struct fleet_scene *scene, const struct cli_args *args,
                                  size_t *ret_region, struct err *err)
@@ -242,22 +242,6 @@ static enum status plan_again(const struct plan *read, const struct cli_args *ar
                     read->scene.fleet->regions[read->to]);
 }
 
-/* The operator types the region's name. Anything else changes nothing. */
-static enum status ask_go(const char *region, struct err *err)
-{
-    char answer[ANSWER_MAX] = "";
-    if (!run_was_interrupted())
-        fprintf(stderr, "Type the name of the region to go, anything else to stop: ");
-    if (run_was_interrupted() || !fgets(answer, sizeof(answer), stdin))
-        answer[0] = '\0';
-    answer[strcspn(answer, "\r\n")] = '\0';
-    if (strcmp(answer, region) == 0)
-        return ST_OK;
-    err_set(err, ST_ABORTED, "no go: nothing was changed");
-    err_hint(err, "type '%s' exactly, or give --yes", region);
-    return ST_ABORTED;
-}
-
 /* The last moment to think. Nothing is changed in it, and nobody else is kept from acting. */
 static enum status count_down(long seconds, struct err *err)
 {
@@ -358,7 +342,7 @@ enum status run_switchover(const struct cli_args *args, struct err *err)
     bool moves = shards_to_move(&plan) > 0;
     long countdown = moves ? cli_number(args, "--countdown", 0) : 0;
     if (moves && is_asked)
-        status = ask_go(plan.scene.fleet->regions[plan.to], err);
+        status = run_ask_go("the name of the region", plan.scene.fleet->regions[plan.to], err);
     if (!status && countdown > 0)
         status = count_down(countdown, err);
     if (!status && ((moves && is_asked) || countdown > 0))

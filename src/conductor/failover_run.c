@@ -53,14 +53,7 @@ static void fill_report(struct shard_report *report, const struct failover *fail
     snprintf(report->primary, sizeof(report->primary), "%s", failover->route.primary);
     report->critical_ms =
         is_seen_whole ? clock_ms(failover->published_at - failover->began_at) : -1;
-    for (unsigned i = 0; i < MOVE_PHASES; i++)
-        report->phases_ms[i] = clock_ms(failover->phase_ns[i]);
-    for (size_t i = 0; i < failover->span_count; i++)
-        VEC_PUSH(report->spans, report->span_count, report->span_capacity, failover->spans[i]);
-    char *notes =
-        mem_printf("%s%s", report->notes ? report->notes : "", buf_text(&failover->notes));
-    free(report->notes);
-    report->notes = notes;
+    shard_report_tell(report, &failover->story);
 }
 
 /* It may have come back between the order and now; or the order was given by mistake. */

@@ -12,6 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+void shard_report_tell(struct shard_report *report, const struct story *story)
+{
+    for (unsigned i = 0; i < MOVE_PHASES; i++)
+        report->phases_ms[i] = clock_ms(story->phase_ns[i]);
+    for (size_t i = 0; i < story->span_count; i++)
+        VEC_PUSH(report->spans, report->span_count, report->span_capacity, story->spans[i]);
+    char *notes = mem_printf("%s%s", report->notes ? report->notes : "", buf_text(&story->notes));
+    free(report->notes);
+    report->notes = notes;
+}
+
 /* -1 and other negatives mean "not measured": null in JSON. Microseconds are enough. */
 static json_t *ms_or_null(double ms)
 {

@@ -97,16 +97,10 @@ static void fill_report(struct shard_report *report, struct move *move)
     bool is_seen_whole = move->frozen_at && move->published_at; /* not by two processes */
     report->critical_ms = is_seen_whole ? clock_ms(move->published_at - move->frozen_at) : -1;
     report->critical_statements = move->critical_statements;
-    for (unsigned i = 0; i < MOVE_PHASES; i++)
-        report->phases_ms[i] = clock_ms(move->phase_ns[i]);
-    for (size_t i = 0; i < move->span_count; i++)
-        VEC_PUSH(report->spans, report->span_count, report->span_capacity, move->spans[i]);
     report->late_transactions = move->late_transactions;
     if (move->result == MOVE_MOVED)
         report->err = (struct err)ERR_INIT;
-    char *notes = mem_printf("%s%s", report->notes ? report->notes : "", buf_text(&move->notes));
-    free(report->notes);
-    report->notes = notes;
+    shard_report_tell(report, &move->story);
 }
 
 /* The probe watches on until nobody waits any more who began to wait in the span: a wait that does
@@ -136,7 +130,8 @@ static void measure(struct shard_report *report, struct move *move)
     struct probe *probe = move->mandate->probe;
     nsec from = move->frozen_at, until = move_probed_until(move);
     if (from && !watch_until(probe, move->probe_target, until)) {
-        buf_printf(&move->notes, "the probe could not write at %s: the outage is not measured\n",
+        buf_printf(&move->story.notes,
+                   "the probe could not write at %s: the outage is not measured\n",
                    move->route.primary);
     } else if (from) {
         struct waits_span after = {from, until, NSEC_NEVER};
@@ -165,9 +160,9 @@ static nsec end_of_closure(const struct move *move)
 {
     if (move->published_at || move->result == MOVE_STUCK)
         return move->published_at ? move->published_at : clock_now();
-    for (size_t i = move->span_count; i-- > 0;)
-        if (move->spans[i].phase == PHASE_UNDO)
-            return move->spans[i].to;
+    for (size_t i = move->story.span_count; i-- > 0;)
+        if (move->story.spans[i].phase == PHASE_UNDO)
+            return move->story.spans[i].to;
     return clock_now();
 }
 
@@ -250,7 +245,7 @@ static bool attempt(struct run *run, const struct shard_observation *seen,
         status = start_route(run, seen, &route, &is_adopted, &notes, &err);
     if (!status) {
         move_init(&move, &run->mandate, seen->shard, &route);
-        buf_add(&move.notes, buf_text(&notes));
+        buf_add(&move.story.notes, buf_text(&notes));
         bool is_fresh = route.state == SHARD_SERVING && !run_must_stop(run);
         bool is_there = strcmp(route.home, run->record.target) == 0;
         if (is_adopted && is_there) /* else the first record of the move says it */

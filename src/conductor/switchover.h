@@ -78,6 +78,9 @@ MUST_CHECK enum status switchover_run(struct run *run, const struct fleet_observ
                                       struct switchover_report *ret, struct err *err);
 void switchover_report_release(struct switchover_report *report);
 
+/* Copy what is told of the shard. */
+void shard_report_tell(struct shard_report *report, const struct story *story);
+
 /* As JSON; the caller frees. The whole for people; for the store in parts, compact: the head, and
  * each shard. */
 char *switchover_report_json(const struct switchover_report *report);

@@ -190,7 +190,7 @@ enum status failover_step_appoint(struct failover *failover, struct err *err)
         status = point_ackers(failover, err);
     if (!status)
         status = wait_for_ackers(failover, err);
-    failover_phase_add(failover, PHASE_ELECT, began);
+    story_add_phase(&failover->story, PHASE_ELECT, began);
     failover->view.is_gathered = status == ST_OK; /* else look again who is what */
     failover->view.is_appointed = status == ST_OK;
     if (!status) { /* its session is ours alone: nothing that was sent before can open it */

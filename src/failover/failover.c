@@ -22,28 +22,10 @@ enum { RECORD_MS = 2000, PACE_MS = 50, WAIT_MS = 10 };
 
 void failover_note(struct failover *failover, const char *format, ...)
 {
-    AUTO(buf_release) struct buf line = {0};
     va_list args;
     va_start(args, format);
-    buf_vprintf(&line, format, args);
+    story_note(&failover->story, failover->mandate, failover->shard, format, args);
     va_end(args);
-    journal_add(failover->mandate->journal, failover->shard->name, "note", "%s", buf_text(&line));
-    buf_add(&line, "\n");
-    if (!strstr(buf_text(&failover->notes), buf_text(&line)))
-        buf_add(&failover->notes, buf_text(&line));
-}
-
-void failover_phase_add(struct failover *failover, enum move_phase phase, nsec since)
-{
-    nsec now = clock_now();
-    failover->phase_ns[phase] += now - since;
-    struct move_span *last =
-        failover->span_count ? &failover->spans[failover->span_count - 1] : NULL;
-    if (last && last->phase == phase)
-        last->to = now;
-    else
-        VEC_PUSH(failover->spans, failover->span_count, failover->span_capacity,
-                 ((struct move_span){phase, since, now}));
 }
 
 enum status failover_take(struct failover *failover, const struct inventory_server *server,
@@ -114,7 +96,7 @@ static enum status step_wait(struct failover *failover, struct err *err)
 {
     nsec began = clock_now();
     poll(NULL, 0, WAIT_MS);
-    failover_phase_add(failover, PHASE_WAIT, began);
+    story_add_phase(&failover->story, PHASE_WAIT, began);
     return is_over(failover, clock_now()) ? failover_look_at_candidate(failover, err) : ST_OK;
 }
 
@@ -140,11 +122,11 @@ static void fail(struct failover *failover, const struct err *err)
 static void add_record(struct failover *failover, enum shard_state next, nsec began)
 {
     if (next == SHARD_FENCING)
-        failover_phase_add(failover, PHASE_FENCE, began);
+        story_add_phase(&failover->story, PHASE_FENCE, began);
     else if (next == SHARD_OPENING)
-        failover_phase_add(failover, PHASE_OPEN, began);
+        story_add_phase(&failover->story, PHASE_OPEN, began);
     else if (next == SHARD_REPOINTING)
-        failover_phase_add(failover, PHASE_PUBLISH, began);
+        story_add_phase(&failover->story, PHASE_PUBLISH, began);
 }
 
 /* True when the step may go on. */
@@ -280,7 +262,6 @@ void failover_release(struct failover *failover)
     free(failover->sessions);
     fleet_observation_release(&failover->seen);
     proof_release(&failover->proof);
-    buf_release(&failover->notes);
+    story_release(&failover->story);
     free(failover->position);
-    free(failover->spans);
 }

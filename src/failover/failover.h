@@ -54,10 +54,7 @@ struct failover {
     enum move_result result;
     struct proof proof; /* of what may be lost */
     struct err failure; /* the last thing that went wrong */
-    struct buf notes;   /* lines for people */
-    nsec phase_ns[MOVE_PHASES];
-    struct move_span *spans;
-    size_t span_count, span_capacity;
+    struct story story;
     struct permit_term term; /* how long permissions last */
     int64_t revoked;         /* version of the revocation; 0: there is none yet */
     nsec began_at, revoked_at, published_at;

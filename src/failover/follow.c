@@ -119,7 +119,7 @@ enum status failover_step_follow(struct failover *failover, struct err *err)
         status = start_events(failover, session, deadline, err);
     if (!status)
         status = bring_roles_back(failover, err);
-    failover_phase_add(failover, PHASE_FOLLOW, began);
+    story_add_phase(&failover->story, PHASE_FOLLOW, began);
     if (status && status != ST_FENCED)
         err_hint(err, "bring %s back, then: holdfast run resume %s", primary->name,
                  failover->mandate->run);

@@ -172,11 +172,11 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
         close_lost(failover); /* while its commits are still acknowledged: else they hold it up */
         status = stop_receiving(failover, err);
     }
-    failover_phase_add(failover, PHASE_FENCE, began);
+    story_add_phase(&failover->story, PHASE_FENCE, began);
     began = clock_now();
     if (!status)
         drain(failover);
-    failover_phase_add(failover, PHASE_DRAIN, began);
+    story_add_phase(&failover->story, PHASE_DRAIN, began);
     if (!status)
         status = need_region(failover, err);
     if (!status)

@@ -56,7 +56,5 @@ void failover_run_calls(enum call call, struct sql_call *calls, size_t count, ns
 /* Add a line of warning to the shard's report. */
 void failover_note(struct failover *failover, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Time since 'since' belongs to this phase. */
-void failover_phase_add(struct failover *failover, enum move_phase phase, nsec since);
 
 #endif

@@ -31,7 +31,7 @@ enum status failover_step_open(struct failover *failover, struct err *err)
     enum status status =
         session_exec(&failover->sessions[failover->chosen->index], CALL_FAIL_PROMOTE,
                      buf_text(&sql), clock_deadline(OPEN_MS + ANSWER_MS), &result, err);
-    failover_phase_add(failover, PHASE_OPEN, began);
+    story_add_phase(&failover->story, PHASE_OPEN, began);
     if (status == ST_UNREACHABLE) /* the connection was closed already: nothing was sent */
         failover->view.candidate = CANDIDATE_CLOSED;
     if (status)

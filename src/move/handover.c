@@ -62,7 +62,7 @@ enum status step_freeze(struct move *move, struct err *err)
     status = move_record_finish(move, SHARD_PROMOTING, record_deadline, err);
     if (move->is_route_doubtful)
         move->view.state = SHARD_PROMOTING; /* it may say so: leave it only as from there */
-    move_phase_add(move, PHASE_FREEZE, began);
+    story_add_phase(&move->story, PHASE_FREEZE, began);
     if (status == ST_FENCED)
         return status;
     if (frozen) {
@@ -100,7 +100,7 @@ enum status step_promote(struct move *move, struct err *err)
     move->is_promote_sent = true;
     enum status status = session_exec(&move->new_session, CALL_PROMOTE, buf_text(&sql),
                                       clock_deadline(wait_ms + ANSWER_MS), &result, err);
-    move_phase_add(move, PHASE_PROMOTE, began);
+    story_add_phase(&move->story, PHASE_PROMOTE, began);
     if (status == ST_UNREACHABLE &&
         !was_sent) { /* the connection was closed already: not now either */
         move->view.new_primary = NEW_UNTOUCHED;

@@ -42,7 +42,5 @@ void move_tell_region(struct move *move, const char *sql, nsec deadline);
 
 /* Add a line of warning to the shard's report. */
 void move_note(struct move *move, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Time since 'since' belongs to this phase. */
-void move_phase_add(struct move *move, enum move_phase phase, nsec since);
 
 #endif

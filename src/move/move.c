@@ -25,8 +25,6 @@ enum { RECORD_MS = 2000, RECORD_UNDO_MS = 200, PACE_MS = 50, AFTER_MS = 50, LOOK
 
 static const char *const phase_names[] = {MOVE_PHASE_TABLE(TABLE_TEXT)};
 
-static const char *const result_names[] = {MOVE_RESULT_TABLE(TABLE_TEXT)};
-
 const char *move_phase_name(enum move_phase phase)
 {
     INVARIANT((unsigned)phase < MOVE_PHASES);
@@ -44,6 +42,38 @@ const enum move_phase *move_phases_of(bool is_failover, size_t *ret_count)
     return is_failover ? failover : move;
 }
 
+void story_add_phase(struct story *story, enum move_phase phase, nsec since)
+{
+    nsec now = clock_now();
+    story->phase_ns[phase] += now - since;
+    struct move_span *last = story->span_count ? &story->spans[story->span_count - 1] : NULL;
+    if (last && last->phase == phase)
+        last->to = now;
+    else
+        VEC_PUSH(story->spans, story->span_count, story->span_capacity,
+                 ((struct move_span){phase, since, now}));
+}
+
+void story_note(struct story *story, const struct mandate *mandate,
+                const struct inventory_shard *shard, const char *format, va_list args)
+{
+    AUTO(buf_release) struct buf line = {0};
+    buf_vprintf(&line, format, args);
+    journal_add(mandate->journal, shard->name, "note", "%s", buf_text(&line));
+    buf_add(&line, "\n");
+    if (!strstr(buf_text(&story->notes),
+                buf_text(&line))) /* a step that is repeated says it once */
+        buf_add(&story->notes, buf_text(&line));
+}
+
+void story_release(struct story *story)
+{
+    buf_release(&story->notes);
+    free(story->spans);
+}
+
+static const char *const result_names[] = {MOVE_RESULT_TABLE(TABLE_TEXT)};
+
 const char *move_result_name(enum move_result result)
 {
     INVARIANT((unsigned)result < MOVE_RESULTS);
@@ -52,27 +82,10 @@ const char *move_result_name(enum move_result result)
 
 void move_note(struct move *move, const char *format, ...)
 {
-    AUTO(buf_release) struct buf line = {0};
     va_list args;
     va_start(args, format);
-    buf_vprintf(&line, format, args);
+    story_note(&move->story, move->mandate, move->shard, format, args);
     va_end(args);
-    journal_add(move->mandate->journal, move->shard->name, "note", "%s", buf_text(&line));
-    buf_add(&line, "\n");
-    if (!strstr(buf_text(&move->notes), buf_text(&line))) /* a step that is repeated says it once */
-        buf_add(&move->notes, buf_text(&line));
-}
-
-void move_phase_add(struct move *move, enum move_phase phase, nsec since)
-{
-    nsec now = clock_now();
-    move->phase_ns[phase] += now - since;
-    struct move_span *last = move->span_count ? &move->spans[move->span_count - 1] : NULL;
-    if (last && last->phase == phase)
-        last->to = now;
-    else
-        VEC_PUSH(move->spans, move->span_count, move->span_capacity,
-                 ((struct move_span){phase, since, now}));
 }
 
 /* How each action's record of the rule's next state is made. */
@@ -139,7 +152,7 @@ static bool record(struct move *move, const struct shard_rule *rule, struct err 
     nsec deadline = clock_deadline(mode == RECORD_IF_POSSIBLE ? RECORD_UNDO_MS : RECORD_MS);
     enum status status = move_record(move, rule->next, deadline, err);
     if (rule->next == SHARD_REDIRECTING) {
-        move_phase_add(move, PHASE_PUBLISH, began);
+        story_add_phase(&move->story, PHASE_PUBLISH, began);
         if (!status)
             set_published(move);
     }
@@ -350,8 +363,7 @@ void move_release(struct move *move)
     session_release(&move->old_session);
     session_release(&move->new_session);
     store_pending_free(move->pending);
-    buf_release(&move->notes);
+    story_release(&move->story);
     free(move->position);
     free(move->late_position);
-    free(move->spans);
 }

@@ -17,6 +17,8 @@
 #include "move/session.h"
 #include "move/shard.h"
 
+#include <stdarg.h>
+
 struct probe_target;
 struct mandate;
 struct store_pending;
@@ -44,6 +46,28 @@ const char *move_phase_name(enum move_phase phase);
 /* The phases of a failover, or else of a planned move, as they follow each other. */
 const enum move_phase *move_phases_of(bool is_failover, size_t *ret_count);
 
+/* When a phase ran. */
+struct move_span {
+    enum move_phase phase;
+    nsec from, to;
+};
+
+/* What is told afterwards of one shard, whether it was moved or failed over. */
+struct story {
+    struct buf notes; /* warnings that do not change the result */
+    nsec phase_ns[MOVE_PHASES];
+    struct move_span *spans; /* attempts at a phase that follow each other are one */
+    size_t span_count, span_capacity;
+};
+
+/* Time since 'since' belongs to this phase. */
+void story_add_phase(struct story *story, enum move_phase phase, nsec since);
+/* Add a line, once however often it is said; also to the run's journal. */
+void story_note(struct story *story, const struct mandate *mandate,
+                const struct inventory_shard *shard, const char *format, va_list args)
+    __attribute__((format(printf, 4, 0)));
+void story_release(struct story *story);
+
 #define MOVE_RESULT_TABLE(X)                                                                       \
     X(MOVE_PENDING, "pending")                                                                     \
     X(MOVE_MOVED, "moved")                                                                         \
@@ -59,12 +83,6 @@ enum move_result { MOVE_RESULT_TABLE(TABLE_ID) MOVE_RESULTS };
 const char *move_result_name(enum move_result result);
 /* Of a shard that only did not move because the run was to stop: who said so? */
 enum move_result move_result_stopped(const struct mandate *mandate);
-
-/* When a phase ran. */
-struct move_span {
-    enum move_phase phase;
-    nsec from, to;
-};
 
 struct move {
     /* Given; see move_init(). */
@@ -99,10 +117,7 @@ struct move {
     struct err last_failure;
     struct err cause; /* of a stuck shard: what it began with, when that was something else */
     bool is_writable; /* of a stuck shard: clients can write, as far as was seen at the end */
-    struct buf notes; /* lines for people: warnings that do not change the result */
-    nsec phase_ns[MOVE_PHASES];
-    struct move_span *spans; /* attempts at a phase that follow each other are one */
-    size_t span_count, span_capacity;
+    struct story story;
     nsec frozen_at, published_at;
     nsec guarded_from;          /* when the freeze began that the promote statement relies on */
     size_t critical_statements; /* SQL statements between freeze and publish */

@@ -317,7 +317,7 @@ enum status step_prepare(struct move *move, struct err *err)
         status = take_place(move, GATE_FREEZE, err);
     if (!status)
         status = wait_for_calm(move, err);
-    move_phase_add(move, PHASE_PREPARE, began);
+    story_add_phase(&move->story, PHASE_PREPARE, began);
     if (status)
         return status;
     move->view.old_primary = OLD_OPEN;

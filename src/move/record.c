@@ -1,22 +1,119 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Writing a shard's state to its route. Every write compares the run lock's creation revision (the
- * fencing token) and the route's own revision. Only the holder of the lock writes routes, so when
- * the token still holds, a revision that differs from ours is an earlier write of ours whose
- * outcome we did not learn: adopt it and go on. */
+ * What a move writes to its shard's route, state by state; first, how any run writes one. */
+#include "move/record.h"
+
+#include "base/invariant.h"
+#include "base/log.h"
+#include "base/scope.h"
+#include "fleet/inventory.h"
 #include "move/fault.h"
 #include "move/internal.h"
 #include "move/journal.h"
 #include "move/mandate.h"
-
-#include "base/invariant.h"
-#include "base/log.h"
-#include "base/mem.h"
-#include "base/scope.h"
+#include "move/session.h"
 #include "store/store.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum status held_route_read_back(const struct held_route *held, nsec deadline, struct err *err)
+{
+    struct route found;
+    enum status status = mandate_check_token(held->mandate, deadline, err);
+    if (!status)
+        status = route_load(held->mandate->store, held->shard->name, deadline, &found, err);
+    if (status == ST_NOT_FOUND && held->route->revision == 0)
+        return ST_OK;
+    if (status)
+        return status;
+    *held->route = found;
+    *held->state = found.state;
+    *held->is_doubtful = false;
+    return ST_OK;
+}
+
+/* It is in the store. */
+static void adopt(const struct held_route *held, const struct route *route, int64_t revision)
+{
+    const struct mandate *mandate = held->mandate;
+    const char *shard = held->shard->name, *state = shard_state_name(route->state);
+    *held->route = *route;
+    held->route->revision = (uint64_t)revision;
+    *held->state = route->state;
+    *held->is_doubtful = false;
+    atomic_store(&mandate->shard_states[held->shard->index], (int)route->state);
+    journal_add(mandate->journal, shard, "state", "%s", state);
+    if (mandate->on_state)
+        mandate->on_state(mandate->listener, held->shard, held->route);
+    log_event(EV_SHARD_STATE, "shard", shard, "state", state, NULL);
+}
+
+void attempt_init(struct attempt *attempt, const struct held_route *held,
+                  const struct route *wanted, const struct permit_part *part)
+{
+    attempt->wanted = *wanted;
+    attempt->key = route_key(held->shard->name);
+    attempt->value = route_encode(wanted);
+    attempt->compares[0] =
+        (struct store_compare){STORE_CREATE_REV_IS, MANDATE_LOCK_KEY, held->mandate->token};
+    attempt->compares[1] =
+        (struct store_compare){STORE_MOD_REV_IS, attempt->key, (int64_t)held->route->revision};
+    attempt->ops[0] = (struct store_op){STORE_PUT, attempt->key, attempt->value, 0};
+    attempt->txn = (struct store_txn){attempt->compares, 2, attempt->ops, 1};
+    if (!part)
+        return;
+    memcpy(attempt->compares + 2, part->compares, part->compare_count * sizeof(*part->compares));
+    memcpy(attempt->ops + 1, part->ops, part->op_count * sizeof(*part->ops));
+    attempt->txn.compare_count += part->compare_count;
+    attempt->txn.op_count += part->op_count;
+}
+
+void attempt_release(struct attempt *attempt)
+{
+    free(attempt->key);
+    free(attempt->value);
+}
+
+enum status attempt_settle(struct attempt *attempt, const struct held_route *held,
+                           enum status status, int64_t revision, nsec deadline, struct err *err)
+{
+    if (status == ST_OK) {
+        adopt(held, &attempt->wanted, revision);
+        return ST_OK;
+    }
+    if (status != ST_UNKNOWN && status != ST_CONFLICT)
+        return status;
+    *held->is_doubtful = true;
+    enum status looked = held_route_read_back(held, deadline, err);
+    if (looked)
+        return looked;
+    AUTO_FREE char *found = route_encode(held->route);
+    if (strcmp(found, attempt->value) == 0) {
+        adopt(held, &attempt->wanted, (int64_t)held->route->revision);
+        return ST_OK;
+    }
+    return err_set(err, ST_BUSY, "the store did not take the new state");
+}
+
+enum status attempt_write(struct attempt *attempt, const struct held_route *held, enum call call,
+                          nsec deadline, struct err *err)
+{
+    enum fault_effect effect = fault_point(call, FAULT_BEFORE);
+    struct store_txn_result result = {0};
+    enum status status =
+        effect == FAULT_NONE || effect == FAULT_UNKNOWN_DONE
+            ? store_txn(held->mandate->store, &attempt->txn, deadline, &result, err)
+            : ST_OK;
+    if (effect != FAULT_NONE && !status)
+        status = fault_status(effect, err);
+    status = attempt_settle(attempt, held, status, result.revision, deadline, err);
+    fault_point(call, FAULT_AFTER);
+    return status;
+}
+
+/* ---- of a move ---- */
 
 static enum call call_of(enum shard_state next)
 {
@@ -66,112 +163,34 @@ static struct route next_route(const struct move *move, enum shard_state next)
     return route;
 }
 
-/* The compares and the write of one attempt; texts are owned here. */
-struct attempt {
-    char *key, *value;
-    struct store_compare compares[2];
-    struct store_op op;
-    struct store_txn txn;
-    struct route route;
-};
-
-static void attempt_init(struct attempt *attempt, const struct move *move, enum shard_state next)
+static struct held_route hold(struct move *move)
 {
-    attempt->route = next_route(move, next);
-    attempt->key = route_key(move->shard->name);
-    attempt->value = route_encode(&attempt->route);
-    attempt->compares[0] =
-        (struct store_compare){STORE_CREATE_REV_IS, MANDATE_LOCK_KEY, move->mandate->token};
-    attempt->compares[1] =
-        (struct store_compare){STORE_MOD_REV_IS, attempt->key, (int64_t)move->route.revision};
-    attempt->op = (struct store_op){STORE_PUT, attempt->key, attempt->value, 0};
-    attempt->txn = (struct store_txn){attempt->compares, 2, &attempt->op, 1};
+    return (struct held_route){move->mandate, move->shard, &move->route, &move->is_route_doubtful,
+                               &move->view.state};
 }
 
-static void attempt_release(struct attempt *attempt)
+static void begin(struct attempt *attempt, struct move *move, enum shard_state next)
 {
-    free(attempt->key);
-    free(attempt->value);
-}
-
-/* Learn what the store holds. ST_FENCED when the token is gone; else the route in memory is what
- * the store says. */
-static enum status read_back(struct move *move, nsec deadline, struct err *err)
-{
-    enum status status = mandate_check_token(move->mandate, deadline, err);
-    if (status)
-        return status;
-    struct route found;
-    status = route_load(move->mandate->store, move->shard->name, deadline, &found, err);
-    if (status == ST_NOT_FOUND && move->route.revision == 0)
-        return ST_OK;
-    if (status)
-        return status;
-    move->route = found;
-    move->view.state = found.state;
-    move->is_route_doubtful = false;
-    return ST_OK;
-}
-
-static void adopt(struct move *move, const struct route *route, int64_t revision)
-{
-    move->route = *route;
-    move->route.revision = (uint64_t)revision;
-    move->view.state = route->state;
-    move->is_route_doubtful = false;
-    atomic_store(&move->mandate->shard_states[move->shard->index], (int)route->state);
-    journal_add(move->mandate->journal, move->shard->name, "state", "%s",
-                shard_state_name(route->state));
-    if (move->mandate->on_state)
-        move->mandate->on_state(move->mandate->listener, move->shard, &move->route);
-    log_event(EV_SHARD_STATE, "shard", move->shard->name, "state", shard_state_name(route->state),
-              NULL);
-}
-
-/* What one attempt came to. ST_BUSY: try again, with what read_back() learned. */
-static enum status settle(struct move *move, const struct attempt *attempt, enum status status,
-                          int64_t revision, nsec deadline, struct err *err)
-{
-    if (status == ST_OK) {
-        adopt(move, &attempt->route, revision);
-        return ST_OK;
-    }
-    if (status != ST_UNKNOWN && status != ST_CONFLICT)
-        return status;
-    move->is_route_doubtful = true;
-    enum status looked = read_back(move, deadline, err);
-    if (looked)
-        return looked;
-    AUTO_FREE char *found = route_encode(&move->route);
-    if (strcmp(found, attempt->value) == 0) {
-        adopt(move, &attempt->route, (int64_t)move->route.revision);
-        return ST_OK;
-    }
-    return err_set(err, ST_BUSY, "the store did not take the new state");
+    struct held_route held = hold(move);
+    struct route wanted = next_route(move, next);
+    attempt_init(attempt, &held, &wanted, NULL);
 }
 
 static enum status attempt_once(struct move *move, enum shard_state next, nsec deadline,
                                 struct err *err)
 {
     AUTO(attempt_release) struct attempt attempt;
-    attempt_init(&attempt, move, next);
-    enum fault_effect effect = fault_point(call_of(next), FAULT_BEFORE);
-    struct store_txn_result result = {0};
-    enum status status = effect == FAULT_NONE || effect == FAULT_UNKNOWN_DONE
-                             ? store_txn(move->mandate->store, &attempt.txn, deadline, &result, err)
-                             : ST_OK;
-    if (effect != FAULT_NONE && !status)
-        status = fault_status(effect, err);
-    status = settle(move, &attempt, status, result.revision, deadline, err);
-    fault_point(call_of(next), FAULT_AFTER);
-    return status;
+    struct held_route held = hold(move);
+    begin(&attempt, move, next);
+    return attempt_write(&attempt, &held, call_of(next), deadline, err);
 }
 
 enum status move_record(struct move *move, enum shard_state next, nsec deadline, struct err *err)
 {
     enum status status = ST_OK;
+    struct held_route held = hold(move);
     if (move->is_route_doubtful)
-        status = read_back(move, deadline, err);
+        status = held_route_read_back(&held, deadline, err);
     if (!status)
         status = attempt_once(move, next, deadline, err);
     while (status == ST_BUSY && clock_now() < deadline)
@@ -185,7 +204,7 @@ enum status move_record_start(struct move *move, enum shard_state next, nsec dea
                               struct err *err)
 {
     AUTO(attempt_release) struct attempt attempt;
-    attempt_init(&attempt, move, next);
+    begin(&attempt, move, next);
     enum fault_effect effect = fault_point(call_of(next), FAULT_BEFORE);
     if (effect != FAULT_NONE && effect != FAULT_UNKNOWN_DONE)
         return fault_status(effect, err);
@@ -197,14 +216,15 @@ enum status move_record_finish(struct move *move, enum shard_state next, nsec de
                                struct err *err)
 {
     AUTO(attempt_release) struct attempt attempt;
-    attempt_init(&attempt, move, next);
+    begin(&attempt, move, next);
     struct store_txn_result result = {0};
     enum status status = store_txn_wait(move->pending, deadline, &result, err);
     store_pending_free(move->pending);
     move->pending = NULL;
     if (!status && move->pending_fault != FAULT_NONE)
         status = fault_status((enum fault_effect)move->pending_fault, err);
-    status = settle(move, &attempt, status, result.revision, deadline, err);
+    struct held_route held = hold(move);
+    status = attempt_settle(&attempt, &held, status, result.revision, deadline, err);
     fault_point(call_of(next), FAULT_AFTER);
     if (status == ST_BUSY)
         return move_record(move, next, deadline, err);

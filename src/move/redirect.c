@@ -315,7 +315,7 @@ enum status step_redirect(struct move *move, struct err *err)
     if (!status)
         status = redirect_old(move, deadline, err);
     move->was_redirected = true;
-    move_phase_add(move, PHASE_REDIRECT, began);
+    story_add_phase(&move->story, PHASE_REDIRECT, began);
     if (status && status != ST_FENCED && !move->view.is_moved_on)
         say_who_is_missing(move, status, is_new_ready ? move->old_server : move->new_server, err);
     move->view.is_redirected = status == ST_OK;

@@ -84,7 +84,7 @@ enum status step_undo(struct move *move, struct err *err)
         status = look_for_strangers(move, deadline, &until_s, err);
     if (!status)
         status = open_old(move, until_s, deadline, err);
-    move_phase_add(move, PHASE_UNDO, began);
+    story_add_phase(&move->story, PHASE_UNDO, began);
     if (status == ST_FENCED || move->view.is_moved_on)
         return status;
     if (status) {

@@ -389,7 +389,7 @@ enum status step_verify(struct move *move, struct err *err)
         restore_order(move, checks, clock_deadline(OTHERS_MS));
     move->view.is_redirected = !needs_redirect(move, checks, status);
     checks_free(checks, move->shard->server_count);
-    move_phase_add(move, PHASE_VERIFY, began);
+    story_add_phase(&move->story, PHASE_VERIFY, began);
     move->view.is_verified = status == ST_OK;
     return status ? err_wrap(err, "verify") : ST_OK;
 }
