@@ -97,6 +97,20 @@ enum status attempt_settle(struct attempt *attempt, const struct held_route *hel
     return err_set(err, ST_BUSY, "the store did not take the new state");
 }
 
+/* What a part demands to be absent stays there while the run goes on: nothing to try again. */
+static enum status explain(const struct attempt *attempt, size_t failed, struct err *err)
+{
+    const struct store_compare *compare = &attempt->compares[failed];
+    if (failed < 2 || compare->kind != STORE_ABSENT)
+        return ST_CONFLICT;
+    err_set(err, ST_NO_GO,
+            "a server that is to be opened has no permission to serve: the store has '%s'",
+            compare->key);
+    return err_hint(err,
+                    "start it as a replica, read-only: a conductor with policy.automatic gives "
+                    "its permission back");
+}
+
 enum status attempt_write(struct attempt *attempt, const struct held_route *held, enum call call,
                           nsec deadline, struct err *err)
 {
@@ -108,6 +122,8 @@ enum status attempt_write(struct attempt *attempt, const struct held_route *held
             : ST_OK;
     if (effect != FAULT_NONE && !status)
         status = fault_status(effect, err);
+    if (status == ST_CONFLICT)
+        status = explain(attempt, result.failed_compare, err);
     status = attempt_settle(attempt, held, status, result.revision, deadline, err);
     fault_point(call, FAULT_AFTER);
     return status;
@@ -169,19 +185,26 @@ static struct held_route hold(struct move *move)
                                &move->view.state};
 }
 
-static void begin(struct attempt *attempt, struct move *move, enum shard_state next)
+static void begin(struct attempt *attempt, struct move *move, enum shard_state next,
+                  const struct permit_part *part)
 {
     struct held_route held = hold(move);
     struct route wanted = next_route(move, next);
-    attempt_init(attempt, &held, &wanted, NULL);
+    attempt_init(attempt, &held, &wanted, part);
 }
 
+/* The first one demands that the new primary may be opened: who withdraws a permission needs the
+ * run lock, too, so that holds for as long as the token does. */
 static enum status attempt_once(struct move *move, enum shard_state next, nsec deadline,
                                 struct err *err)
 {
     AUTO(attempt_release) struct attempt attempt;
+    AUTO(permit_part_release) struct permit_part part = {0};
     struct held_route held = hold(move);
-    begin(&attempt, move, next);
+    if (next == SHARD_PREPARING)
+        permit_part_open(&part, move->new_server->name,
+                         move->mandate->fleet->regions[move->new_server->region]);
+    begin(&attempt, move, next, &part);
     return attempt_write(&attempt, &held, call_of(next), deadline, err);
 }
 
@@ -204,7 +227,7 @@ enum status move_record_start(struct move *move, enum shard_state next, nsec dea
                               struct err *err)
 {
     AUTO(attempt_release) struct attempt attempt;
-    begin(&attempt, move, next);
+    begin(&attempt, move, next, NULL);
     enum fault_effect effect = fault_point(call_of(next), FAULT_BEFORE);
     if (effect != FAULT_NONE && effect != FAULT_UNKNOWN_DONE)
         return fault_status(effect, err);
@@ -216,7 +239,7 @@ enum status move_record_finish(struct move *move, enum shard_state next, nsec de
                                struct err *err)
 {
     AUTO(attempt_release) struct attempt attempt;
-    begin(&attempt, move, next);
+    begin(&attempt, move, next, NULL);
     struct store_txn_result result = {0};
     enum status status = store_txn_wait(move->pending, deadline, &result, err);
     store_pending_free(move->pending);

@@ -260,6 +260,18 @@ def test_converge_does_not_open_a_primary_whose_permission_was_withdrawn(lab):
     assert writable(fleet) == []
 
 
+@pytest.mark.parametrize("key", ["revoked/{address}", "fenced/{region}"])
+def test_a_shard_is_not_moved_to_a_server_that_may_not_serve(lab, key):
+    fleet = of_lab(lab)
+    fleet.move(fleet.relay().region, expect=DONE)
+    primary, relay = fleet.primary(), fleet.relay()
+    key = key.format(address=relay.address, region=relay.region)
+    put_in_store(lab, key, "{}")
+    done = fleet.move(relay.region)
+    assert done["code"] != DONE and f"no permission to serve: the store has '{key}'" in done["shard"]["error"], done
+    assert fleet.unfinished() is None and writable(fleet) == [primary.name]
+
+
 @pytest.mark.parametrize("point, end", LOST)
 def test_an_end_is_not_opened_while_a_silent_server_may_be_its_successor(lab, point, end):
     """As 'fleet converge' does not. The run was left behind: there was time to move the shard by hand."""
