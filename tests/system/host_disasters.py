@@ -104,8 +104,7 @@ class World:
         self.fleets = [self._fleet(f"s{i}") for i in range(count_shards(lab))]
         self.by_shard = {fleet.shard: fleet for fleet in self.fleets}
         for fleet in self.fleets:
-            wait_until(lambda f=fleet: is_first_opened(f), 30, "the primary is open")
-            make_table(fleet)
+            wait_until(lambda f=fleet: is_first_opened(f) and has_table(f), 30, "the primary is open")
         wait_until(self._are_all_known, 30, "the leader knows all shards")
         self.clients = {fleet.shard: Clients(fleet, [s for s in fleet.servers if s.region == "west"])
                         for fleet in self.fleets}
@@ -173,6 +172,13 @@ def is_first_opened(fleet):
     if fleet.value(first, "SELECT @@GLOBAL.read_only") == 0:
         return True
     fleet.sql(first, "SET GLOBAL read_only=0")
+    return False
+
+
+def has_table(fleet):
+    with contextlib.suppress(pymysql.err.Error, OSError, AssertionError):  # closed again by its agent
+        make_table(fleet)
+        return True
     return False
 
 

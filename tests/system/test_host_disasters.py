@@ -15,6 +15,8 @@ BOUND_SECONDS = 15.0  # five times TTL + 1 s; bench/host-loss holds that itself
 
 
 def show_logs(lab):
+    for command in (["status"], ["fleet", "converge", "--dry-run"]):
+        print(lab.cli(*command, check=False).stdout)
     for log in sorted(pathlib.Path(lab.dir, "log").glob("conductor-*.log")):
         print(f"== {log.name}\n" + "\n".join(log.read_text(encoding="utf-8").splitlines()[-40:]))
 
