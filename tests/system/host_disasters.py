@@ -315,8 +315,11 @@ def rewind_if_ahead(world, fleet, server):
         cursor.execute("SET SESSION sql_log_bin=0")
         for row in extra:
             cursor.execute(f"DELETE FROM {fleet.database}.ledger WHERE n = %s", (row,))
-        cursor.execute("RESET MASTER")
+        # in this order: a conductor may point it as soon as it is not ahead any more
+        cursor.execute("SET GLOBAL gtid_strict_mode=0")
         cursor.execute("SET GLOBAL gtid_slave_pos=%s", (common[1],))
+        cursor.execute("RESET MASTER")
+        cursor.execute("SET GLOBAL gtid_strict_mode=1")
     return len(extra)
 
 

@@ -6,6 +6,7 @@ writes at once, and everything comes back by itself. A soak ends with a table of
 import pathlib
 import time
 
+from conftest import wait_until
 from host_disasters import WHOLE_SECONDS, World, draw_disasters, go_through, seed_from_environment, table
 from moves import KILLED, SOAK
 
@@ -51,7 +52,7 @@ def test_a_run_that_its_process_left_does_not_keep_other_shards_without_a_primar
         lab.cli("lab", "kill", lost.name)
         heir = world.wait_for_more("s1", time.monotonic(), WHOLE_SECONDS)
         assert heir.server != lost.name
-        assert world.by_shard["s0"].route()["state"] == "serving"
+        wait_until(lambda: world.by_shard["s0"].route()["state"] == "serving", 10, "s0 is at one side")
         assert [run["state"] for run in lab.json("run", "list")][0] == "aborted"
     except BaseException:
         show_logs(lab)
