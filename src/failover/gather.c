@@ -15,6 +15,7 @@ enum {
     STORE_MS = 1000,
     OBSERVE_MS = 1000,
     SESSION_MS = 1000,
+    STOP_MS = 3000, /* a second when the lost primary is frozen */
     CLOSE_MS = 300,
     DRAIN_MS = 1500,
     ANSWER_MS = 300
@@ -122,12 +123,11 @@ static enum status stop_receiving(struct failover *failover, struct err *err)
         status = failover_take(failover, at->server, &session, clock_deadline(SESSION_MS), err);
         struct failover_look *look = &looks[count++];
         *look = (struct failover_look){.server = at->server};
-        at->flavour->stop_receiving(&look->before, &at->state);
+        look->statements = at->flavour->stop_receiving(&look->before, &at->state);
         buf_add(&look->before, "; ");
-        look->statements = strstr(buf_text(&look->before), "START") ? 2 : 1;
     }
     if (!status)
-        failover_look_again(failover, CALL_FAIL_STOP, looks, count, clock_deadline(SESSION_MS));
+        failover_look_again(failover, CALL_FAIL_STOP, looks, count, clock_deadline(STOP_MS));
     for (size_t i = 0; i < count; i++)
         buf_release(&looks[i].before);
     return status ? status : need_region(failover, err);

@@ -214,8 +214,9 @@ struct sql_flavour {
     void (*acknowledge)(struct buf *sql, bool is_on);
     void (*restart_replication)(struct buf *sql);
     /* Receive nothing more, but go on to apply what was received, which is thrown away by whatever
-     * starts a replica of which both halves stand still. 'state' is what it was before. */
-    void (*stop_receiving)(struct buf *sql, const struct sql_server_state *state);
+     * starts a replica of which both halves stand still. 'state' is what it was before. Gives the
+     * number of statements. */
+    size_t (*stop_receiving)(struct buf *sql, const struct sql_server_state *state);
     void (*start_receiving)(struct buf *sql);
     /* For what the server got before it acknowledged: takes a second or two. */
     void (*acknowledge_received)(struct buf *sql);

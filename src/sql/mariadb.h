@@ -29,7 +29,7 @@ void mariadb_forget_source(struct buf *sql, bool is_strict);
 void mariadb_stop_source(struct buf *sql);
 void mariadb_acknowledge(struct buf *sql, bool is_on);
 void mariadb_restart_replication(struct buf *sql);
-void mariadb_stop_receiving(struct buf *sql, const struct sql_server_state *state);
+size_t mariadb_stop_receiving(struct buf *sql, const struct sql_server_state *state);
 void mariadb_start_receiving(struct buf *sql);
 void mariadb_acknowledge_received(struct buf *sql);
 void mariadb_set_strict(struct buf *sql, bool is_strict);

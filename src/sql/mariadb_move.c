@@ -203,13 +203,19 @@ void mariadb_restart_replication(struct buf *sql)
     buf_add(sql, "STOP SLAVE IO_THREAD; START SLAVE");
 }
 
-/* One that seeks its source is neither "Yes" nor "No", and would find it when that comes back. */
-void mariadb_stop_receiving(struct buf *sql, const struct sql_server_state *state)
+/* One that seeks its source is neither "Yes" nor "No", and would find it when that comes back. An
+ * acker that stops calls its source to end its session there, which takes two seconds when that is
+ * frozen, or up to 24: less patience makes it one. */
+size_t mariadb_stop_receiving(struct buf *sql, const struct sql_server_state *state)
 {
     bool is_still = strcasecmp(mariadb_link_value(state, "Slave_IO_Running"), "No") == 0;
-    if (!is_still && !state->is_sql_running)
+    bool must_apply = !is_still && !state->is_sql_running;
+    if (must_apply)
         buf_add(sql, "START SLAVE SQL_THREAD; ");
-    buf_add(sql, "STOP SLAVE IO_THREAD");
+    buf_add(sql, "SET @patience=@@GLOBAL.rpl_semi_sync_slave_kill_conn_timeout;"
+                 " SET GLOBAL rpl_semi_sync_slave_kill_conn_timeout=1; STOP SLAVE IO_THREAD;"
+                 " SET GLOBAL rpl_semi_sync_slave_kill_conn_timeout=@patience");
+    return must_apply ? 5 : 4;
 }
 
 void mariadb_start_receiving(struct buf *sql)

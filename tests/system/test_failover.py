@@ -220,6 +220,10 @@ def test_a_frozen_primary_acknowledges_nothing_when_it_thaws(fleet):
                 cursor.execute("INSERT INTO ledger (n) VALUES (-1)")  # never acknowledged
         writers.wait_for_more(5)
     assert done["shard"]["result"] == "moved"
+    phases = [phase["phase"] for phase in done["shard"]["timeline"]]
+    assert phases.count("fence") == 1, f"an acker did not stop in time: {phases}"
+    assert {fleet.value(server, "SELECT @@GLOBAL.rpl_semi_sync_slave_kill_conn_timeout")
+            for server in fleet.servers if server is not lost} == {5}, "as the lab set it"
     status = json.loads(fleet.cli("status", "--json").stdout)
     assert any(lost.address in trouble for trouble in status["shards"][0]["problems"]), status
     fleet.cli("lab", "kill", lost.name, expect=0)
