@@ -65,6 +65,7 @@ struct asking {
     unsigned refused; /* a bit for each member that will not do it, however long one waits */
     bool doubt, is_over;
     struct err last;    /* 'err' stays as it is when another member answers */
+    struct err heard;   /* the last one that was no silence */
     struct err refusal; /* of a member, which says more than that another one is away */
 };
 
@@ -104,6 +105,8 @@ static void go_on(struct asking *asking)
         renew(asking);
         return;
     }
+    if (asking->last.status != ST_TIMEOUT)
+        asking->heard = asking->last;
     asking->doubt = asking->doubt || attempt->reach == ETCD_DOUBT;
     asking->is_over = attempt->reach == ETCD_FINAL || (asking->doubt && attempt->call->once);
     if (attempt->reach == ETCD_REFUSED || asking->last.status == ST_UNTRUSTED)
@@ -134,6 +137,8 @@ static enum status give_up(struct asking *asking, nsec began, struct err *err)
         err_set(err, ST_TIMEOUT, "no time was left for etcd to %s", purpose);
         return err->status;
     }
+    if (asking->last.status == ST_TIMEOUT && asking->heard.status)
+        asking->last = asking->heard;
     if (asking->refused && asking->last.status != ST_UNTRUSTED)
         err_set(&asking->last, asking->last.status, "%s; %s", asking->last.text,
                 asking->refusal.text);

@@ -181,18 +181,22 @@ static void transactions_on_other_keys_do_not_wait_for_a_held_one(void **state)
 struct script {
     int listener, port;
     const char *answer;
+    int answers; /* so many requests get it, the others none; 0: all */
     pthread_t thread;
 };
 
 static void *play(void *argument)
 {
     struct script *script = argument;
+    int asked = 0;
     for (int fd = 0; (fd = accept4(script->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0; close(fd)) {
         char request[65536];
         if (recv(fd, request, sizeof(request), 0) <= 0)
             continue;
-        send(fd, script->answer, strlen(script->answer), MSG_NOSIGNAL);
-        shutdown(fd, SHUT_WR);
+        if (!script->answers || asked++ < script->answers) {
+            send(fd, script->answer, strlen(script->answer), MSG_NOSIGNAL);
+            shutdown(fd, SHUT_WR);
+        }
         while (recv(fd, request, sizeof(request), 0) > 0)
             continue;
     }
@@ -275,6 +279,26 @@ static void errors_of_etcd_have_their_classes(void **state UNUSED)
     }
 }
 
+/* Else who reads the error looks for a network that is cut. */
+static void an_answer_says_more_than_the_silence_after_it(void **state UNUSED)
+{
+    struct script script = {.answer =
+                                "HTTP/1.1 400 No\r\nConnection: close\r\n\r\n{\"error\":\"e\","
+                                "\"message\":\"etcdserver: too many requests\",\"code\":8}",
+                            .answers = 1};
+    script.listener = listen_any(&script.port);
+    assert_int_equal(pthread_create(&script.thread, NULL, play, &script), 0);
+    char url[64];
+    snprintf(url, sizeof(url), "etcd://127.0.0.1:%d", script.port);
+    struct store *store = NULL;
+    struct err err = ERR_INIT;
+    expect_status(store_open(url, NULL, clock_deadline(1000), &store, &err), ST_BUSY, &err);
+    assert_non_null(strstr(err.text, "too many requests"));
+    shutdown(script.listener, SHUT_RDWR);
+    pthread_join(script.thread, NULL);
+    close(script.listener);
+}
+
 static void addresses_that_are_none_are_refused(void **state UNUSED)
 {
     static const char *const urls[] = {
@@ -313,6 +337,7 @@ static void etcd_is_not_installed(void **state UNUSED)
 #define OTHER_TESTS                                                                                \
     cmocka_unit_test(answers_that_no_etcd_gives_are_errors),                                       \
         cmocka_unit_test(errors_of_etcd_have_their_classes),                                       \
+        cmocka_unit_test(an_answer_says_more_than_the_silence_after_it),                           \
         cmocka_unit_test(addresses_that_are_none_are_refused)
 
 int main(void)
