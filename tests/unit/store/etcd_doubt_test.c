@@ -203,6 +203,23 @@ static void *play(void *argument)
     return NULL;
 }
 
+/* What comes of opening the store where only this is said. 'answers': see above. */
+static enum status open_played(const char *answer, int answers, int ms, struct err *err)
+{
+    struct script script = {.answer = answer, .answers = answers};
+    script.listener = listen_any(&script.port);
+    assert_int_equal(pthread_create(&script.thread, NULL, play, &script), 0);
+    char url[64];
+    snprintf(url, sizeof(url), "etcd://127.0.0.1:%d", script.port);
+    struct store *store = NULL;
+    enum status status = store_open(url, NULL, clock_deadline(ms), &store, err);
+    assert_null(store);
+    shutdown(script.listener, SHUT_RDWR);
+    pthread_join(script.thread, NULL);
+    close(script.listener);
+    return status;
+}
+
 #define HTTP_OK "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 
 static void answers_that_no_etcd_gives_are_errors(void **state UNUSED)
@@ -229,20 +246,10 @@ static void answers_that_no_etcd_gives_are_errors(void **state UNUSED)
         HTTP_OK "{\"header\":{\"revision\":\"5\"}",
     };
     for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
-        struct script script = {.answer = answers[i]};
-        script.listener = listen_any(&script.port);
-        assert_int_equal(pthread_create(&script.thread, NULL, play, &script), 0);
-        char url[64];
-        snprintf(url, sizeof(url), "etcd://127.0.0.1:%d", script.port);
-        struct store *store = NULL;
         struct err err = ERR_INIT;
-        enum status status = store_open(url, NULL, clock_deadline(100), &store, &err);
+        enum status status = open_played(answers[i], 0, 100, &err);
         if (status != ST_IO && status != ST_TIMEOUT)
             fail_msg("answer %zu: %s: %s", i, status_name(status), err.text);
-        assert_null(store);
-        shutdown(script.listener, SHUT_RDWR);
-        pthread_join(script.thread, NULL);
-        close(script.listener);
     }
 }
 
@@ -264,39 +271,19 @@ static void errors_of_etcd_have_their_classes(void **state UNUSED)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         AUTO_FREE char *answer =
             mem_printf("HTTP/1.1 400 No\r\nConnection: close\r\n\r\n%s", cases[i].error);
-        struct script script = {.answer = answer};
-        script.listener = listen_any(&script.port);
-        assert_int_equal(pthread_create(&script.thread, NULL, play, &script), 0);
-        char url[64];
-        snprintf(url, sizeof(url), "etcd://127.0.0.1:%d", script.port);
-        struct store *store = NULL;
         struct err err = ERR_INIT;
-        expect_status(store_open(url, NULL, clock_deadline(1000), &store, &err), cases[i].wanted,
-                      &err);
-        shutdown(script.listener, SHUT_RDWR);
-        pthread_join(script.thread, NULL);
-        close(script.listener);
+        expect_status(open_played(answer, 0, 1000, &err), cases[i].wanted, &err);
     }
 }
 
 /* Else who reads the error looks for a network that is cut. */
 static void an_answer_says_more_than_the_silence_after_it(void **state UNUSED)
 {
-    struct script script = {.answer =
-                                "HTTP/1.1 400 No\r\nConnection: close\r\n\r\n{\"error\":\"e\","
-                                "\"message\":\"etcdserver: too many requests\",\"code\":8}",
-                            .answers = 1};
-    script.listener = listen_any(&script.port);
-    assert_int_equal(pthread_create(&script.thread, NULL, play, &script), 0);
-    char url[64];
-    snprintf(url, sizeof(url), "etcd://127.0.0.1:%d", script.port);
-    struct store *store = NULL;
+    const char *busy = "HTTP/1.1 400 No\r\nConnection: close\r\n\r\n{\"error\":\"e\","
+                       "\"message\":\"etcdserver: too many requests\",\"code\":8}";
     struct err err = ERR_INIT;
-    expect_status(store_open(url, NULL, clock_deadline(1000), &store, &err), ST_BUSY, &err);
+    expect_status(open_played(busy, 1, 1000, &err), ST_BUSY, &err);
     assert_non_null(strstr(err.text, "too many requests"));
-    shutdown(script.listener, SHUT_RDWR);
-    pthread_join(script.thread, NULL);
-    close(script.listener);
 }
 
 static void addresses_that_are_none_are_refused(void **state UNUSED)
