@@ -29,6 +29,7 @@ CLI_SECONDS = 120
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "lab(shards=1, tls=False, daemons=False): what the lab of the test is like")
+    config.addinivalue_line("markers", "alone: compares times, so that nothing may run beside it")
 
 
 def wait_until(condition, seconds, what):

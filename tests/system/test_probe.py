@@ -6,6 +6,7 @@ import threading
 import time
 
 import pymysql
+import pytest
 
 from conftest import wait_until
 from moves import DONE, make_table, of_lab
@@ -82,6 +83,7 @@ def held_up(fleet, server):
         user.close()
 
 
+@pytest.mark.alone
 def test_the_report_agrees_with_an_outside_client(lab):
     """Within 20 %. Real outages are too short to compare, so a statement of a client stretches them."""
     fleet = of_lab(lab, probe=True)
