@@ -70,7 +70,8 @@ struct inventory_server {
     char *name;   /* "host:port", "[::1]:port"; unique in the fleet */
     char *host;   /* no brackets; lower case */
     uint16_t port;
-    size_t region; /* index in regions[] */
+    size_t region;  /* index in regions[] */
+    bool has_agent; /* it is one of a host's */
 };
 
 struct inventory_shard {

@@ -100,6 +100,7 @@ static enum status attach(const struct inventory *inventory, const struct server
                        name, inventory->regions[region], host->name,
                        inventory->regions[host->region]);
     VEC_PUSH(host->places, host->place_count, host->place_capacity, found->place);
+    shard->servers[found->place.server].has_agent = true;
     return ST_OK;
 }
 

@@ -77,16 +77,18 @@ static const struct server_observation *answering(const struct shard_observation
     return NULL;
 }
 
-/* Somebody who does not answer, and may be open, or have what the closed primary lost. */
+/* Somebody who does not answer, and may be open, or have what the closed primary lost. Where there
+ * are agents, nobody may be open but who the route says, and whoever was before him was closed, or
+ * is revoked: there a silent one counts only when the primary may have lost something. */
 static const struct server_observation *find_silent(const struct draft *draft)
 {
-    const struct server_observation *heir =
+    const struct server_observation *primary =
         draft->route ? answering(draft->shard, draft->route->primary) : NULL;
     /* It has all that it ever acknowledged: the setting does not outlive a restart. */
-    bool is_whole = heir && heir->state.is_source_semi_sync;
+    bool is_whole = primary && primary->state.is_source_semi_sync;
     for (size_t i = 0; i < draft->shard->shard->server_count; i++) {
         const struct server_observation *at = &draft->shard->servers[i];
-        if (at->status && !(is_whole && is_replaced(draft, at)))
+        if (at->status && !(is_whole && at->server->has_agent))
             return at;
     }
     return NULL;

@@ -324,10 +324,12 @@ def rewind_if_ahead(world, fleet, server):
 
 
 def restart_what_ended(world):
-    """An agent kills a server that it cannot close; a supervisor starts it again, and the lab has none."""
+    """An agent kills a server that it cannot close; a supervisor starts it again, and the lab has none. Who
+    that was."""
     down = [name for name, role in world.lab.roles().items() if role == "down"]
     if down:
         world.lab.cli("lab", "restart", "--bare", *down)
+    return down
 
 
 def wrong_now(world, since):

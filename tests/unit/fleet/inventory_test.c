@@ -375,6 +375,7 @@ static void hosts_name_servers_of_their_region_wherever_they_stand(UNUSED void *
     assert_int_equal(host->place_count, 2);
     assert_string_equal(inventory_host_server(inventory, host, 0)->name, "10.0.1.12:3307");
     assert_string_equal(inventory_host_server(inventory, host, 1)->name, "10.0.1.11:3306");
+    assert_true(inventory_host_server(inventory, host, 1)->has_agent);
     host = inventory_find_host(inventory, "db-e1");
     assert_int_equal(host->region, 1);
     assert_string_equal(inventory_host_server(inventory, host, 0)->name, "db-2.example.com:3308");

@@ -202,6 +202,28 @@ static void nobody_is_told_to_open_a_server_beside_a_silent_one(void **state UNU
     expect_plan(&sample, "|w1: no server that answers accepts");
 }
 
+/* Its agent had closed it, and a replica is down: where there are agents nobody else may be open.
+ */
+static void a_silent_replica_does_not_keep_a_whole_primary_closed(void **state UNUSED)
+{
+    static const size_t silent[] = {W3, E1, E3};
+    for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+        struct sample sample;
+        sample_init(&sample);
+        set_route(&sample, "w1:3306");
+        sample.seen[W1].state.is_read_only = true;
+        sample.seen[silent[i]].status = ST_TIMEOUT;
+        AUTO(role_plan_release) struct role_plan without = plan_of(&sample);
+        assert_int_equal(without.step_count, 0);
+        sample.servers[silent[i]].has_agent = true;
+        AUTO(role_plan_release) struct role_plan plan = plan_of(&sample);
+        assert_int_equal(plan.steps[plan.step_count - 1].action, ROLE_OPEN);
+        sample.seen[W1].state.is_source_semi_sync = false; /* it was restarted */
+        AUTO(role_plan_release) struct role_plan restarted = plan_of(&sample);
+        assert_int_equal(restarted.step_count, 0);
+    }
+}
+
 /* W3 was the primary before W1. */
 static void a_replaced_primary_does_not_keep_its_heir_closed(void **state UNUSED)
 {
@@ -213,6 +235,7 @@ static void a_replaced_primary_does_not_keep_its_heir_closed(void **state UNUSED
     const struct sql_flavour *flavour = sample.seen[W3].flavour;
     sample.seen[W3].status = ST_TIMEOUT; /* dead, or frozen: it may not be open any more */
     sample.seen[W3].flavour = NULL;
+    sample.servers[W3].has_agent = true;
     expect_plan(&sample, "|w3: no server that answers accepts");
     sample.seen[W1].state.is_source_semi_sync = true; /* it was not restarted: it lost nothing */
     expect_plan(&sample, "w1 accept writes|w3: it does not answer: ");
@@ -386,6 +409,7 @@ int main(void)
         cmocka_unit_test(an_error_of_the_applier_is_for_an_operator),
         cmocka_unit_test(a_closed_primary_is_opened_only_when_nobody_else_can_be_it),
         cmocka_unit_test(nobody_is_told_to_open_a_server_beside_a_silent_one),
+        cmocka_unit_test(a_silent_replica_does_not_keep_a_whole_primary_closed),
         cmocka_unit_test(a_replaced_primary_does_not_keep_its_heir_closed),
         cmocka_unit_test(what_a_replaced_primary_has_beyond_its_heir_is_told_from_to),
         cmocka_unit_test(a_closed_primary_that_lacks_something_is_not_opened),
