@@ -13,6 +13,7 @@
 
 enum {
     STORE_MS = 1000,
+    GLANCE_MS = 200,
     OBSERVE_MS = 1000,
     SESSION_MS = 1000,
     STOP_MS = 3000, /* a second when the lost primary is frozen */
@@ -133,6 +134,30 @@ static enum status stop_receiving(struct failover *failover, struct err *err)
     return status ? status : need_region(failover, err);
 }
 
+static bool has_answer_of_others(const struct failover *failover)
+{
+    const struct shard_observation *shard = &failover->seen.shards[0];
+    for (size_t i = 0; i < failover->shard->server_count; i++)
+        if (shard->servers[i].status && shard->servers[i].server != failover->lost)
+            return false;
+    return true;
+}
+
+/* Nobody waits for a server that is frozen when its permission ends anyhow. Whoever else is slow
+ * gets his time. */
+static void observe(struct failover *failover)
+{
+    const struct inventory *fleet = failover->mandate->fleet;
+    fleet_observation_release(&failover->seen);
+    if (failover->is_looked_after) {
+        fleet_observe(fleet, &failover->shard, 1, clock_deadline(GLANCE_MS), &failover->seen);
+        if (has_answer_of_others(failover))
+            return;
+        fleet_observation_release(&failover->seen);
+    }
+    fleet_observe(fleet, &failover->shard, 1, clock_deadline(OBSERVE_MS), &failover->seen);
+}
+
 /* Bounded: a long backlog is waited for in the next attempt. */
 static void drain(struct failover *failover)
 {
@@ -158,9 +183,7 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
 {
     nsec began = clock_now();
     failover->view.is_appointed = false;
-    fleet_observation_release(&failover->seen);
-    fleet_observe(failover->mandate->fleet, &failover->shard, 1, clock_deadline(OBSERVE_MS),
-                  &failover->seen);
+    observe(failover);
     enum status status = failover_know_revocation(failover, clock_deadline(STORE_MS), err);
     if (!status)
         status = refuse_strangers(failover, err);

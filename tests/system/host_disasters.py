@@ -311,11 +311,13 @@ def rewind_if_ahead(world, fleet, server):
     acked = {ack.number for ack in world.clients[fleet.shard].acks}
     extra = rows_of(fleet, server) - rows_of(fleet, primary)
     assert not extra & acked, f"acknowledged, and only {server.name} has it: {extra & acked}"
-    with fleet.connect(server) as connection, connection.cursor() as cursor:
+    with fleet.connect(server, seconds=ANSWER_SECONDS) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT GET_LOCK('holdfast', 5) AS is_ours")
+        if cursor.fetchone()["is_ours"] != 1:  # a conductor that points it meanwhile finds no position at all
+            return 0
         cursor.execute("SET SESSION sql_log_bin=0")
         for row in extra:
             cursor.execute(f"DELETE FROM {fleet.database}.ledger WHERE n = %s", (row,))
-        # in this order: a conductor may point it as soon as it is not ahead any more
         cursor.execute("SET GLOBAL gtid_strict_mode=0")
         cursor.execute("SET GLOBAL gtid_slave_pos=%s", (common[1],))
         cursor.execute("RESET MASTER")
