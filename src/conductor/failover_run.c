@@ -98,8 +98,7 @@ void failover_run_shard(struct run *run, const struct shard_observation *seen,
         if (!status) {
             failover.is_looked_after =
                 is_looked_after(run->mandate.fleet, seen->shard, failover.lost);
-            failover.hear = run->hear;
-            failover.hear_context = run->hear_context;
+            failover.ears = run->ears;
             failover_run(&failover);
             fill_report(report, &failover);
         }

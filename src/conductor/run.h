@@ -34,9 +34,8 @@ struct run {
     struct announcer *announcer; /* of the hooks, while it is carried out; NULL: none */
     bool had_ended;              /* taken over once more, only for what it left in the middle */
     struct waiting *waiting;     /* what its keeper tells others */
-    failover_hear *hear;         /* what agents told; NULL: nobody can be asked */
-    void *hear_context;
-    char *_Atomic aborted_by; /* whoever asked for it from another process; NULL: nobody */
+    const struct failover_ears *ears; /* NULL: nobody can be asked */
+    char *_Atomic aborted_by;         /* whoever asked for it from another process; NULL: nobody */
 };
 
 /* Begin a new run: takes the lock, writes the record (which is taken from the caller). ST_BUSY

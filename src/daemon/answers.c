@@ -363,7 +363,7 @@ static void post_permit(struct http_request *request, void *context)
 
 static void get_hosts(struct http_request *request, void *context)
 {
-    respond_json(request, 200, steward_words(((struct daemon *)context)->steward, clock_now()));
+    respond_json(request, 200, steward_words(((struct daemon *)context)->steward));
 }
 
 /* clang-format off */

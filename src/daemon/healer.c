@@ -46,6 +46,11 @@ struct healer {
     bool was_leading;
     atomic_bool is_urgent; /* somebody may be lost: bringing roles back must not have the lock */
     nsec kept_up;          /* when it ended looking after the roles; older looks say nothing */
+    struct failover_ears ears;
+    struct sighting { /* of a route's revision, for the first time; by shard */
+        uint64_t revision;
+        nsec at;
+    } * sightings;
 };
 
 /* ---- what is lost ---- */
@@ -67,6 +72,14 @@ static const struct inventory_server *server_named(const struct inventory_shard 
     return NULL;
 }
 
+static void sight(struct healer *healer, const struct inventory_shard *shard,
+                  const struct route *route)
+{
+    struct sighting *sighting = &healer->sightings[shard->index];
+    if (sighting->revision != route->revision)
+        *sighting = (struct sighting){route->revision, clock_now()};
+}
+
 /* The ones that serve; a shard that is moved or failed over has somebody who looks after it. */
 static size_t list_suspects(struct healer *healer, struct suspect *ret)
 {
@@ -76,8 +89,10 @@ static size_t list_suspects(struct healer *healer, struct suspect *ret)
         const struct inventory_shard *shard = &fleet->shards[i];
         struct route route = {0};
         struct err ignored = ERR_INIT;
-        if (mirror_get_route(healer->daemon->mirror, shard->name, &route, &ignored) ||
-            route.state != SHARD_SERVING)
+        if (mirror_get_route(healer->daemon->mirror, shard->name, &route, &ignored))
+            continue;
+        sight(healer, shard, &route);
+        if (route.state != SHARD_SERVING)
             continue;
         const struct inventory_server *primary = server_named(shard, route.primary);
         if (primary)
@@ -142,6 +157,20 @@ static bool hear(void *context, const char *server, struct permit_heard *ret)
     return word.is_known;
 }
 
+static bool last_grant(void *context, const struct permit_granters *granters, const char *server,
+                       int64_t revocation, nsec *ret)
+{
+    return words_last_grant(((struct healer *)context)->words, granters, server, revocation, ret);
+}
+
+static bool route_since(void *context, const struct inventory_shard *shard, uint64_t revision,
+                        nsec *ret)
+{
+    const struct sighting *sighting = &((struct healer *)context)->sightings[shard->index];
+    *ret = sighting->at;
+    return revision != 0 && sighting->revision == revision;
+}
+
 static void carry_out(struct healer *healer, struct run *run)
 {
     const struct inventory *fleet = healer->daemon->fleet;
@@ -157,8 +186,7 @@ static void carry_out(struct healer *healer, struct run *run)
     AUTO_FREE char *folder = inventory_journal(fleet);
     struct err err = ERR_INIT;
     run->mandate.journal = journal_open(folder, run->record.id);
-    run->hear = hear;
-    run->hear_context = healer;
+    run->ears = &healer->ears;
     fleet_observe(fleet, shards, count,
                   clock_now() + permit_interval(fleet->permission_ttl_ms * NSEC_PER_MS) / 2, &seen);
     status_ignore(switchover_run(run, &seen, NULL, NULL, &report, &err),
@@ -278,6 +306,8 @@ static void look(struct healer *healer)
     const struct inventory *fleet = healer->daemon->fleet;
     AUTO_FREE struct suspect *suspects = mem_zalloc((fleet->shard_count + 1) * sizeof(*suspects));
     size_t count = list_suspects(healer, suspects);
+    if (!may_act(healer))
+        return;
     judge_all(healer, suspects, count);
     bool is_lost = has_verdict(suspects, count, LOSS_CERTAIN);
     atomic_store(&healer->is_urgent, is_lost || has_verdict(suspects, count, LOSS_SUSPECTED));
@@ -293,8 +323,7 @@ static void *heal(void *context)
                 LOOKS_PER_INTERVAL;
     while (!daemon_bell_has_rung(&healer->bell)) {
         nsec began = clock_now();
-        if (may_act(healer))
-            look(healer);
+        look(healer);
         daemon_bell_wait(&healer->bell, began + pace);
     }
     return NULL;
@@ -313,6 +342,8 @@ struct healer *healer_start(struct daemon *daemon)
         .words = words_new(fleet, daemon->self, daemon->steward),
         .watches = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->watches)),
         .said = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->said)),
+        .sightings = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->sightings)),
+        .ears = {healer, hear, last_grant, route_since},
         .rules = {.suspect = interval,
                   .hold_down = fleet->policy.hold_down_ms * NSEC_PER_MS,
                   .window = WINDOW_S * NSEC_PER_SEC,
@@ -336,5 +367,6 @@ void healer_stop(struct healer *healer)
     words_free(healer->words);
     free(healer->watches);
     free(healer->said);
+    free(healer->sightings);
     free(healer);
 }

@@ -9,9 +9,9 @@
 #include "base/scope.h"
 #include "daemon/internal.h"
 #include "fleet/inventory.h"
+#include "permit/granters.h"
 #include "store/store.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +20,15 @@ struct steward {
     const struct inventory *fleet;
     const struct inventory_conductor *self;
     const char *region;
+    char granter[PERMIT_GRANTER_MAX];
     struct daemon_store *store;
     struct daemon_bell bell;
     pthread_t thread;
     struct permit_term term; /* its thread's, like the next two */
     nsec term_since;
-    bool has_beaten; /* as was said last */
+    bool has_beaten;                 /* as was said last */
+    struct permit_granters granters; /* as they were read ... */
+    nsec granters_at;                /* ... then */
     pthread_mutex_t lock;
     struct permit_basis basis; /* under the lock, like: */
     struct permit_ears ears;
@@ -68,7 +71,11 @@ static enum status beat(struct steward *steward, struct store *store, nsec deadl
 {
     struct permit_beat made;
     struct permit_beater beater = {
-        .region = steward->region, .who = steward->self->name, .term = steward->term};
+        .region = steward->region,
+        .who = steward->self->name,
+        .granter = steward->granter,
+        .term = steward->term,
+    };
     enum status status = permit_beat(store, &beater, deadline, &made, err);
     pthread_mutex_lock(&steward->lock);
     if (!status)
@@ -92,6 +99,20 @@ static enum status read_list(struct steward *steward, struct store *store, nsec 
     return ST_OK;
 }
 
+/* Once a wait: openers do not wait long for the word of a process that is gone. */
+static void prune_granters(struct steward *steward, struct store *store, nsec deadline)
+{
+    struct permit_granters now = {0};
+    struct err err = ERR_INIT;
+    if (clock_now() - steward->granters_at < steward->term.wait ||
+        permit_granters_load(store, steward->region, deadline, &now, &err))
+        return;
+    permit_granters_prune(store, steward->region, &steward->granters, &now, deadline);
+    permit_granters_release(&steward->granters);
+    steward->granters = now;
+    steward->granters_at = clock_now();
+}
+
 static void go_round(struct steward *steward, struct store *store, nsec deadline)
 {
     struct err err = ERR_INIT;
@@ -100,6 +121,8 @@ static void go_round(struct steward *steward, struct store *store, nsec deadline
         status = beat(steward, store, deadline, &err);
     if (!status)
         status = read_list(steward, store, deadline, &err);
+    if (!status)
+        prune_granters(steward, store, deadline);
     say(steward, status == ST_OK, status ? err.text : "the store takes the region's beats");
 }
 
@@ -125,6 +148,7 @@ struct steward *steward_start(const struct inventory *fleet, const struct invent
     struct steward *steward = mem_zalloc(sizeof(*steward));
     *steward = (struct steward){.fleet = fleet, .self = self, .store = store};
     steward->region = fleet->regions[self->region];
+    permit_granter_name(self->name, steward->granter);
     permit_basis_init(&steward->basis);
     pthread_mutex_init(&steward->lock, NULL);
     daemon_bell_init(&steward->bell);
@@ -147,6 +171,7 @@ void steward_free(struct steward *steward)
     daemon_bell_release(&steward->bell);
     permit_basis_release(&steward->basis);
     permit_ears_release(&steward->ears);
+    permit_granters_release(&steward->granters);
     pthread_mutex_destroy(&steward->lock);
     free(steward);
 }
@@ -158,29 +183,37 @@ static bool is_closed(enum closure closure)
     return closure == CLOSURE_CLOSED || closure == CLOSURE_DEAD;
 }
 
+static bool is_revoked(const struct steward *steward, const char *server)
+{
+    return permit_list_find(&steward->basis.list, server) != 0;
+}
+
 static void hear(struct steward *steward, const struct permit_question *question, nsec now)
 {
+    bool may_grant = permit_basis_span(&steward->basis, now) > 0;
     for (size_t i = 0; i < question->count; i++) {
         const struct permit_report *report = &question->reports[i];
-        permit_ears_on_told(&steward->ears,
-                            &(struct permit_told){.server = report->name,
-                                                  .host = question->host,
-                                                  .is_closed = is_closed(report->closure),
-                                                  .version = report->since_revision},
-                            now);
+        permit_ears_on_told(
+            &steward->ears,
+            &(struct permit_told){.server = report->name,
+                                  .host = question->host,
+                                  .is_closed = is_closed(report->closure),
+                                  .is_granted = may_grant && !is_revoked(steward, report->name),
+                                  .version = report->since_revision},
+            now);
     }
 }
 
 static void fill_answer(struct steward *steward, const struct permit_question *question,
                         struct permit_answer *ret)
 {
-    nsec now = clock_now();
     pthread_mutex_lock(&steward->lock);
+    nsec now = clock_now(); /* later than the beat that counts: see permit_ears_on_told() */
     hear(steward, question, now);
     ret->serve_ms = permit_basis_span(&steward->basis, now) / NSEC_PER_MS;
     ret->revision = steward->basis.list.version;
     for (size_t i = 0; i < question->count; i++)
-        if (permit_list_find(&steward->basis.list, question->reports[i].name))
+        if (is_revoked(steward, question->reports[i].name))
             permit_answer_add(ret, question->reports[i].name);
     pthread_mutex_unlock(&steward->lock);
 }
@@ -247,11 +280,11 @@ enum status steward_check(struct steward *steward, const struct inventory_server
     if (!steward || !has_agent(steward->fleet, server))
         return ST_OK;
     pthread_mutex_lock(&steward->lock);
-    bool is_revoked = permit_list_find(&steward->basis.list, server->name) != 0;
+    bool was_revoked = is_revoked(steward, server->name);
     bool is_permitted = server->region != steward->self->region ||
                         permit_basis_span(&steward->basis, clock_now()) > 0;
     pthread_mutex_unlock(&steward->lock);
-    if (is_revoked)
+    if (was_revoked)
         return err_set(err, ST_DENIED, "the permission of %s to serve is withdrawn", server->name);
     if (!is_permitted)
         return err_set(err, ST_DENIED, "this conductor has no permission to give in %s",
@@ -274,20 +307,43 @@ struct steward_word steward_word(struct steward *steward, const char *server)
     return word;
 }
 
-json_t *steward_words(struct steward *steward, nsec now)
+const char *steward_granter(const struct steward *steward)
+{
+    return steward->granter;
+}
+
+bool steward_last_grant(struct steward *steward, const char *server, int64_t revocation, nsec *ret)
+{
+    pthread_mutex_lock(&steward->lock);
+    const struct permit_heard *heard = permit_ears_find(&steward->ears, server);
+    *ret = heard ? heard->granted : INT64_MIN;
+    bool knows = steward->basis.list.revision >= revocation;
+    pthread_mutex_unlock(&steward->lock);
+    return knows;
+}
+
+static json_t *word_json(const struct permit_heard *heard, nsec now)
+{
+    json_t *json = json_pack("{s:s, s:s, s:b, s:I, s:f}", "server", heard->server, "host",
+                             heard->host, "closed", heard->is_closed, "version",
+                             (json_int_t)heard->closed, "heard_ms", clock_ms(now - heard->at));
+    if (heard->granted != INT64_MIN)
+        json_object_set_new(json, "granted_ms", json_real(clock_ms(now - heard->granted)));
+    return json;
+}
+
+json_t *steward_words(struct steward *steward)
 {
     json_t *servers = json_array();
-    if (steward)
-        pthread_mutex_lock(&steward->lock);
-    for (size_t i = 0; steward && i < steward->ears.count; i++) {
-        const struct permit_heard *heard = &steward->ears.items[i];
-        json_array_append_new(servers,
-                              json_pack("{s:s, s:s, s:b, s:I, s:f}", "server", heard->server,
-                                        "host", heard->host, "closed", heard->is_closed, "version",
-                                        (json_int_t)heard->closed, "heard_ms",
-                                        round(clock_ms(now - heard->at))));
-    }
-    if (steward)
-        pthread_mutex_unlock(&steward->lock);
-    return json_pack("{s:i, s:o}", "age_ms", 0, "servers", servers);
+    json_t *json = json_pack("{s:i, s:o}", "age_ms", 0, "servers", servers);
+    if (!steward)
+        return json;
+    pthread_mutex_lock(&steward->lock);
+    nsec now = clock_now();
+    for (size_t i = 0; i < steward->ears.count; i++)
+        json_array_append_new(servers, word_json(&steward->ears.items[i], now));
+    json_object_set_new(json, "granter", json_string(steward->granter));
+    json_object_set_new(json, "revision", json_integer(steward->basis.list.revision));
+    pthread_mutex_unlock(&steward->lock);
+    return json;
 }

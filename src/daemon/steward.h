@@ -40,7 +40,13 @@ struct steward_word {
     nsec at;
 };
 struct steward_word steward_word(struct steward *steward, const char *server);
-/* The same of all servers, for other conductors. A new object. */
-json_t *steward_words(struct steward *steward, nsec now);
+/* The same of all servers, and what this conductor granted and knows, for others. A new object. */
+json_t *steward_words(struct steward *steward);
+
+/* This process as a granter (permit/granters.h). */
+const char *steward_granter(const struct steward *steward);
+/* When it last granted the server permission (INT64_MIN: never); false: it does not know of the
+ * revocation yet. */
+bool steward_last_grant(struct steward *steward, const char *server, int64_t revocation, nsec *ret);
 
 #endif

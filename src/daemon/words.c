@@ -8,6 +8,7 @@
 #include "base/scope.h"
 #include "daemon/internal.h"
 #include "fleet/inventory.h"
+#include "permit/granters.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 struct word {
     char *server;
     struct steward_word said;
+    nsec granted; /* or earlier; INT64_MIN: never */
 };
 
 /* Another conductor, and the thread that asks it. */
@@ -23,7 +25,9 @@ struct voice {
     struct words *words;
     const struct inventory_conductor *conductor;
     pthread_t thread;
-    struct word *items; /* under the lock */
+    char *granter;    /* under the lock, like the rest: of the newest answer; NULL: none */
+    int64_t revision; /* of the list of revoked servers by which it granted since */
+    struct word *items;
     size_t count, capacity;
 };
 
@@ -41,21 +45,25 @@ static void forget(struct voice *voice)
     for (size_t i = 0; i < voice->count; i++)
         free(voice->items[i].server);
     voice->count = 0;
+    free(take_pointer(voice->granter));
 }
 
-/* 'asked' is before the answer was made: what it calls so many ms old was said that long before, or
- * earlier. */
-static void take(struct voice *voice, const json_t *servers, nsec asked)
+/* The answer was made between 'asked' and 'received': what it calls so many ms old was said that
+ * long before the first, or later, and granted that long before the second, or earlier. */
+static void take(struct voice *voice, const json_t *answer, nsec asked, nsec received)
 {
     const json_t *entry = NULL;
     size_t index = 0;
     pthread_mutex_lock(&voice->words->lock);
     forget(voice);
-    json_array_foreach(servers, index, entry)
+    voice->granter = mem_strdup(json_string_value(json_object_get(answer, "granter")));
+    voice->revision = json_integer_value(json_object_get(answer, "revision"));
+    json_array_foreach(json_object_get(answer, "servers"), index, entry)
     {
         const char *server = json_string_value(json_object_get(entry, "server"));
         double age_ms = json_number_value(json_object_get(entry, "heard_ms"));
-        if (!server || age_ms < 0)
+        const json_t *granted_ms = json_object_get(entry, "granted_ms");
+        if (!server || age_ms < 0 || json_number_value(granted_ms) < 0)
             continue;
         struct word word = {
             .server = mem_strdup(server),
@@ -63,6 +71,8 @@ static void take(struct voice *voice, const json_t *servers, nsec asked)
                      .is_closed = json_is_true(json_object_get(entry, "closed")),
                      .closed = json_integer_value(json_object_get(entry, "version")),
                      .at = asked - (nsec)(age_ms * NSEC_PER_MS)},
+            .granted = granted_ms ? received - (nsec)(json_number_value(granted_ms) * NSEC_PER_MS)
+                                  : INT64_MIN,
         };
         VEC_PUSH(voice->items, voice->count, voice->capacity, word);
     }
@@ -80,7 +90,7 @@ static void *ask(void *context)
         nsec asked = clock_now();
         if (client_get_from(words->fleet, voice->conductor, "/v1/hosts", 4 * pace, &answer, &err) ==
             ST_OK)
-            take(voice, json_object_get(answer.json, "servers"), asked);
+            take(voice, answer.json, asked, clock_now());
         daemon_bell_wait(&words->bell, asked + pace);
     }
     return NULL;
@@ -138,4 +148,45 @@ struct steward_word words_find(struct words *words, const char *server)
                 prefer(&best, &words->voices[i].items[j].said);
     pthread_mutex_unlock(&words->lock);
     return best;
+}
+
+/* ---- grants ---- */
+
+/* What a voice said of the granter, if it is that one and knows of the revocation. */
+static bool voice_last_grant(const struct voice *voice, const char *granter, const char *server,
+                             int64_t revocation, nsec *ret)
+{
+    if (!voice->granter || strcmp(voice->granter, granter) != 0 || voice->revision < revocation)
+        return false;
+    *ret = INT64_MIN;
+    for (size_t i = 0; i < voice->count; i++)
+        if (strcmp(voice->items[i].server, server) == 0)
+            *ret = voice->items[i].granted;
+    return true;
+}
+
+static bool granter_last_grant(struct words *words, const char *granter, const char *server,
+                               int64_t revocation, nsec *ret)
+{
+    bool is_known = false;
+    if (strcmp(granter, steward_granter(words->steward)) == 0)
+        return steward_last_grant(words->steward, server, revocation, ret);
+    pthread_mutex_lock(&words->lock);
+    for (size_t i = 0; i < words->count && !is_known; i++)
+        is_known = voice_last_grant(&words->voices[i], granter, server, revocation, ret);
+    pthread_mutex_unlock(&words->lock);
+    return is_known;
+}
+
+bool words_last_grant(struct words *words, const struct permit_granters *granters,
+                      const char *server, int64_t revocation, nsec *ret)
+{
+    *ret = INT64_MIN;
+    for (size_t i = 0; i < granters->count; i++) {
+        nsec last = INT64_MIN;
+        if (!granter_last_grant(words, granters->items[i].name, server, revocation, &last))
+            return false;
+        *ret = last > *ret ? last : *ret;
+    }
+    return true;
 }

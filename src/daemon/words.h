@@ -8,6 +8,7 @@
 
 #include "daemon/steward.h"
 
+struct permit_granters;
 struct words;
 
 struct words *words_new(const struct inventory *fleet, const struct inventory_conductor *self,
@@ -15,5 +16,9 @@ struct words *words_new(const struct inventory *fleet, const struct inventory_co
 void words_free(struct words *words);
 /* The newest that is known of the server. 'at' is when it was said, or earlier. */
 struct steward_word words_find(struct words *words, const char *server);
+/* When one of these granters last granted the server permission, or later (INT64_MIN: never);
+ * false: one of them is silent, or does not know of the revocation yet. */
+bool words_last_grant(struct words *words, const struct permit_granters *granters,
+                      const char *server, int64_t revocation, nsec *ret);
 
 #endif

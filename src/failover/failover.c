@@ -88,16 +88,48 @@ void failover_look_again(struct failover *failover, enum call call, struct failo
         see_again(failover, &looks[i], &calls[i]);
 }
 
-/* ---- the engine ---- */
+/* ---- the lost primary's permission ---- */
 
-static bool is_over(const struct failover *failover, nsec now);
+static enum permit_end find_end(const struct failover *failover, nsec now)
+{
+    const struct failover_ears *ears = failover->ears;
+    const struct permit_wait *wait = &failover->wait;
+    struct permit_rumour rumour = {0};
+    struct permit_heard heard;
+    if (ears && ears->hear(ears->context, failover->lost->name, &heard))
+        rumour.heard = &heard;
+    if (ears && wait->revision)
+        rumour.is_last_grant_known =
+            ears->last_grant(ears->context, &failover->granters, failover->lost->name,
+                             wait->revision, &rumour.last_grant);
+    return permit_end_of(wait, &rumour, now);
+}
+
+/* Once it is over it stays so. */
+static void note_end(struct failover *failover, nsec now)
+{
+    if (!failover->is_looked_after || failover->end)
+        return;
+    failover->end = find_end(failover, now);
+    if (failover->end)
+        journal_add(failover->mandate->journal, failover->shard->name, "permission", "%s: %s",
+                    failover->lost->name, permit_end_text(failover->end));
+}
+
+static bool is_over(const struct failover *failover)
+{
+    return !failover->is_looked_after || failover->end;
+}
+
+/* ---- the engine ---- */
 
 static enum status step_wait(struct failover *failover, struct err *err)
 {
     nsec began = clock_now();
     poll(NULL, 0, WAIT_MS);
     story_add_phase(&failover->story, PHASE_WAIT, began);
-    return is_over(failover, clock_now()) ? failover_look_at_candidate(failover, err) : ST_OK;
+    note_end(failover, clock_now());
+    return is_over(failover) ? failover_look_at_candidate(failover, err) : ST_OK;
 }
 
 static enum status (*const steps[FAILOVER_ACTIONS])(struct failover *failover, struct err *err) = {
@@ -172,32 +204,30 @@ static void finish(struct failover *failover, const struct failover_rule *rule)
                 move_result_name(failover->result), rule->why);
 }
 
-/* Its permission is over, or its agent closed it after it heard of the revocation. */
-static bool is_over(const struct failover *failover, nsec now)
-{
-    struct permit_heard heard;
-    if (!failover->is_looked_after)
-        return true;
-    if (!failover->revoked)
-        return false;
-    bool is_heard =
-        failover->hear && failover->hear(failover->hear_context, failover->lost->name, &heard);
-    return permit_may_open(&failover->term, failover->revoked, failover->revoked_at,
-                           is_heard ? &heard : NULL, now);
-}
-
 static void refresh_view(struct failover *failover)
 {
     struct failover_view *view = &failover->view;
     view->now = clock_now();
-    view->is_over = is_over(failover, view->now);
+    note_end(failover, view->now);
+    view->is_over = is_over(failover);
     view->must_stop = mandate_must_stop(failover->mandate);
     view->was_opening = failover->route.new_primary[0] != '\0';
+}
+
+/* Since when it has its revision; as far as is known only since now. */
+static void know_route(struct failover *failover)
+{
+    const struct failover_ears *ears = failover->ears;
+    nsec *settled = &failover->wait.settled;
+    if (!ears ||
+        !ears->route_since(ears->context, failover->shard, failover->route.revision, settled))
+        *settled = clock_now();
 }
 
 void failover_run(struct failover *failover)
 {
     failover->began_at = clock_now();
+    know_route(failover);
     failover->view.deadline = clock_deadline(failover->mandate->fleet->policy.move_timeout_ms +
                                              2 * failover->mandate->fleet->permission_ttl_ms);
     while (failover->result == MOVE_PENDING) {
@@ -261,6 +291,7 @@ void failover_release(struct failover *failover)
         session_release(&failover->sessions[i]);
     free(failover->sessions);
     fleet_observation_release(&failover->seen);
+    permit_granters_release(&failover->granters);
     proof_release(&failover->proof);
     story_release(&failover->story);
     free(failover->position);

@@ -19,9 +19,22 @@
 #include "move/move.h"
 #include "move/session.h"
 #include "permit/basis.h"
+#include "permit/granters.h"
+#include "permit/opening.h"
 
-/* What an agent told of a server; false: nothing is known. Any thread. */
-typedef bool failover_hear(void *context, const char *server, struct permit_heard *ret);
+/* What the conductors know, beside the store. Any thread. */
+struct failover_ears {
+    void *context;
+    /* What an agent told of a server; false: nothing is known. */
+    bool (*hear)(void *context, const char *server, struct permit_heard *ret);
+    /* When one of these last granted it permission, or later (INT64_MIN: never); false: one of them
+     * is silent, or does not know of the revocation yet. */
+    bool (*last_grant)(void *context, const struct permit_granters *granters, const char *server,
+                       int64_t revocation, nsec *ret);
+    /* Since when the route is known to have this revision; false: it is not. */
+    bool (*route_since)(void *context, const struct inventory_shard *shard, uint64_t revision,
+                        nsec *ret);
+};
 
 struct failover {
     /* Given; see failover_init(). */
@@ -33,8 +46,7 @@ struct failover {
     /* The lost primary's host has an agent: it is revoked, and nobody is opened before it may not
      * serve any more (permit/permit.h). */
     bool is_looked_after;
-    failover_hear *hear; /* NULL: nobody can be asked */
-    void *hear_context;
+    const struct failover_ears *ears; /* NULL: nobody can be asked */
 
     /* Where it is. */
     struct route route;
@@ -55,9 +67,10 @@ struct failover {
     struct proof proof; /* of what may be lost */
     struct err failure; /* the last thing that went wrong */
     struct story story;
-    struct permit_term term; /* how long permissions last */
-    int64_t revoked;         /* version of the revocation; 0: there is none yet */
-    nsec began_at, revoked_at, published_at;
+    struct permit_wait wait;         /* for the end of the lost primary's permission */
+    struct permit_granters granters; /* after the revocation */
+    enum permit_end end;
+    nsec began_at, published_at;
 };
 
 /* 'lost' is the primary that the route names, or one that the caller found when there is none yet

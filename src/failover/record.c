@@ -74,35 +74,50 @@ static enum status make_part(struct failover *failover, enum shard_state next, n
         return ST_OK;
     if (next == SHARD_FENCING && is_first) {
         AUTO_FREE char *note = mem_printf("shard %s, run %s", failover->shard->name, mandate->run);
-        enum status status = permit_term_load(mandate->store, deadline, &failover->term, err);
+        enum status status = permit_term_load(mandate->store, deadline, &failover->wait.term, err);
         failover->is_looked_after = status != ST_NOT_FOUND; /* no conductor ever ran here */
         if (status)
             return status == ST_NOT_FOUND ? ST_OK : status;
-        permit_part_revoke(ret, &failover->term, failover->lost->name, note);
+        permit_part_revoke(ret, &failover->wait.term, failover->lost->name, note);
     } else if (next == SHARD_OPENING && failover->chosen) {
         permit_part_open(ret, failover->chosen->name,
                          mandate->fleet->regions[failover->chosen->region]);
     } else if (next == SHARD_SERVING && failover->route.state == SHARD_FENCING) {
-        permit_part_return(ret, failover->lost->name, failover->revoked);
+        permit_part_return(ret, failover->lost->name, failover->wait.revision);
     }
     return ST_OK;
+}
+
+/* Of the revocation, or later. */
+static enum status know_granters(struct failover *failover, nsec deadline, struct err *err)
+{
+    permit_granters_release(&failover->granters);
+    enum status status = permit_granters_load(
+        failover->mandate->store, failover->mandate->fleet->regions[failover->lost->region],
+        deadline, &failover->granters, err);
+    if (!status && failover->granters.revision < failover->wait.revision)
+        status = err_set(err, ST_BUSY, "the store answers with what it knew before");
+    if (status)
+        failover->wait.revision = 0; /* all of it again */
+    return status;
 }
 
 enum status failover_know_revocation(struct failover *failover, nsec deadline, struct err *err)
 {
     AUTO(permit_list_release) struct permit_list list = {0};
     struct store *store = failover->mandate->store;
-    if (!failover->is_looked_after || failover->revoked)
+    struct permit_wait *wait = &failover->wait;
+    if (!failover->is_looked_after || wait->revision)
         return ST_OK;
-    enum status status = permit_term_load(store, deadline, &failover->term, err);
+    enum status status = permit_term_load(store, deadline, &wait->term, err);
     if (!status)
         status = permit_list_load(store, deadline, &list, err);
     if (status)
         return status;
-    failover->revoked = permit_list_find(&list, failover->lost->name);
-    failover->revoked_at = clock_now();
-    if (failover->revoked)
-        return ST_OK;
+    wait->since = clock_now();
+    wait->revision = permit_list_find(&list, failover->lost->name);
+    if (wait->revision)
+        return know_granters(failover, deadline, err);
     return err_set(err, ST_CONFLICT, "the permission of %s to serve was given back meanwhile",
                    failover->lost->name);
 }

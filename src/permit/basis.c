@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "permit/granters.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -42,12 +43,13 @@ enum status permit_beat(struct store *store, const struct permit_beater *beater,
     const char *region = beater->region;
     const struct permit_term *term = &beater->term;
     AUTO_FREE char *key = permit_region_key(region);
+    AUTO_FREE char *granter = permit_granter_key(region, beater->granter);
     AUTO_FREE char *fenced = permit_fenced_key(region);
     AUTO_FREE char *value = beat_value(beater->who);
     struct store_compare compares[] = {{STORE_ABSENT, fenced, 0},
                                        {STORE_MOD_REV_IS, PERMIT_TERM_KEY, term->revision}};
-    struct store_op put = {STORE_PUT, key, value, 0};
-    struct store_txn txn = {compares, ARRAY_SIZE(compares), &put, 1};
+    struct store_op puts[] = {{STORE_PUT, key, value, 0}, {STORE_PUT, granter, "{}", 0}};
+    struct store_txn txn = {compares, ARRAY_SIZE(compares), puts, ARRAY_SIZE(puts)};
     struct store_txn_result result = {0};
     nsec sent = clock_now();
     enum status status = store_txn(store, &txn, deadline, &result, err);

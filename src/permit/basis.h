@@ -26,6 +26,7 @@ struct permit_beat {
 
 struct permit_beater {
     const char *region, *who; /* 'who', a conductor's name, is for people */
+    const char *granter;      /* its own key: granters.h */
     struct permit_term term;  /* as it was loaded */
 };
 
@@ -52,6 +53,7 @@ nsec permit_basis_span(const struct permit_basis *basis, nsec now);
 struct permit_told {
     const char *server, *host;
     bool is_closed;  /* or dead; whoever had its lock before the look has lost it */
+    bool is_granted; /* the answer gives it permission */
     int64_t version; /* the newest that the agent knew before it began to look */
 };
 
@@ -60,6 +62,7 @@ struct permit_heard {
     bool is_closed;
     int64_t closed; /* confirms revocations up to this version; 0: none */
     nsec at;        /* when it was last heard of */
+    nsec granted;   /* what was granted is over a wait after that; INT64_MIN: nothing ever was */
 };
 
 struct permit_ears {
@@ -68,6 +71,7 @@ struct permit_ears {
 };
 
 void permit_ears_release(struct permit_ears *ears);
+/* 'now' is not before the moment in which it was known what may be granted. */
 void permit_ears_on_told(struct permit_ears *ears, const struct permit_told *told, nsec now);
 /* NULL: no agent ever asked for it since this process began. */
 const struct permit_heard *permit_ears_find(const struct permit_ears *ears, const char *server);

@@ -32,7 +32,7 @@ const struct permit_heard *permit_ears_find(const struct permit_ears *ears, cons
 
 static struct permit_heard *insert(struct permit_ears *ears, const char *server)
 {
-    struct permit_heard heard = {.server = mem_strdup(server)};
+    struct permit_heard heard = {.server = mem_strdup(server), .granted = INT64_MIN};
     VEC_PUSH(ears->items, ears->count, ears->capacity, heard);
     size_t at = ears->count - 1;
     for (; at > 0 && strcmp(ears->items[at - 1].server, server) > 0; at--)
@@ -54,6 +54,8 @@ void permit_ears_on_told(struct permit_ears *ears, const struct permit_told *tol
         heard->host = mem_strdup(told->host);
     }
     heard->at = now;
+    if (told->is_granted)
+        heard->granted = now;
     heard->is_closed = told->is_closed;
     if (!told->is_closed)
         heard->closed = 0;

@@ -175,9 +175,30 @@ enum status permit_claim(struct store *store, const struct permit_route *route,
     return send(store, route, part, deadline, &result, err);
 }
 
-bool permit_may_open(const struct permit_term *term, int64_t revision, nsec since,
-                     const struct permit_heard *heard, nsec now)
+/* Whoever granted it something granted nothing later than that, and whoever opened it recorded that
+ * in the route before, so it opens by no statement that is still on its way. */
+static bool is_over_by_grants(const struct permit_wait *wait, const struct permit_rumour *rumour,
+                              nsec now)
 {
-    bool is_closed = heard && revision > 0 && heard->closed >= revision;
-    return is_closed || now - since >= term->wait;
+    nsec last = rumour->last_grant > wait->settled ? rumour->last_grant : wait->settled;
+    return rumour->is_last_grant_known && now - last >= wait->term.wait;
+}
+
+enum permit_end permit_end_of(const struct permit_wait *wait, const struct permit_rumour *rumour,
+                              nsec now)
+{
+    if (wait->revision == 0)
+        return PERMIT_LASTS;
+    if (rumour->heard && rumour->heard->closed >= wait->revision)
+        return PERMIT_CLOSED;
+    if (is_over_by_grants(wait, rumour, now))
+        return PERMIT_LAST_GRANT_OVER;
+    return now - wait->since >= wait->term.wait ? PERMIT_TTL_OVER : PERMIT_LASTS;
+}
+
+const char *permit_end_text(enum permit_end end)
+{
+    static const char *const texts[] = {PERMIT_END_TABLE(TABLE_TEXT)};
+    INVARIANT((unsigned)end < PERMIT_ENDS);
+    return texts[end];
 }

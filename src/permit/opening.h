@@ -3,7 +3,7 @@
  * The opener's side: what a run writes beside its route, and how long it waits. A part holds the
  * compares and writes that a transaction of the run carries beside those of its route:
  *   (a) revoke every server that may be open    permit_part_revoke(), one for each
- *   (b) wait                                    permit_may_open()
+ *   (b) wait                                    permit_end_of()
  *   (c) open another one                        permit_part_open()
  *   7.  it is back as a replica                 permit_part_return()
  *   the primary itself opens again              permit_claim()
@@ -13,6 +13,7 @@
 #ifndef HOLDFAST_PERMIT_OPENING_H
 #define HOLDFAST_PERMIT_OPENING_H
 
+#include "base/table.h"
 #include "permit/permit.h"
 #include "store/store.h"
 
@@ -61,9 +62,34 @@ MUST_CHECK enum status permit_write(struct store *store, const struct permit_rou
 MUST_CHECK enum status permit_claim(struct store *store, const struct permit_route *route,
                                     const struct permit_part *part, nsec deadline, struct err *err);
 
-/* May another server be opened in the place of one that was revoked at 'revision', known to be in
- * the store since 'since'? 'heard' is what its agent said, or NULL. */
-bool permit_may_open(const struct permit_term *term, int64_t revision, nsec since,
-                     const struct permit_heard *heard, nsec now);
+/* What an opener knows of a server that it revoked. */
+struct permit_wait {
+    struct permit_term term; /* that the revocation compared */
+    int64_t revision;        /* of the revocation; 0: there is none yet */
+    nsec since;              /* it was known to be in the store */
+    nsec settled;            /* the route was seen with the revision that the revocation compared */
+};
+
+/* What others told of it. */
+struct permit_rumour {
+    const struct permit_heard *heard; /* by its agent; NULL: nothing */
+    /* Every granter that was in the store at the revocation or later (granters.h) has said that it
+     * knew of the revocation, and when it granted the last time. */
+    bool is_last_grant_known;
+    nsec last_grant; /* or later; INT64_MIN: there was none */
+};
+
+/* X(id, text): how its permission ended, so that another server may be opened in its place. */
+#define PERMIT_END_TABLE(X)                                                                        \
+    X(PERMIT_LASTS, "it may still serve")                                                          \
+    X(PERMIT_CLOSED, "its agent closed it")                                                        \
+    X(PERMIT_LAST_GRANT_OVER, "all that it was granted is over")                                   \
+    X(PERMIT_TTL_OVER, "a TTL has passed since it was revoked")
+
+enum permit_end { PERMIT_END_TABLE(TABLE_ID) PERMIT_ENDS };
+
+const char *permit_end_text(enum permit_end end);
+enum permit_end permit_end_of(const struct permit_wait *wait, const struct permit_rumour *rumour,
+                              nsec now);
 
 #endif

@@ -15,6 +15,9 @@
  *
  * Reads of the store are as old as they like: a list is one of any moment, but says which.
  *
+ * With GRANTS, the opener may also wait from the last grant of each conductor, as they tell it, and
+ * from the last opening, as the route tells it.
+ *
  * Each WITHOUT_... takes one protection away; tools/model shows that the model then finds two servers
  * that serve. */
 #ifndef TTL
@@ -71,6 +74,26 @@
 #else
 #define IS_WAITING (step == WAITING)
 #endif
+/* May something that it granted still be in force, as far as its word goes? It says when it granted
+ * last, and that it knows of the revocation. Then it does so no more, and however old its word is
+ * when it counts, it is still true; else it may have granted since. */
+#ifdef WITHOUT_LIST_OF_GRANTER
+#define IS_GRANTED_BY(c) (told[c] > 0)
+#else
+#define IS_GRANTED_BY(c) (list[c] < revocation || granted[(c) * SERVERS + primary] > 0)
+#endif
+#ifdef WITHOUT_EVERY_GRANTER
+#define IS_GRANTED false
+#elif CONDUCTORS > 1
+#define IS_GRANTED (IS_GRANTED_BY(0) || IS_GRANTED_BY(1))
+#else
+#define IS_GRANTED IS_GRANTED_BY(0)
+#endif
+#ifdef WITHOUT_SETTLED_ROUTE
+#define IS_SETTLED true
+#else
+#define IS_SETTLED (settling == 0)
+#endif
 #ifdef WITHOUT_ASKED_TIME
 #define TICK_ANSWER(value) skip
 #else
@@ -87,6 +110,10 @@ mtype beat[CONDUCTORS]; /* one beat is on its way at most */
 byte beat_left[CONDUCTORS], beat_at[CONDUCTORS];
 byte left[CONDUCTORS]; /* what can be granted: the basis, the TTL and the margin, less what passed */
 byte list[CONDUCTORS]; /* the revision of the newest list that was read */
+byte granted[CONDUCTORS * SERVERS]; /* ticks that an opener still waits for its last grant */
+#ifdef WITHOUT_LIST_OF_GRANTER
+byte told[CONDUCTORS]; /* the same of the primary, when it said so */
+#endif
 
 /* ---- agents ---- */
 bool is_answered[ANSWERS];
@@ -103,6 +130,7 @@ byte primary; /* the route's: the one that may be open */
 byte revocation, waited;
 bool is_sent[SERVERS]; /* a statement that opens it will be sent, is on its way, or queued there */
 byte guard[SERVERS];   /* ticks left in which it counts */
+byte settling;         /* ticks that an opener still waits for the last opening */
 
 #define IS_REVOKED(s, at) ((revoked[at] >> (s)) & 1)
 #define SERVES(s) (is_open[s] && !is_frozen[s])
@@ -153,6 +181,13 @@ proctype clock()
             :: else
             fi
         }
+#ifdef GRANTS
+        for (i : 0 .. CONDUCTORS * SERVERS - 1) { TICK(granted[i]) }
+        TICK(settling);
+#endif
+#ifdef WITHOUT_LIST_OF_GRANTER
+        for (i : 0 .. CONDUCTORS - 1) { TICK(told[i]) }
+#endif
         for (i : 0 .. ANSWERS - 1) {
             TICK_ANSWER(answer_left[i]);
             if
@@ -195,6 +230,9 @@ proctype conductor(byte me)
         beat_at[me] = 0
        }
     :: d_step { list[me] < revision -> list[me]++ }
+#ifdef WITHOUT_LIST_OF_GRANTER
+    :: d_step { told[me] = granted[me * SERVERS + primary] }
+#endif
     od
 }
 
@@ -206,7 +244,10 @@ inline answer(s, c, place)
 {
     is_answered[place] = 1;
     answer_left[place] = left[c];
-    answer_list[place] = list[c]
+    answer_list[place] = list[c];
+#ifdef GRANTS
+    granted[(c) * SERVERS + s] = (IS_REVOKED(s, list[c]) -> granted[(c) * SERVERS + s] : WAITS)
+#endif
 }
 
 inline extend(s, place)
@@ -269,20 +310,28 @@ proctype agent(byte me)
     od
 }
 
-#define MAY_BE_OPEN(s) (waited == WAITS || IS_CLOSED(s))
+#ifdef GRANTS
+#define IS_OVER (waited == WAITS || (IS_SETTLED && !IS_GRANTED))
+#define SETTLE settling = WAITS
+#else
+#define IS_OVER (waited == WAITS)
+#define SETTLE skip
+#endif
+#define MAY_REPLACE(s) (IS_OVER || IS_CLOSED(s))
 
 /* The opener takes the server's lock first, which ends the session of whoever had it. */
 inline send_open(s)
 {
     is_sent[s] = 1;
     guard[s] = COUNTS;
+    SETTLE;
     waited = 0;
     step = OPENING
 }
 
 inline open_instead(s)
 {
-    step == WAITING && s != primary && MAY_BE_OPEN(primary) && !IS_REVOKED(s, revision) &&
+    step == WAITING && s != primary && MAY_REPLACE(primary) && !IS_REVOKED(s, revision) &&
         !is_frozen[s] ->
     primary = s;
     send_open(s)
@@ -351,6 +400,7 @@ init
         closed[0] = 1;
         is_sent[0] = 1;
         guard[0] = COUNTS;
+        SETTLE;
         run clock();
         run opener();
         for (i : 0 .. CONDUCTORS - 1) {

@@ -2,11 +2,13 @@
 """Nobody is at the keyboard: conductors on an etcd of three, an agent on each host. A host is lost, or a part
 of it, and its shard has a primary again; what was acknowledged is there.
 """
+import base64
 import contextlib
 import json
 import pathlib
 import re
 import threading
+import urllib.request
 
 import pymysql
 import pytest
@@ -101,6 +103,50 @@ def test_a_frozen_host_acknowledges_nothing_beside_its_heir(fleet):
         wait_until(lambda: is_closed_or_ended(fleet, lost), HEALED_SECONDS, "its agent closed it")
         writers.wait_for_more(5, seconds=HEALED_SECONDS)
     kept(fleet, heir, writers.acked)
+
+
+def journal_of(lab, run):
+    """The words of each kind of event."""
+    found = {}
+    for path in pathlib.Path(lab.dir).rglob(f"{run}.jsonl"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            found.setdefault(entry["event"], []).append(entry["text"])
+    return found
+
+
+def granters(lab, region):
+    """Who may have granted something there, as the store has it."""
+    address = re.search(r"etcd://([^,\s]+)", pathlib.Path(lab.fleet).read_text(encoding="utf-8")).group(1)
+    everything = base64.b64encode(b"\0").decode()
+    body = json.dumps({"key": everything, "range_end": everything, "keys_only": True}).encode()
+    with urllib.request.urlopen(f"http://{address}/v3/kv/range", body, timeout=5) as answer:
+        keys = [base64.b64decode(each["key"]).decode() for each in json.load(answer)["kvs"]]
+    return [key for key in keys if f"granters/{region}/" in key]
+
+
+def make_permissions_long(lab, ttl):
+    path = pathlib.Path(lab.fleet)
+    text = path.read_text(encoding="utf-8")
+    assert text.count("ttl: 2s") == 1
+    path.write_text("journal: journals\n" + text.replace("ttl: 2s", f"ttl: {ttl}s"), encoding="utf-8")
+    for name in [each for each in lab.daemons() if each.startswith("conductor-")]:
+        lab.cli("lab", "kill", name)
+        lab.cli("lab", "restart", name)
+
+
+def test_a_lost_primary_is_waited_for_from_its_last_grant(lab, fleet):
+    """Not from when its loss was noticed, two fifths of a TTL later: here that is long enough to tell."""
+    make_permissions_long(lab, 10)
+    lost = fleet.primary()
+    wait_until(lambda: len(granters(lab, "west")) == 2, 60, "only the conductors that run may grant")
+    with Writers(fleet, ends=ends(fleet)) as writers:
+        fleet.cli("lab", "freeze", host_of(lost), expect=0)
+        wait_until(lambda: primary_is_another(fleet, lost), 2 * HEALED_SECONDS, "another primary")
+        writers.wait_for_more(5, seconds=HEALED_SECONDS)
+        fleet.cli("lab", "thaw", host_of(lost), expect=0)
+    run = json.loads(fleet.cli("run", "list", "--json", expect=0).stdout)[-1]["run"]
+    assert journal_of(lab, run)["permission"] == [f"{lost.address}: all that it was granted is over"]
 
 
 def test_an_agent_that_dies_is_back_before_anybody_notices(fleet):

@@ -120,8 +120,23 @@ static void a_fenced_region_is_granted_nothing(UNUSED void **state)
 
 static void hear(struct permit_ears *ears, const char *server, bool is_closed, int64_t version)
 {
-    struct permit_told told = {server, "db-w1", is_closed, version};
+    struct permit_told told = {
+        .server = server, .host = "db-w1", .is_closed = is_closed, .version = version};
     permit_ears_on_told(ears, &told, 5);
+}
+
+static void the_last_grant_is_remembered(UNUSED void **state)
+{
+    AUTO(permit_ears_release) struct permit_ears ears = {0};
+    struct permit_told told = {.server = X, .host = "db-w1"};
+    permit_ears_on_told(&ears, &told, 5);
+    assert_true(permit_ears_find(&ears, X)->granted == INT64_MIN);
+    told.is_granted = true;
+    permit_ears_on_told(&ears, &told, 6);
+    told.is_granted = false;
+    permit_ears_on_told(&ears, &told, 7);
+    assert_int_equal(permit_ears_find(&ears, X)->granted, 6);
+    assert_int_equal(permit_ears_find(&ears, X)->at, 7);
 }
 
 static void closings_are_remembered_by_version(UNUSED void **state)
@@ -153,6 +168,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_granted_before_a_beat_and_a_list),
+        cmocka_unit_test(the_last_grant_is_remembered),
         cmocka_unit_test(a_beat_counts_from_when_it_was_sent),
         cmocka_unit_test(a_list_older_than_the_beat_does_not_do),
         cmocka_unit_test(a_newer_list_counts_at_once_an_older_one_never),

@@ -3,6 +3,7 @@
  * returning beside a route, also when an outcome is not known. */
 #include "../store/store_test.h"
 #include "permit/basis.h"
+#include "permit/granters.h"
 #include "permit/opening.h"
 
 #include <string.h>
@@ -27,7 +28,7 @@ static struct permit_term term_of(struct store *store, nsec ttl)
 static enum status beat(struct store *store, const char *region, const struct permit_term *term,
                         struct permit_beat *ret)
 {
-    struct permit_beater beater = {region, "conductor", *term};
+    struct permit_beater beater = {region, "conductor", "conductor-1", *term};
     return permit_beat(store, &beater, soon(), ret, &trouble);
 }
 
@@ -346,17 +347,84 @@ static void a_route_of_the_same_text_without_its_revocation_is_not_ours(void **s
     assert_int_equal(revision_of(store, X), 0);
 }
 
+static const struct permit_wait waiting = {
+    .term = {2000, 3000, 7}, .revision = 20, .since = 1000, .settled = -500};
+
 static void waiting_ends_by_time_or_by_a_closing_after_the_revocation(UNUSED void **state)
 {
-    struct permit_term term = {2000, 3000, 7};
+    struct permit_wait wait = waiting;
     struct permit_heard heard = {.is_closed = true, .closed = 19};
-    assert_false(permit_may_open(&term, 20, 1000, NULL, 3999));
-    assert_true(permit_may_open(&term, 20, 1000, NULL, 4000));
-    assert_false(permit_may_open(&term, 20, 1000, &heard, 1001)); /* of an earlier revocation */
+    struct permit_rumour rumour = {0};
+    assert_int_equal(permit_end_of(&wait, &rumour, 3999), PERMIT_LASTS);
+    assert_int_equal(permit_end_of(&wait, &rumour, 4000), PERMIT_TTL_OVER);
+    rumour.heard = &heard;
+    assert_int_equal(permit_end_of(&wait, &rumour, 1001),
+                     PERMIT_LASTS); /* of an earlier revocation */
     heard.closed = 20;
-    assert_true(permit_may_open(&term, 20, 1000, &heard, 1001));
-    heard.closed = 0;
-    assert_false(permit_may_open(&term, 0, 1000, &heard, 1001));
+    assert_int_equal(permit_end_of(&wait, &rumour, 1001), PERMIT_CLOSED);
+    wait.revision = 0;
+    assert_int_equal(permit_end_of(&wait, &rumour, 9000), PERMIT_LASTS);
+}
+
+static void waiting_ends_after_the_last_grant_and_the_last_opening(UNUSED void **state)
+{
+    struct permit_wait wait = waiting;
+    struct permit_rumour rumour = {.is_last_grant_known = true, .last_grant = -200};
+    assert_int_equal(permit_end_of(&wait, &rumour, 2799), PERMIT_LASTS);
+    assert_int_equal(permit_end_of(&wait, &rumour, 2800), PERMIT_LAST_GRANT_OVER);
+    rumour.last_grant = INT64_MIN;
+    assert_int_equal(permit_end_of(&wait, &rumour, 2499),
+                     PERMIT_LASTS); /* it may have been opened until -500 */
+    assert_int_equal(permit_end_of(&wait, &rumour, 2500), PERMIT_LAST_GRANT_OVER);
+    rumour.is_last_grant_known = false;
+    assert_int_equal(permit_end_of(&wait, &rumour, 3999), PERMIT_LASTS);
+}
+
+static void who_may_have_granted_is_in_the_store_with_his_first_beat(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct permit_term term = term_of(store, TTL);
+    struct permit_beat made = {0};
+    AUTO(permit_granters_release) struct permit_granters before = {0}, now = {0};
+    EXPECT_OK(beat(store, "west", &term, &made));
+    EXPECT_OK(permit_granters_load(store, "west", soon(), &before, &trouble));
+    assert_int_equal(before.count, 1);
+    assert_string_equal(before.items[0].name, "conductor-1");
+    assert_int_equal(before.items[0].revision, made.revision);
+    assert_true(before.revision >= made.revision);
+    EXPECT_OK(permit_granters_load(store, "we", soon(), &now, &trouble)); /* no such region */
+    assert_int_equal(now.count, 0);
+}
+
+static void only_who_beats_no_more_is_forgotten(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct permit_term term = term_of(store, TTL);
+    struct permit_beat made = {0};
+    AUTO(permit_granters_release) struct permit_granters before = {0}, now = {0}, after = {0};
+    put(store, "granters/west/dead", "{}");
+    put(store, "granters/west/late", "{}");
+    EXPECT_OK(beat(store, "west", &term, &made));
+    EXPECT_OK(permit_granters_load(store, "west", soon(), &before, &trouble));
+    EXPECT_OK(beat(store, "west", &term, &made));
+    put(store, "granters/west/new", "{}");
+    EXPECT_OK(permit_granters_load(store, "west", soon(), &now, &trouble));
+    put(store, "granters/west/late", "{}"); /* after that was read */
+    permit_granters_prune(store, "west", &before, &now, soon());
+    EXPECT_OK(permit_granters_load(store, "west", soon(), &after, &trouble));
+    assert_int_equal(after.count, 3);
+    assert_string_equal(after.items[0].name, "conductor-1");
+    assert_string_equal(after.items[1].name, "late");
+    assert_string_equal(after.items[2].name, "new");
+}
+
+static void no_two_processes_have_one_name(UNUSED void **state)
+{
+    char first[PERMIT_GRANTER_MAX], second[PERMIT_GRANTER_MAX];
+    permit_granter_name("west-c1", first);
+    permit_granter_name("west-c1", second);
+    assert_true(strncmp(first, "west-c1-", 8) == 0);
+    assert_string_not_equal(first, second);
 }
 
 int main(void)
@@ -379,6 +447,10 @@ int main(void)
         STORE_TEST(an_unknown_outcome_is_found_out),
         STORE_TEST(a_route_of_the_same_text_without_its_revocation_is_not_ours),
         cmocka_unit_test(waiting_ends_by_time_or_by_a_closing_after_the_revocation),
+        cmocka_unit_test(waiting_ends_after_the_last_grant_and_the_last_opening),
+        STORE_TEST(who_may_have_granted_is_in_the_store_with_his_first_beat),
+        STORE_TEST(only_who_beats_no_more_is_forgotten),
+        cmocka_unit_test(no_two_processes_have_one_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
