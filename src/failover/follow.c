@@ -91,7 +91,9 @@ static enum status bring_roles_back(struct failover *failover, struct err *err)
     struct roles_outcome outcome = {0};
     for (size_t i = 0; i < failover->shard->server_count; i++)
         session_give_back(&failover->sessions[i], clock_deadline(FOLLOW_MS));
-    roles_converge(failover->mandate, &failover->shard, 1, clock_deadline(CONVERGE_MS), &outcome);
+    /* A conductor comes again soon by itself, and other shards may need the run lock. */
+    nsec deadline = failover->ears ? ROLES_ONCE : clock_deadline(CONVERGE_MS);
+    roles_converge(failover->mandate, &failover->shard, 1, deadline, &outcome);
     for (const char *at = outcome.left; *at;) {
         size_t length = strcspn(at, "\n");
         failover_note(failover, "%.*s", (int)length, at);

@@ -345,12 +345,16 @@ static enum status settle(const struct effort *effort, struct round *round, stru
     }
 }
 
-static void tell_rest(const struct round *round, struct story *story, struct roles_outcome *ret)
+/* What ROLES_ONCE has done it did not look at again: it is not called left. */
+static void tell_rest(const struct effort *effort, const struct round *round, struct story *story,
+                      struct roles_outcome *ret)
 {
     AUTO(buf_release) struct buf left = {0};
+    bool was_looked_at = !effort->is_once || ret->err.status;
+    size_t steps = was_looked_at && story->failed_count == 0 ? round->plan.step_count : 0;
     ret->left_count = story->failed_count + round->plan.obstacle_count;
     buf_add(&left, buf_text(&story->failed));
-    for (size_t i = 0; i < round->plan.step_count && story->failed_count == 0; i++) {
+    for (size_t i = 0; i < steps; i++) {
         ret->left_count++;
         role_step_describe(&round->plan.steps[i], &left);
         buf_add(&left,
@@ -384,7 +388,7 @@ static void converge_shard(const struct effort *effort, nsec deadline, struct ro
         buf_clear(&story.failed);
         story.failed_count = 0;
     }
-    tell_rest(&round, &story, ret);
+    tell_rest(effort, &round, &story, ret);
     buf_release(&story.failed);
 }
 
