@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/scope.h"
+#include "permit/permit.h"
 #include "roles/ahead.h"
 #include "wire/gtid.h"
 
@@ -59,19 +60,31 @@ static size_t count_ahead(const struct shard_observation *shard,
     return count;
 }
 
-/* The one of which fewest are ahead; of equals the first in the fleet file. */
+/* What others are ahead of, it catches up in a moment; a permission comes by way of conductor and
+ * agent. */
+static size_t reluctance(const struct shard_observation *shard, const struct server_observation *at,
+                         const struct permit_list *revoked)
+{
+    size_t ahead = count_ahead(shard, at);
+    return permit_list_find(revoked, at->server->name) ? ahead + count_of(shard) : ahead;
+}
+
+/* One that is permitted, and of which fewest are ahead; of equals the first in the fleet file. */
 static const struct server_observation *find_candidate(const struct shard_observation *shard,
-                                                       const struct inventory_server *lost)
+                                                       const struct inventory_server *lost,
+                                                       const struct permit_list *revoked)
 {
     const struct server_observation *best = NULL;
-    size_t fewest = 0;
+    size_t least = 0;
     for (size_t i = 0; i < count_of(shard); i++) {
         const struct server_observation *at = &shard->servers[i];
-        size_t ahead = can_open(at, lost) ? count_ahead(shard, at) : 0;
-        if (!can_open(at, lost) || (best && ahead >= fewest))
+        if (!can_open(at, lost))
+            continue;
+        size_t its = reluctance(shard, at, revoked);
+        if (best && its >= least)
             continue;
         best = at;
-        fewest = ahead;
+        least = its;
     }
     return best;
 }
@@ -130,9 +143,9 @@ static enum status check_ahead(const struct shard_observation *shard, const stru
 }
 
 enum status elect(const struct shard_observation *shard, const struct inventory_server *lost,
-                  struct election *ret, struct err *err)
+                  const struct permit_list *revoked, struct election *ret, struct err *err)
 {
-    *ret = (struct election){.candidate = find_candidate(shard, lost)};
+    *ret = (struct election){.candidate = find_candidate(shard, lost, revoked)};
     if (!ret->candidate)
         return refuse(shard, lost, err);
     if (count_ahead(shard, ret->candidate) == 0)

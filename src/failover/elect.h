@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "fleet/observation.h"
 
+struct permit_list;
+
 struct election {
     const struct server_observation *candidate;
     /* Has what the candidate lacks, and everything that anybody has: the relay can be ahead of both
@@ -17,10 +19,11 @@ struct election {
     const struct server_observation *ahead;
 };
 
-/* ST_NO_GO: nobody can, and why; ST_CONFLICT: servers have different histories; ST_TIMEOUT:
- * somebody has not applied what it received yet, and is needed. */
+/* 'revoked': who has no permission to serve, and takes over only when nobody else can. ST_NO_GO:
+ * nobody can, and why; ST_CONFLICT: servers have different histories; ST_TIMEOUT: somebody has not
+ * applied what it received yet, and is needed. */
 MUST_CHECK enum status elect(const struct shard_observation *shard,
-                             const struct inventory_server *lost, struct election *ret,
-                             struct err *err);
+                             const struct inventory_server *lost, const struct permit_list *revoked,
+                             struct election *ret, struct err *err);
 
 #endif

@@ -292,6 +292,7 @@ void failover_release(struct failover *failover)
     free(failover->sessions);
     fleet_observation_release(&failover->seen);
     permit_granters_release(&failover->granters);
+    permit_list_release(&failover->revoked);
     proof_release(&failover->proof);
     story_release(&failover->story);
     free(failover->position);

@@ -70,6 +70,7 @@ struct failover {
     struct permit_wait wait;         /* for the end of the lost primary's permission */
     struct permit_granters granters; /* after the revocation */
     enum permit_end end;
+    struct permit_list revoked; /* as it was before the servers were looked at */
     nsec began_at, published_at;
 };
 

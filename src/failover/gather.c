@@ -184,7 +184,7 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
     nsec began = clock_now();
     failover->view.is_appointed = false;
     observe(failover);
-    enum status status = failover_know_revocation(failover, clock_deadline(STORE_MS), err);
+    enum status status = failover_know_revocations(failover, clock_deadline(STORE_MS), err);
     if (!status)
         status = refuse_strangers(failover, err);
     if (!status)
@@ -203,7 +203,11 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
     if (!status)
         status = need_region(failover, err);
     if (!status)
-        status = elect(&failover->seen.shards[0], failover->lost, &failover->election, err);
+        status = elect(&failover->seen.shards[0], failover->lost, &failover->revoked,
+                       &failover->election, err);
+    if (!status)
+        status = failover_permit(failover, failover->election.candidate->server,
+                                 clock_deadline(STORE_MS), err);
     if (!status)
         proof_weigh(&failover->proof, failover->seen.shards, failover->lost, &failover->election);
     failover->view.is_gathered = status == ST_OK;

@@ -102,38 +102,59 @@ static enum status know_granters(struct failover *failover, nsec deadline, struc
     return status;
 }
 
-enum status failover_know_revocation(struct failover *failover, nsec deadline, struct err *err)
+enum status failover_know_revocations(struct failover *failover, nsec deadline, struct err *err)
 {
-    AUTO(permit_list_release) struct permit_list list = {0};
     struct store *store = failover->mandate->store;
     struct permit_wait *wait = &failover->wait;
-    if (!failover->is_looked_after || wait->revision)
+    if (!failover->is_looked_after)
         return ST_OK;
-    enum status status = permit_term_load(store, deadline, &wait->term, err);
-    if (!status)
-        status = permit_list_load(store, deadline, &list, err);
+    permit_list_release(&failover->revoked);
+    enum status status = permit_list_load(store, deadline, &failover->revoked, err);
+    if (status || wait->revision)
+        return status;
+    status = permit_term_load(store, deadline, &wait->term, err);
     if (status)
         return status;
     wait->since = clock_now();
-    wait->revision = permit_list_find(&list, failover->lost->name);
+    wait->revision = permit_list_find(&failover->revoked, failover->lost->name);
     if (wait->revision)
         return know_granters(failover, deadline, err);
     return err_set(err, ST_CONFLICT, "the permission of %s to serve was given back meanwhile",
                    failover->lost->name);
 }
 
+static enum status write_state(struct failover *failover, enum shard_state next,
+                               const struct permit_part *part, nsec deadline, struct err *err)
+{
+    AUTO(attempt_release) struct attempt attempt = {0};
+    struct held_route held = hold(failover);
+    struct route wanted = next_route(failover, next);
+    attempt_init(&attempt, &held, &wanted, part);
+    return attempt_write(&attempt, &held, call_of(next), deadline, err);
+}
+
 static enum status attempt_once(struct failover *failover, enum shard_state next, nsec deadline,
                                 struct err *err)
 {
     AUTO(permit_part_release) struct permit_part part = {0};
-    AUTO(attempt_release) struct attempt attempt = {0};
-    struct held_route held = hold(failover);
-    struct route wanted = next_route(failover, next);
     enum status status = make_part(failover, next, deadline, &part, err);
-    if (status)
-        return status;
-    attempt_init(&attempt, &held, &wanted, &part);
-    return attempt_write(&attempt, &held, call_of(next), deadline, err);
+    return status ? status : write_state(failover, next, &part, deadline, err);
+}
+
+enum status failover_permit(struct failover *failover, const struct inventory_server *candidate,
+                            nsec deadline, struct err *err)
+{
+    AUTO(permit_part_release) struct permit_part part = {0};
+    int64_t revision = permit_list_find(&failover->revoked, candidate->name);
+    if (revision == 0)
+        return ST_OK;
+    permit_part_return(&part, candidate->name, revision);
+    enum status status = write_state(failover, SHARD_FENCING, &part, deadline, err);
+    if (!status)
+        failover_note(failover,
+                      "%s got its permission to serve back for this: nobody else was there",
+                      candidate->name);
+    return status;
 }
 
 enum status failover_record(struct failover *failover, enum shard_state next, nsec deadline,

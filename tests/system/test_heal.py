@@ -115,14 +115,25 @@ def journal_of(lab, run):
     return found
 
 
+def ask_etcd(lab, what, **question):
+    address = re.search(r"etcd://([^,\s]+)", pathlib.Path(lab.fleet).read_text(encoding="utf-8")).group(1)
+    words = {name: base64.b64encode(text.encode()).decode() for name, text in question.items()}
+    body = json.dumps({**words, "keys_only": True} if what == "range" else words).encode()
+    with urllib.request.urlopen(f"http://{address}/v3/kv/{what}", body, timeout=5) as answer:
+        return json.load(answer)
+
+
 def granters(lab, region):
     """Who may have granted something there, as the store has it."""
-    address = re.search(r"etcd://([^,\s]+)", pathlib.Path(lab.fleet).read_text(encoding="utf-8")).group(1)
-    everything = base64.b64encode(b"\0").decode()
-    body = json.dumps({"key": everything, "range_end": everything, "keys_only": True}).encode()
-    with urllib.request.urlopen(f"http://{address}/v3/kv/range", body, timeout=5) as answer:
-        keys = [base64.b64decode(each["key"]).decode() for each in json.load(answer)["kvs"]]
+    entries = ask_etcd(lab, "range", key="\0", range_end="\0")["kvs"]
+    keys = [base64.b64decode(each["key"]).decode() for each in entries]
     return [key for key in keys if f"granters/{region}/" in key]
+
+
+def revoke(lab, server):
+    """As a failover left it that replaced this server a moment ago."""
+    ask_etcd(lab, "put", key=f"holdfast/revoked/{server.address}", value="{}")
+    ask_etcd(lab, "put", key="holdfast/revoked", value="{}")
 
 
 def make_permissions_long(lab, ttl):
@@ -206,6 +217,20 @@ def test_a_paused_fleet_is_left_alone(fleet):
     assert all(fleet.value(server, "SELECT @@GLOBAL.read_only") for server in replicas)
     fleet.cli("unpause", expect=0)
     wait_until(lambda: primary_is_another(fleet, lost), HEALED_SECONDS, "another primary")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_replica_without_permission_takes_over_when_nobody_else_can(lab, fleet, count):
+    fleet.cli("pause", "--reason", "its permission is not to be given back before", expect=0)
+    lost = fleet.primary()
+    replicas = fleet.replicas(lost)
+    for server in replicas[:count]:
+        revoke(lab, server)
+    fleet.cli("lab", "kill", host_of(lost), expect=0)
+    done = fleet.cli("failover", "--yes")
+    assert done.returncode == 0, done
+    assert (primary_is_another(fleet, lost) is replicas[1]) == (count == 1)
+    assert ("got its permission to serve back" in done.stdout) == (count == 2), done.stdout
 
 
 def leave_a_tail(fleet, server):

@@ -4,6 +4,7 @@
 #include "failover/elect.h"
 
 #include "../fleet/fleet_test.h"
+#include "permit/permit.h"
 
 /* W1 is silent, and nobody receives any more. */
 static void lose(struct sample *sample)
@@ -23,19 +24,39 @@ static void set_position(struct sample *sample, size_t index, const char *positi
 }
 
 /* "w3", "w2 after e1", or the beginning of what is in the way. */
-static void expect(struct sample *sample, const char *wanted)
+static void expect_without(struct sample *sample, const struct permit_list *revoked,
+                           const char *wanted)
 {
     struct election made;
     struct err err = ERR_INIT;
     char found[ERR_TEXT_MAX];
     sample_derive(sample);
-    if (elect(&sample->observation, &sample->servers[W1], &made, &err))
+    if (elect(&sample->observation, &sample->servers[W1], revoked, &made, &err))
         snprintf(found, sizeof(found), "%.*s", (int)strlen(wanted), err.text);
     else
         snprintf(found, sizeof(found), "%s%s%s", made.candidate->server->host,
                  made.ahead ? " after " : "", made.ahead ? made.ahead->server->host : "");
     assert_string_equal(found, wanted);
     assert_true(!err.status || err.hint[0]);
+}
+
+static void expect(struct sample *sample, const char *wanted)
+{
+    struct permit_list none = {0};
+    expect_without(sample, &none, wanted);
+}
+
+static void one_that_is_not_permitted_takes_over_only_when_nobody_else_can(void **state UNUSED)
+{
+    struct sample sample;
+    AUTO(permit_list_release) struct permit_list revoked = {0};
+    lose(&sample);
+    permit_list_add(&revoked, sample.servers[W2].name, 7);
+    expect_without(&sample, &revoked, "w3");
+    set_position(&sample, W2, "7-101-501");
+    expect_without(&sample, &revoked, "w3 after w2");
+    permit_list_add(&revoked, sample.servers[W3].name, 8);
+    expect_without(&sample, &revoked, "w2");
 }
 
 static void of_equals_the_first_in_the_file_takes_over(void **state UNUSED)
@@ -117,7 +138,9 @@ static void two_histories_are_nobodys_to_choose_from(void **state UNUSED)
     struct election made;
     struct err err = ERR_INIT;
     sample_derive(&sample);
-    assert_int_equal(elect(&sample.observation, &sample.servers[W1], &made, &err), ST_CONFLICT);
+    struct permit_list none = {0};
+    assert_int_equal(elect(&sample.observation, &sample.servers[W1], &none, &made, &err),
+                     ST_CONFLICT);
 }
 
 static void only_a_server_of_the_region_with_a_log_takes_over(void **state UNUSED)
@@ -133,6 +156,7 @@ static void only_a_server_of_the_region_with_a_log_takes_over(void **state UNUSE
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_that_is_not_permitted_takes_over_only_when_nobody_else_can),
         cmocka_unit_test(of_equals_the_first_in_the_file_takes_over),
         cmocka_unit_test(the_replica_that_has_more_takes_over),
         cmocka_unit_test(a_relay_ahead_of_both_replicas_is_caught_up_from),
