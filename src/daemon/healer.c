@@ -103,14 +103,18 @@ static size_t list_suspects(struct healer *healer, struct suspect *ret)
     return count;
 }
 
+static nsec patience_with(const struct healer *healer)
+{
+    return SILENT_INTERVALS *
+           permit_interval(healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS);
+}
+
 static enum witness witness_of(struct healer *healer, const char *server, nsec now)
 {
     struct steward_word word = words_find(healer->words, server);
-    nsec patience =
-        SILENT_INTERVALS * permit_interval(healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS);
     if (!word.is_known)
         return WITNESS_NONE;
-    if (now - word.at > patience)
+    if (now - word.at > patience_with(healer))
         return WITNESS_SILENT;
     return word.is_closed ? WITNESS_DEAD : WITNESS_ALIVE;
 }
@@ -249,6 +253,13 @@ static void go_on(struct healer *healer, bool is_lost)
 
 /* ---- roles ---- */
 
+static bool is_permitted(void *context, const struct inventory_server *server)
+{
+    struct healer *healer = context;
+    struct steward_word word = words_find(healer->words, server->name);
+    return word.is_known && word.granted >= clock_now() - patience_with(healer);
+}
+
 /* By what the observer saw last; not the same look twice, and not while a run goes on. */
 static void keep_up(struct healer *healer)
 {
@@ -257,7 +268,12 @@ static void keep_up(struct healer *healer)
     struct picture *picture = daemon_picture(daemon);
     struct err err = ERR_INIT;
     if (store && picture && picture->began > healer->kept_up) {
-        enum status status = upkeep(store, daemon->fleet, &picture->seen, &healer->is_urgent, &err);
+        struct upkeeper upkeeper = {.store = store,
+                                    .fleet = daemon->fleet,
+                                    .is_unwelcome = &healer->is_urgent,
+                                    .is_permitted = is_permitted,
+                                    .context = healer};
+        enum status status = upkeep(&upkeeper, &picture->seen, &err);
         healer->kept_up = clock_now();
         if (status && status != ST_BUSY)
             log_event(EV_LOSS, "roles", "not brought back", "why", err.text, NULL);

@@ -302,7 +302,8 @@ struct steward_word steward_word(struct steward *steward, const char *server)
     pthread_mutex_lock(&steward->lock);
     const struct permit_heard *heard = permit_ears_find(&steward->ears, server);
     if (heard)
-        word = (struct steward_word){true, heard->is_closed, heard->closed, heard->at};
+        word =
+            (struct steward_word){true, heard->is_closed, heard->closed, heard->at, heard->granted};
     pthread_mutex_unlock(&steward->lock);
     return word;
 }

@@ -38,6 +38,7 @@ struct steward_word {
     bool is_closed;
     int64_t closed; /* confirms revocations up to this version */
     nsec at;
+    nsec granted; /* permission to it, or before that; INT64_MIN: never */
 };
 struct steward_word steward_word(struct steward *steward, const char *server);
 /* The same of all servers, and what this conductor granted and knows, for others. A new object. */

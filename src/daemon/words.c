@@ -17,7 +17,6 @@
 struct word {
     char *server;
     struct steward_word said;
-    nsec granted; /* or earlier; INT64_MIN: never */
 };
 
 /* Another conductor, and the thread that asks it. */
@@ -70,9 +69,10 @@ static void take(struct voice *voice, const json_t *answer, nsec asked, nsec rec
             .said = {.is_known = true,
                      .is_closed = json_is_true(json_object_get(entry, "closed")),
                      .closed = json_integer_value(json_object_get(entry, "version")),
-                     .at = asked - (nsec)(age_ms * NSEC_PER_MS)},
-            .granted = granted_ms ? received - (nsec)(json_number_value(granted_ms) * NSEC_PER_MS)
-                                  : INT64_MIN,
+                     .at = asked - (nsec)(age_ms * NSEC_PER_MS),
+                     .granted = granted_ms
+                                    ? received - (nsec)(json_number_value(granted_ms) * NSEC_PER_MS)
+                                    : INT64_MIN},
         };
         VEC_PUSH(voice->items, voice->count, voice->capacity, word);
     }
@@ -161,7 +161,7 @@ static bool voice_last_grant(const struct voice *voice, const char *granter, con
     *ret = INT64_MIN;
     for (size_t i = 0; i < voice->count; i++)
         if (strcmp(voice->items[i].server, server) == 0)
-            *ret = voice->items[i].granted;
+            *ret = voice->items[i].said.granted;
     return true;
 }
 

@@ -23,9 +23,20 @@ struct need {
     bool has_route, is_adopted, has_steps;
 };
 
-static enum status look(struct store *store, const struct shard_observation *seen,
+/* The rest of its shard waits with it. */
+static bool opens_in_vain(const struct upkeeper *upkeeper, const struct role_plan *plan)
+{
+    for (size_t i = 0; i < plan->step_count; i++)
+        if (plan->steps[i].action == ROLE_OPEN &&
+            !upkeeper->is_permitted(upkeeper->context, plan->steps[i].server->server))
+            return true;
+    return false;
+}
+
+static enum status look(const struct upkeeper *upkeeper, const struct shard_observation *seen,
                         const struct permit_list *revoked, struct need *ret, struct err *err)
 {
+    struct store *store = upkeeper->store;
     *ret = (struct need){.seen = seen};
     enum status status =
         route_load(store, seen->shard->name, store_deadline(store, STORE_WORK), &ret->route, err);
@@ -36,7 +47,7 @@ static enum status look(struct store *store, const struct shard_observation *see
     ret->is_adopted = !ret->has_route && seen->primary && seen->primary->role == ROLE_PRIMARY;
     AUTO(role_plan_release) struct role_plan plan = {0};
     role_plan_make(seen, ret->has_route ? &ret->route : NULL, revoked, &plan);
-    ret->has_steps = plan.step_count > 0;
+    ret->has_steps = plan.step_count > 0 && !opens_in_vain(upkeeper, &plan);
     return ST_OK;
 }
 
@@ -169,22 +180,23 @@ static enum status act(struct run *run, const struct fleet_observation *seen, st
     return status;
 }
 
-enum status upkeep(struct store *store, const struct inventory *fleet,
-                   const struct fleet_observation *seen, const atomic_bool *is_unwelcome,
+enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observation *seen,
                    struct err *err)
 {
+    struct store *store = upkeeper->store;
+    const atomic_bool *is_unwelcome = upkeeper->is_unwelcome;
     AUTO_FREE struct need *needs = mem_zalloc((seen->count + 1) * sizeof(*needs));
     AUTO(permit_list_release) struct permit_list revoked = {0};
     bool is_needed = false;
     enum status status = permit_list_load(store, store_deadline(store, STORE_WORK), &revoked, err);
     for (size_t i = 0; i < seen->count && !status; i++) {
-        status = look(store, &seen->shards[i], &revoked, &needs[i], err);
+        status = look(upkeeper, &seen->shards[i], &revoked, &needs[i], err);
         is_needed = is_needed || needs[i].is_adopted || needs[i].has_steps;
     }
     if (status || (!is_needed && !can_give_back(seen, &revoked)) || atomic_load(is_unwelcome))
         return status;
     struct run *run = NULL;
-    status = run_hold(store, fleet, &run, err);
+    status = run_hold(store, upkeeper->fleet, &run, err);
     if (status)
         return status;
     run->mandate.is_unwelcome = is_unwelcome;

@@ -13,11 +13,20 @@
 
 struct store;
 
-/* 'seen' is of a moment ago, with lag. Ends soon when somebody sets 'is_unwelcome', who needs the
- * run lock more. ST_OK: there was nothing to do, or it was done as far as it goes; ST_BUSY: a run
- * has the lock; others: the store, or another process took over. */
-MUST_CHECK enum status upkeep(struct store *store, const struct inventory *fleet,
-                              const struct fleet_observation *seen, const atomic_bool *is_unwelcome,
+struct upkeeper {
+    struct store *store;
+    const struct inventory *fleet;
+    /* Who needs the run lock more; the round ends soon when that is set. */
+    const atomic_bool *is_unwelcome;
+    /* Was its agent granted permission to it a moment ago? Else it would close it right after it
+     * was opened. */
+    bool (*is_permitted)(void *context, const struct inventory_server *server);
+    void *context;
+};
+
+/* 'seen' is of a moment ago, with lag. ST_OK: there was nothing to do, or it was done as far as it
+ * goes; ST_BUSY: a run has the lock; others: the store, or another process took over. */
+MUST_CHECK enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observation *seen,
                               struct err *err);
 
 #endif

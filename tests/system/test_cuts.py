@@ -147,7 +147,7 @@ def close_everybody(world, verb, names):
     return time.monotonic()
 
 
-@pytest.mark.parametrize("whose", [majority])
+@pytest.mark.parametrize("whose", [majority, conductors])
 def test_what_lasts_closes_everybody_until_it_is_over(world, whose):
     for verb, back in BACK.items():
         before, began = routes(world), time.monotonic()
