@@ -65,6 +65,19 @@ static struct held_route hold(struct failover *failover)
 
 /* ---- permission to serve: the parts that belong to a state ---- */
 
+/* The process before this one may have withdrawn it. */
+static enum status return_permission(const struct failover *failover, nsec deadline,
+                                     struct permit_part *ret, struct err *err)
+{
+    AUTO(permit_list_release) struct permit_list list = {0};
+    const char *server = failover->lost->name;
+    enum status status = permit_list_load(failover->mandate->store, deadline, &list, err);
+    int64_t revision = permit_list_find(&list, server);
+    if (!status && revision)
+        permit_part_return(ret, server, revision);
+    return status;
+}
+
 static enum status make_part(struct failover *failover, enum shard_state next, nsec deadline,
                              struct permit_part *ret, struct err *err)
 {
@@ -83,7 +96,7 @@ static enum status make_part(struct failover *failover, enum shard_state next, n
         permit_part_open(ret, failover->chosen->name,
                          mandate->fleet->regions[failover->chosen->region]);
     } else if (next == SHARD_SERVING && failover->route.state == SHARD_FENCING) {
-        permit_part_return(ret, failover->lost->name, failover->wait.revision);
+        return return_permission(failover, deadline, ret, err);
     }
     return ST_OK;
 }
