@@ -32,6 +32,7 @@ enum {
     SILENT_INTERVALS = 2, /* an agent that has not asked for so many of them is silent */
     LOOKS_PER_INTERVAL = 4,
     UPKEEP_MS = 500,
+    AGAIN_S = 10, /* an attempt takes as long */
 };
 
 struct healer {
@@ -44,8 +45,9 @@ struct healer {
     struct loss_rules rules;
     enum loss_verdict *said;
     bool was_leading;
-    atomic_bool is_urgent; /* somebody may be lost: bringing roles back must not have the lock */
-    nsec kept_up;          /* when it ended looking after the roles; older looks say nothing */
+    atomic_bool is_urgent;  /* somebody may be lost: bringing roles back must not have the lock */
+    atomic_bool is_held_up; /* bringing roles back waits for a run */
+    nsec kept_up;           /* when it ended looking after the roles; older looks say nothing */
     struct failover_ears ears;
     struct sighting { /* of a route's revision, for the first time; by shard */
         uint64_t revision;
@@ -175,6 +177,17 @@ static bool route_since(void *context, const struct inventory_shard *shard, uint
     return revision != 0 && sighting->revision == revision;
 }
 
+/* One that was called off is no attempt. */
+static void remember(struct healer *healer, const struct shard_report *report)
+{
+    struct loss_watch *watch = &healer->watches[report->shard->index];
+    bool is_counted = watch->done[0] && !watch->silent_since; /* the run did it before */
+    if (report->result == MOVE_MOVED && !is_counted)
+        loss_watch_done(watch, clock_now());
+    else if (report->result == MOVE_STUCK || report->result == MOVE_UNDONE)
+        loss_watch_failed(watch, clock_now());
+}
+
 static void carry_out(struct healer *healer, struct run *run)
 {
     const struct inventory *fleet = healer->daemon->fleet;
@@ -196,8 +209,8 @@ static void carry_out(struct healer *healer, struct run *run)
     status_ignore(switchover_run(run, &seen, NULL, NULL, &report, &err),
                   "its report, or the next leader, tells");
     log_event(EV_RUN_STATE, "run", report.run, "state", run_state_name(report.state), NULL);
-    for (size_t i = 0; i < count; i++)
-        loss_watch_done(&healer->watches[shards[i]->index], clock_now());
+    for (size_t i = 0; i < report.count; i++)
+        remember(healer, &report.shards[i]);
     run_free(run);
 }
 
@@ -231,8 +244,9 @@ static void order(struct healer *healer, const struct suspect *suspects, size_t 
         carry_out(healer, run);
 }
 
-/* A failover that the leader before us began, or that waited: its shards have no primary. Any other
- * run that its process left is called off when a primary is lost: else that could not be healed. */
+/* A failover that the leader before us began, or that waited: its shards have no primary. It is
+ * called off when it waits for an operator and other shards wait for it. Any other run that its
+ * process left is called off when a primary is lost: else that could not be healed. */
 static void go_on(struct healer *healer, bool is_lost)
 {
     struct daemon *daemon = healer->daemon;
@@ -245,9 +259,10 @@ static void go_on(struct healer *healer, bool is_lost)
         run_record_load(store, id, &record, &err))
         return;
     bool is_ours = record.kind == RUN_FAILOVER && !record.is_called_off;
+    bool is_in_the_way = record.state == RUN_STUCK && (is_lost || atomic_load(&healer->is_held_up));
     if ((!is_ours && !is_lost) || is_paused(store))
         return;
-    if (run_take(store, daemon->fleet, id, !is_ours, &run, &err) == ST_OK)
+    if (run_take(store, daemon->fleet, id, !is_ours || is_in_the_way, &run, &err) == ST_OK)
         carry_out(healer, run);
 }
 
@@ -275,6 +290,7 @@ static void keep_up(struct healer *healer)
                                     .context = healer};
         enum status status = upkeep(&upkeeper, &picture->seen, &err);
         healer->kept_up = clock_now();
+        atomic_store(&healer->is_held_up, status == ST_BUSY);
         if (status && status != ST_BUSY)
             log_event(EV_LOSS, "roles", "not brought back", "why", err.text, NULL);
     }
@@ -362,6 +378,7 @@ struct healer *healer_start(struct daemon *daemon)
         .ears = {healer, hear, last_grant, route_since},
         .rules = {.suspect = interval,
                   .hold_down = fleet->policy.hold_down_ms * NSEC_PER_MS,
+                  .again = AGAIN_S * NSEC_PER_SEC,
                   .window = WINDOW_S * NSEC_PER_SEC,
                   .most = fleet->policy.failovers_an_hour},
     };

@@ -37,6 +37,8 @@ enum loss_verdict loss_watch_see(struct loss_watch *watch, const struct loss_rul
         return LOSS_FLAPPING;
     if (watch->done[0] && now - watch->done[0] < rules->hold_down)
         return LOSS_HELD_DOWN;
+    if (watch->tried && now - watch->tried < rules->again)
+        return LOSS_TRIED;
     if (witness == WITNESS_DEAD) /* it is told, not guessed */
         return LOSS_CERTAIN;
     if (now - watch->silent_since < rules->suspect)
@@ -48,5 +50,10 @@ void loss_watch_done(struct loss_watch *watch, nsec now)
 {
     memmove(watch->done + 1, watch->done, sizeof(watch->done) - sizeof(watch->done[0]));
     watch->done[0] = now;
-    watch->silent_since = 0;
+    watch->silent_since = watch->tried = 0;
+}
+
+void loss_watch_failed(struct loss_watch *watch, nsec now)
+{
+    watch->tried = now;
 }

@@ -28,6 +28,7 @@ enum witness {
     X(LOSS_DOUBTFUL, "the primary is silent, but its host's agent is not")                         \
     X(LOSS_UNCOVERED, "the primary is silent, and no agent would close it: holdfast failover")     \
     X(LOSS_HELD_DOWN, "it was failed over a moment ago")                                           \
+    X(LOSS_TRIED, "the primary is lost, and nobody could take over a moment ago")                  \
     X(LOSS_FLAPPING, "it was failed over too often: holdfast failover, when you know why")         \
     X(LOSS_CERTAIN, "the primary is lost")
 
@@ -38,8 +39,9 @@ const char *loss_verdict_text(enum loss_verdict verdict);
 struct loss_rules {
     nsec suspect;   /* so long it must have been silent */
     nsec hold_down; /* after a failover the next one waits so long */
-    nsec window;    /* within which at most 'most' are done */
-    unsigned most;  /* at most LOSS_MOST_MAX; 0: no limit */
+    nsec again;    /* after one in vain the next one waits so long: others need the run lock, too */
+    nsec window;   /* within which at most 'most' are done */
+    unsigned most; /* at most LOSS_MOST_MAX; 0: no limit */
 };
 
 enum { LOSS_MOST_MAX = 8 }; /* INVENTORY_FAILOVERS_MAX */
@@ -47,6 +49,7 @@ enum { LOSS_MOST_MAX = 8 }; /* INVENTORY_FAILOVERS_MAX */
 /* One shard; {0} at the beginning. */
 struct loss_watch {
     nsec silent_since;        /* 0: it answered last */
+    nsec tried;               /* when a failover was in vain; 0: the last one was not */
     nsec done[LOSS_MOST_MAX]; /* when it was failed over, newest first; 0: never */
 };
 
@@ -55,5 +58,7 @@ enum loss_verdict loss_watch_see(struct loss_watch *watch, const struct loss_rul
                                  bool answers, enum witness witness, nsec now);
 /* It was failed over, by whomever, or is the primary of another server now. */
 void loss_watch_done(struct loss_watch *watch, nsec now);
+/* Nobody could take over. */
+void loss_watch_failed(struct loss_watch *watch, nsec now);
 
 #endif

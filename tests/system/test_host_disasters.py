@@ -7,7 +7,8 @@ import pathlib
 import time
 
 from conftest import wait_until
-from host_disasters import WHOLE_SECONDS, World, draw_disasters, go_through, seed_from_environment, table
+from host_disasters import (WHOLE_SECONDS, World, draw_disasters, go_through, seed_from_environment, table,
+                            wait_until_whole)
 from moves import KILLED, SOAK
 
 SHARDS = 4 if SOAK else 2
@@ -54,6 +55,31 @@ def test_a_run_that_its_process_left_does_not_keep_other_shards_without_a_primar
         assert heir.server != lost.name
         wait_until(lambda: world.by_shard["s0"].route()["state"] == "serving", 10, "s0 is at one side")
         assert [run["state"] for run in lab.json("run", "list")][0] == "aborted"
+    except BaseException:
+        show_logs(lab)
+        raise
+    finally:
+        world.close()
+
+
+def test_a_shard_that_nobody_can_take_over_keeps_no_other_from_it(make_lab):
+    lab = make_lab(shards=3, daemons=True)
+    world = World(lab)
+    try:
+        began, closed = time.monotonic(), world.primary("s2")
+        missing = next(s for s in world.fleets[0].replicas(world.primary("s0")))
+        lab.cli("lab", "kill", world.primary("s0").name, missing.name)
+        wait_until(lambda: "stuck" in (runs := [run["state"] for run in lab.json("run", "list")]) and runs,
+                   WHOLE_SECONDS, "the failover of s0 waits for an operator")
+        world.by_shard["s2"].sql(closed, "SET GLOBAL read_only=1")
+        lost = world.primary("s1")
+        lab.cli("lab", "kill", lost.name)
+        for shard in ("s1", "s2"):
+            world.wait_for_more(shard, time.monotonic(), WHOLE_SECONDS)
+        assert world.primary("s1") is not lost and world.primary("s2") is closed
+        lab.cli("lab", "restart", "--bare", missing.name)
+        world.wait_for_more("s0", time.monotonic(), WHOLE_SECONDS)
+        wait_until_whole(world, began)
     except BaseException:
         show_logs(lab)
         raise

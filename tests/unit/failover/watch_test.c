@@ -11,7 +11,8 @@
 
 #include <cmocka.h>
 
-static const struct loss_rules rules = {.suspect = 10, .hold_down = 100, .window = 1000, .most = 3};
+static const struct loss_rules rules = {
+    .suspect = 10, .hold_down = 100, .again = 50, .window = 1000, .most = 3};
 
 static enum loss_verdict silent(struct loss_watch *watch, enum witness witness, nsec now)
 {
@@ -64,6 +65,19 @@ static void after_a_failover_the_next_one_waits(void **state UNUSED)
     assert_int_equal(silent(&watch, WITNESS_DEAD, 1100), LOSS_CERTAIN);
 }
 
+static void after_one_in_vain_others_have_their_turn(void **state UNUSED)
+{
+    struct loss_watch watch = {0};
+    loss_watch_failed(&watch, 1000);
+    assert_int_equal(silent(&watch, WITNESS_DEAD, 1049), LOSS_TRIED);
+    assert_int_equal(silent(&watch, WITNESS_DEAD, 1050), LOSS_CERTAIN);
+    loss_watch_done(&watch, 1060);
+    assert_int_equal(silent(&watch, WITNESS_DEAD, 1160), LOSS_CERTAIN);
+    for (nsec at = 2000; at <= 2400; at += 50) /* they are no failovers: it does not flap */
+        loss_watch_failed(&watch, at);
+    assert_int_equal(silent(&watch, WITNESS_DEAD, 2450), LOSS_CERTAIN);
+}
+
 static void without_a_limit_it_is_failed_over_again_and_again(void **state UNUSED)
 {
     struct loss_rules endless = rules;
@@ -93,6 +107,7 @@ int main(void)
         cmocka_unit_test(an_agent_that_says_so_is_believed_at_once),
         cmocka_unit_test(without_an_agent_it_is_an_operators),
         cmocka_unit_test(after_a_failover_the_next_one_waits),
+        cmocka_unit_test(after_one_in_vain_others_have_their_turn),
         cmocka_unit_test(without_a_limit_it_is_failed_over_again_and_again),
         cmocka_unit_test(whoever_fails_over_again_and_again_is_left_to_an_operator),
     };
