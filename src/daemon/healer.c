@@ -31,6 +31,7 @@ enum {
     WINDOW_S = 3600,
     SILENT_INTERVALS = 2, /* an agent that has not asked for so many of them is silent */
     LOOKS_PER_INTERVAL = 4,
+    PING_MS = 200,
     UPKEEP_MS = 500,
     AGAIN_S = 10, /* an attempt takes as long */
 };
@@ -131,6 +132,15 @@ static void say(struct healer *healer, const struct suspect *suspect)
               loss_verdict_text(suspect->verdict), NULL);
 }
 
+/* So much later is a loss certain, at most, than it could be; there is time for a WAN. */
+static nsec ping_span(nsec interval)
+{
+    nsec least = PING_MS * NSEC_PER_MS;
+    if (interval <= least)
+        return interval;
+    return interval / 2 > least ? interval / 2 : least;
+}
+
 static void judge_all(struct healer *healer, struct suspect *suspects, size_t count)
 {
     nsec interval = permit_interval(healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS);
@@ -138,7 +148,7 @@ static void judge_all(struct healer *healer, struct suspect *suspects, size_t co
     for (size_t i = 0; i < count; i++)
         pings[i] = suspects[i].ping;
     nsec asked = clock_now();
-    monitor_ping(healer->monitor, pings, count, asked + interval);
+    monitor_ping(healer->monitor, pings, count, asked + ping_span(interval));
     nsec now = clock_now();
     for (size_t i = 0; i < count; i++) {
         struct suspect *suspect = &suspects[i];
