@@ -25,8 +25,8 @@ static bool is_flapping(const struct loss_watch *watch, const struct loss_rules 
 enum loss_verdict loss_watch_see(struct loss_watch *watch, const struct loss_rules *rules,
                                  bool answers, enum witness witness, nsec now)
 {
-    if (answers) {
-        watch->silent_since = 0;
+    if (answers) { /* when it is lost once more, that is another loss */
+        watch->silent_since = watch->tried = 0;
         return LOSS_NONE;
     }
     if (!watch->silent_since)

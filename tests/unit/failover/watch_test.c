@@ -78,6 +78,14 @@ static void after_one_in_vain_others_have_their_turn(void **state UNUSED)
     assert_int_equal(silent(&watch, WITNESS_DEAD, 2450), LOSS_CERTAIN);
 }
 
+static void one_that_answered_meanwhile_is_lost_anew(void **state UNUSED)
+{
+    struct loss_watch watch = {0};
+    loss_watch_failed(&watch, 1000); /* it was back before anything was done */
+    assert_int_equal(loss_watch_see(&watch, &rules, true, WITNESS_NONE, 1001), LOSS_NONE);
+    assert_int_equal(silent(&watch, WITNESS_DEAD, 1002), LOSS_CERTAIN);
+}
+
 static void without_a_limit_it_is_failed_over_again_and_again(void **state UNUSED)
 {
     struct loss_rules endless = rules;
@@ -108,6 +116,7 @@ int main(void)
         cmocka_unit_test(without_an_agent_it_is_an_operators),
         cmocka_unit_test(after_a_failover_the_next_one_waits),
         cmocka_unit_test(after_one_in_vain_others_have_their_turn),
+        cmocka_unit_test(one_that_answered_meanwhile_is_lost_anew),
         cmocka_unit_test(without_a_limit_it_is_failed_over_again_and_again),
         cmocka_unit_test(whoever_fails_over_again_and_again_is_left_to_an_operator),
     };
