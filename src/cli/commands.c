@@ -10,6 +10,7 @@
 #include "cli/internal.h"
 #include "daemon/daemon.h"
 #include "fleet/inventory.h"
+#include "move/fault.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +37,8 @@ static enum status run_conductor(const struct cli_args *args, struct err *err)
         return err_hint(err, "the first one is '%s'", fleet->conductors[0].name);
     }
     log_set_level(LOG_INFO);
-    return daemon_run(fleet, name, err);
+    status = fault_setup(err);
+    return status ? status : daemon_run(fleet, name, err);
 }
 
 /* For the test that holds docs/api/openapi.yaml against the table. */

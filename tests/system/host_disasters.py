@@ -334,19 +334,20 @@ def restart_what_ended(world):
     return down
 
 
-def wrong_now(world, since):
-    """Sentences, [] when everything is as before the disaster."""
+def wrong_now(world, since, down):
+    """Sentences, [] when everything is as before the disaster, but for daemons that are to stay down."""
     found = []
     for fleet in world.fleets:
         acks = [ack.number for ack in list(world.clients[fleet.shard].acks) if ack.got > since]
         with contextlib.suppress(StopIteration):
             found += [f"{fleet.shard}: {what}" for what in violations(fleet, acks, min(acks, default=1) - 1)]
     status = world.lab.status()
-    found += [f"{each['name']} is {each['state']}" for each in status["daemons"] if each["state"] != "up"]
+    found += [f"{each['name']} is {each['state']}" for each in status["daemons"]
+              if each["state"] != "up" and each["name"] not in down]
     return found
 
 
-def wait_until_whole(world, since):
+def wait_until_whole(world, since, down=()):
     """How many rows an operator had to take back; see rewind_if_ahead()."""
     rewound, found = 0, []
     deadline = time.monotonic() + WHOLE_SECONDS
@@ -355,7 +356,7 @@ def wait_until_whole(world, since):
             restart_what_ended(world)
             rewound += sum(rewind_if_ahead(world, fleet, server)
                            for fleet in world.fleets for server in fleet.servers)
-            found = wrong_now(world, since)
+            found = wrong_now(world, since, down)
         except (pymysql.err.Error, OSError, AssertionError, StopIteration) as error:
             if "acknowledged" in str(error):
                 raise

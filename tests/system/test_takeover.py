@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The conductor that leads dies (SIGKILL) before, within and after every SQL packet and every store write of a
+failover that it began by itself, and of bringing the lost server back. It stays down: another one takes over.
+"""
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from conftest import wait_until
+from host_disasters import WHOLE_SECONDS, World, assert_one_at_a_time, longest_gap, wait_until_whole
+from moves import SOAK
+from test_host_disasters import show_logs
+
+LEAD_SECONDS = 30
+ASIDE = ["conductor-east-1", "conductor-east-2"]  # down: else nobody knows who takes over
+
+pytestmark = pytest.mark.lab(shards=1, daemons=True)
+
+
+@pytest.fixture
+def world(lab):
+    world = World(lab)
+    lab.cli("lab", "kill", *ASIDE)
+    try:
+        yield world
+    finally:
+        show_logs(lab)  # seen when it failed
+        world.close()
+
+
+def leads(lab, name):
+    daemon = lab.daemons()[name]
+    try:
+        with urllib.request.urlopen(f"http://{daemon['host']}:{daemon['port']}/v1/health", timeout=5) as answer:
+            return '"leads":true' in answer.read().decode().replace(" ", "")
+    except urllib.error.HTTPError:
+        return False  # it has not looked yet, or has no store
+
+
+def is_well(lab, name):
+    daemon = lab.daemons()[name]
+    try:
+        urllib.request.urlopen(f"http://{daemon['host']}:{daemon['port']}/v1/health", timeout=5).close()
+        return True
+    except OSError:
+        return False
+
+
+def start(lab, name, **env):
+    lab.cli("lab", "restart", name, env=env)
+    wait_until(lambda: is_well(lab, name), LEAD_SECONDS, f"{name} is well")
+
+
+def put_in_the_lead(lab, name, other, **env):
+    """'name' leads, with something in its environment; 'other' waits."""
+    if lab.daemons()[name]["state"] == "up":
+        lab.cli("lab", "kill", name)
+    start(lab, name, **env)
+    os.kill(lab.daemons()[other]["pid"], signal.SIGTERM)  # gives the lead back
+    wait_until(lambda: leads(lab, name), LEAD_SECONDS, f"{name} leads")
+    wait_until(lambda: lab.daemons()[other]["state"] == "down", LEAD_SECONDS, f"{other} has ended")
+    start(lab, other)
+
+
+def lose_primary(world):
+    """It is killed, replaced, and comes back; when it was lost."""
+    lost = world.primary("s0")
+    world.lab.cli("lab", "kill", lost.name)
+    struck = time.monotonic()
+    heir = world.wait_for_more("s0", struck, WHOLE_SECONDS)
+    assert heir.server != lost.name
+    world.lab.cli("lab", "restart", "--bare", lost.name)
+    return struck
+
+
+def assert_told(world, taken_over):
+    """The last run says how it ended, and who did it."""
+    run = world.lab.json("run", "list")[-1]
+    report = world.lab.json("report", run["run"])
+    assert run["state"] == "done" and report["shards"][0]["result"] == "moved", (run, report)
+    assert ("took the run over" in report["audit"]) == taken_over, report["audit"]
+
+
+def one_takeover(world, point, victim, successor):
+    """The outage, when the victim died there; else None."""
+    lab = world.lab
+    put_in_the_lead(lab, victim, successor, HOLDFAST_FAULT=f"{point}=kill")
+    struck = lose_primary(world)
+    wait_until_whole(world, struck - 1, down=[*ASIDE, victim])
+    acks = [ack for ack in list(world.clients["s0"].acks) if ack.got > struck - 1]
+    assert_one_at_a_time(acks)
+    if lab.daemons()[victim]["state"] != "down":
+        return None
+    return longest_gap(acks, struck)
+
+
+def passed_points(world, tmp_path, victim, successor):
+    """Those that a leader passes from the loss until all is well, in order."""
+    trace = tmp_path / "trace"
+    put_in_the_lead(world.lab, victim, successor, HOLDFAST_FAULT_TRACE=str(trace))
+    struck = lose_primary(world)
+    wait_until_whole(world, struck - 1, down=ASIDE)
+    assert_told(world, False)
+    return list(dict.fromkeys(trace.read_text().split()))
+
+
+def test_another_conductor_takes_over_at_every_point(world, tmp_path):
+    pair = "conductor-west-1", "conductor-west-2"
+    everything = passed_points(world, tmp_path, *pair)
+    assert len(everything) > 60, everything
+    missed = []
+    for point in everything if SOAK else everything[::9]:
+        outage = one_takeover(world, point, *pair)
+        print(f"{point}: {'not passed' if outage is None else f'outage {outage:.2f} s'}", flush=True)
+        missed += [point] if outage is None else []
+    assert not missed, missed
