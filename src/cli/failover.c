@@ -41,9 +41,11 @@ static enum status judge(const struct fleet_scene *scene, struct loss *loss, boo
     }
     const struct server_observation *primary = primary_of(loss);
     if (loss->route.state != SHARD_SERVING) {
-        err_set(err, ST_NO_GO, "shard %s is %s: run %s left it so", loss->seen->shard->name,
-                shard_state_name(loss->route.state), loss->route.run);
-        return err_hint(err, "holdfast run resume %s", loss->route.run);
+        const char *run = loss->route.run;
+        err_set(err, ST_NO_GO, "shard %s is %s: run %s is moving it, or left it",
+                loss->seen->shard->name, shard_state_name(loss->route.state), run);
+        return err_hint(err, "holdfast run show %s; when nothing goes on with it: run resume %s",
+                        run, run);
     }
     bool answers = primary && primary->status == ST_OK && !primary->state.is_read_only;
     loss->is_lost = !answers || (is_named && is_forced);

@@ -187,12 +187,15 @@ static bool route_since(void *context, const struct inventory_shard *shard, uint
     return revision != 0 && sighting->revision == revision;
 }
 
-/* One that was called off is no attempt. */
-static void remember(struct healer *healer, const struct shard_report *report)
+/* One that we took over to call it off is no attempt; one that an operator called off is his word.
+ */
+static void remember(struct healer *healer, const struct run *run,
+                     const struct shard_report *report)
 {
     struct loss_watch *watch = &healer->watches[report->shard->index];
     bool is_counted = watch->done[0] && !watch->silent_since; /* the run did it before */
-    if (report->result == MOVE_MOVED && !is_counted)
+    bool is_refused = report->result == MOVE_ABORTED && !run->mandate.is_abort_only;
+    if (is_refused || (report->result == MOVE_MOVED && !is_counted))
         loss_watch_done(watch, clock_now());
     else if (report->result == MOVE_STUCK || report->result == MOVE_UNDONE)
         loss_watch_failed(watch, clock_now());
@@ -220,7 +223,7 @@ static void carry_out(struct healer *healer, struct run *run)
                   "its report, or the next leader, tells");
     log_event(EV_RUN_STATE, "run", report.run, "state", run_state_name(report.state), NULL);
     for (size_t i = 0; i < report.count; i++)
-        remember(healer, &report.shards[i]);
+        remember(healer, run, &report.shards[i]);
     run_free(run);
 }
 
