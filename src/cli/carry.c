@@ -45,10 +45,10 @@ enum status run_scene_open(struct fleet_scene *scene, const struct cli_args *arg
 enum status run_read_reason(const struct cli_args *args, char **ret, struct err *err)
 {
     const char *given = cli_text(args, "--reason");
-    if (given && strlen(given) > REASON_MAX)
-        return err_set(err, ST_INVALID, "--reason: %zu bytes are too many: at most %d",
-                       strlen(given), REASON_MAX);
     AUTO_FREE char *line = given ? text_clean_line(given) : NULL;
+    if (line && strlen(line) > REASON_MAX)
+        return err_set(err, ST_INVALID, "--reason: %zu bytes are too many: at most %d",
+                       strlen(line), REASON_MAX);
     *ret = line && line[strspn(line, " ")] ? take_pointer(line) : NULL;
     return ST_OK;
 }

@@ -18,14 +18,6 @@ struct loss {
     bool is_lost;
 };
 
-static const struct server_observation *primary_of(const struct loss *loss)
-{
-    for (size_t i = 0; i < loss->seen->shard->server_count; i++)
-        if (strcmp(loss->seen->servers[i].server->name, loss->route.primary) == 0)
-            return &loss->seen->servers[i];
-    return NULL;
-}
-
 /* A shard that is not named is only taken when its primary is silent. */
 static enum status judge(const struct fleet_scene *scene, struct loss *loss, bool is_named,
                          bool is_forced, struct err *err)
@@ -33,27 +25,14 @@ static enum status judge(const struct fleet_scene *scene, struct loss *loss, boo
     struct err why = ERR_INIT;
     if (!is_named && loss->seen->primary)
         return ST_OK;
-    enum status status =
-        failover_run_route(scene->store, scene->fleet, loss->seen, &loss->route, &why);
-    if (status) {
-        *err = why;
-        return is_named || status != ST_NO_GO ? status : ST_OK;
-    }
-    const struct server_observation *primary = primary_of(loss);
-    if (loss->route.state != SHARD_SERVING) {
-        const char *run = loss->route.run;
-        err_set(err, ST_NO_GO, "shard %s is %s: run %s is moving it, or left it",
-                loss->seen->shard->name, shard_state_name(loss->route.state), run);
-        return err_hint(err, "holdfast run show %s; when nothing goes on with it: run resume %s",
-                        run, run);
-    }
-    bool answers = primary && primary->status == ST_OK && !primary->state.is_read_only;
-    loss->is_lost = !answers || (is_named && is_forced);
-    if (loss->is_lost || !is_named)
+    enum status status = failover_run_judge(scene->store, scene->fleet, loss->seen,
+                                            is_named && is_forced, &loss->route, &why);
+    loss->is_lost = status == ST_OK;
+    bool is_unfinished = status && loss->route.state != SHARD_SERVING;
+    if (status == ST_NO_GO && !is_named && !is_unfinished)
         return ST_OK;
-    err_set(err, ST_NO_GO, "the primary of shard %s, %s, answers and accepts writes",
-            loss->seen->shard->name, loss->route.primary);
-    return err_hint(err, "nothing is lost there; if its writes hang all the same: --force");
+    *err = why;
+    return status;
 }
 
 /* All shards of one run have the same home: the run's target. */

@@ -32,6 +32,37 @@ enum status failover_run_route(struct store *store, const struct inventory *flee
     return ST_OK;
 }
 
+static const struct server_observation *primary_of(const struct shard_observation *seen,
+                                                   const struct route *route)
+{
+    for (size_t i = 0; i < seen->shard->server_count; i++)
+        if (strcmp(seen->servers[i].server->name, route->primary) == 0)
+            return &seen->servers[i];
+    return NULL;
+}
+
+enum status failover_run_judge(struct store *store, const struct inventory *fleet,
+                               const struct shard_observation *seen, bool is_forced,
+                               struct route *ret, struct err *err)
+{
+    enum status status = failover_run_route(store, fleet, seen, ret, err);
+    if (status)
+        return status;
+    const struct server_observation *primary = primary_of(seen, ret);
+    if (ret->state != SHARD_SERVING) {
+        err_set(err, ST_NO_GO, "shard %s is %s: run %s is moving it, or left it", seen->shard->name,
+                shard_state_name(ret->state), ret->run);
+        return err_hint(err, "holdfast run show %s; when nothing goes on with it: run resume %s",
+                        ret->run, ret->run);
+    }
+    bool answers = primary && primary->status == ST_OK && !primary->state.is_read_only;
+    if (!answers || is_forced)
+        return ST_OK;
+    err_set(err, ST_NO_GO, "the primary of shard %s, %s, answers and accepts writes",
+            seen->shard->name, ret->primary);
+    return err_hint(err, "nothing is lost there; if its writes hang all the same: --force");
+}
+
 static void fill_evidence(struct shard_report *report, const struct failover *failover)
 {
     const struct proof *proof = &failover->proof;

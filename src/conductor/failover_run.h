@@ -16,4 +16,11 @@ MUST_CHECK enum status failover_run_route(struct store *store, const struct inve
                                           const struct shard_observation *seen, struct route *ret,
                                           struct err *err);
 
+/* Is its primary lost, so that an operator may fail over? *ret is the shard's route, in any case
+ * when it is known. ST_NO_GO: it answers and accepts writes, which 'is_forced' does not mind; or a
+ * run left the shard half-way. */
+MUST_CHECK enum status failover_run_judge(struct store *store, const struct inventory *fleet,
+                                          const struct shard_observation *seen, bool is_forced,
+                                          struct route *ret, struct err *err);
+
 #endif

@@ -74,6 +74,18 @@ static enum status explain_busy(struct store *store, struct err *err)
     return ST_BUSY;
 }
 
+/* An order that came a second time, or why the lock could not be had. */
+static enum status explain_conflict(const struct run *run, enum call call, struct err *err)
+{
+    AUTO(run_record_release) struct run_record record = {0};
+    struct err ignored = ERR_INIT;
+    if (call != CALL_RUN_BEGIN ||
+        run_record_load(run->mandate.store, run->record.id, &record, &ignored))
+        return explain_busy(run->mandate.store, err);
+    err_set(err, ST_EXISTS, "run %s was ordered already", record.id);
+    return err_hint(err, "holdfast run show %s", record.id);
+}
+
 static struct run *run_new(struct store *store, const struct inventory *fleet)
 {
     struct run *run = mem_zalloc(sizeof(*run));
@@ -146,14 +158,16 @@ static enum status take_lock(struct run *run, enum call call, const struct store
     AUTO_FREE char *key = run_record_key(run->record.id);
     AUTO_FREE char *value = run_record_encode(&run->record);
     AUTO_FREE char *abort_key = keeper_abort_key(run->record.id);
-    struct store_compare compares[] = {{STORE_ABSENT, MANDATE_LOCK_KEY, 0}, *compare};
+    struct store_compare compares[] = {
+        {STORE_ABSENT, MANDATE_LOCK_KEY, 0}, *compare, {STORE_ABSENT, key, 0}};
+    size_t count = call == CALL_RUN_BEGIN ? 3 : 2; /* an order may come twice */
     struct store_op ops[] = {
         {STORE_PUT, MANDATE_LOCK_KEY, run->record.id, run->lease},
         {STORE_PUT, RUN_CURRENT_KEY, run->record.id, 0},
         {STORE_PUT, key, value, 0},
         {STORE_DELETE, abort_key, NULL, 0}, /* meant for the process before us */
     };
-    struct store_txn txn = {compares, ARRAY_SIZE(compares), ops, ARRAY_SIZE(ops)};
+    struct store_txn txn = {compares, count, ops, ARRAY_SIZE(ops)};
     struct run_evidence lock = {MANDATE_LOCK_KEY, run->record.id, run->lease};
     status = run__write(run->mandate.store, call, &txn, &lock, err);
     char holder[RUN_ID_MAX];
@@ -162,7 +176,7 @@ static enum status take_lock(struct run *run, enum call call, const struct store
         status =
             run__write(run->mandate.store, call, &txn, &lock, err); /* its lease ended just now */
     if (status == ST_CONFLICT)
-        return explain_busy(run->mandate.store, err);
+        return explain_conflict(run, call, err);
     return status ? err_wrap(err, "run lock") : hold_lock(run, err);
 }
 
@@ -318,6 +332,7 @@ enum status run_end(struct run *run, enum run_state state, const struct run_reco
 {
     run->record.state = state;
     run->record.is_called_off = atomic_load(&run->mandate.is_called_off);
+    snprintf(run->record.return_run, RUN_ID_MAX, "%s", next ? next->id : "");
     AUTO_FREE char *next_key = next ? run_record_key(next->id) : NULL;
     AUTO_FREE char *next_value = next ? run_record_encode(next) : NULL;
     AUTO_FREE char *key = run_record_key(run->record.id);
@@ -356,6 +371,12 @@ void run_free(struct run *run)
     free(run->mandate.shard_states);
     free(atomic_load(&run->aborted_by));
     free(run);
+}
+
+void run_hand_over(struct run *run)
+{
+    atomic_store(&run->is_handed_over, true);
+    run_stop(run);
 }
 
 bool run_must_stop(const struct run *run)

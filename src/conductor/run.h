@@ -35,11 +35,13 @@ struct run {
     bool had_ended;              /* taken over once more, only for what it left in the middle */
     struct waiting *waiting;     /* what its keeper tells others */
     const struct failover_ears *ears; /* NULL: nobody can be asked */
+    atomic_bool is_handed_over;       /* another process goes on with what is left */
     char *_Atomic aborted_by;         /* whoever asked for it from another process; NULL: nobody */
 };
 
 /* Begin a new run: takes the lock, writes the record (which is taken from the caller). ST_BUSY
- * says which run is in progress or unfinished, and what to type. */
+ * says which run is in progress or unfinished, and what to type; ST_EXISTS: this one was begun
+ * before. */
 MUST_CHECK enum status run_begin(struct store *store, const struct inventory *fleet,
                                  struct run_record *take, struct run **ret, struct err *err);
 /* Continue an unfinished run whose process is gone; or one that has ended, for the shards that it
@@ -75,6 +77,8 @@ void run_stop(struct run *run);
 void run_abort(struct run *run);
 /* The same for somebody else, by his audit line (copied). Not in a signal handler. */
 void run_abort_for(struct run *run, const char *order);
+/* The same, but the run is not over: another process takes it and goes on. */
+void run_hand_over(struct run *run);
 bool run_must_stop(const struct run *run);
 
 #endif

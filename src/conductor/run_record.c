@@ -72,19 +72,25 @@ void run_record_add_without(struct run_record *record, const char *name)
     VEC_PUSH(record->without, record->without_count, record->without_capacity, mem_strdup(name));
 }
 
-void run_record_add_order(struct run_record *record, const char *format, ...)
+static void add_order_of(struct run_record *record, const char *who, const char *origin,
+                         const char *what)
 {
     char now[WALL_TEXT_MAX];
     clock_wall_format(clock_wall_us(), now);
+    AUTO_FREE char *line = mem_printf("%s %s (%s) %s", now, who, origin, what);
+    run_record_add_line(record, line);
+}
+
+void run_record_add_order(struct run_record *record, const char *format, ...)
+{
     AUTO_FREE char *who = caller_who();
     AUTO_FREE char *origin = caller_origin();
     AUTO(buf_release) struct buf text = {0};
-    buf_printf(&text, "%s %s (%s) ", now, who, origin);
     va_list args;
     va_start(args, format);
     buf_vprintf(&text, format, args);
     va_end(args);
-    run_record_add_line(record, buf_text(&text));
+    add_order_of(record, who, origin, buf_text(&text));
 }
 
 void run_record_add_first_order(struct run_record *record)
@@ -95,12 +101,10 @@ void run_record_add_first_order(struct run_record *record)
     if (record->shard_count > NAMED_MAX)
         buf_printf(&names, " and %zu more", record->shard_count - NAMED_MAX);
     const char *reason = record->reason ? record->reason : "no reason given";
-    if (record->kind == RUN_FAILOVER)
-        run_record_add_order(record, "ordered a failover in %s of %s: %s", record->target,
-                             buf_text(&names), reason);
-    else
-        run_record_add_order(record, "ordered a switchover to %s of %s: %s", record->target,
-                             buf_text(&names), reason);
+    AUTO_FREE char *what = mem_printf(
+        "ordered a %s %s of %s: %s", record->kind == RUN_FAILOVER ? "failover in" : "switchover to",
+        record->target, buf_text(&names), reason);
+    add_order_of(record, record->by, record->origin, what);
 }
 
 void run_record_release(struct run_record *record)
@@ -159,6 +163,9 @@ char *run_record_encode(const struct run_record *record)
     json_object_set_new(object, "kind", json_string(run_kind_name(record->kind)));
     json_object_set_new(object, "without", names_json(record->without, record->without_count));
     json_object_set_new(object, "forced", json_boolean(record->is_forced));
+    json_object_set_new(object, "submitted", json_boolean(record->is_submitted));
+    if (record->return_run[0])
+        json_object_set_new(object, "return_run", json_string(record->return_run));
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
     return text;
@@ -225,6 +232,9 @@ static bool decode_object(json_t *object, struct run_record *record)
     record->returns = returns;
     record->is_called_off = called_off;
     record->is_forced = json_is_true(json_object_get(object, "forced"));
+    record->is_submitted = json_is_true(json_object_get(object, "submitted"));
+    const char *back = json_string_value(json_object_get(object, "return_run"));
+    snprintf(record->return_run, sizeof(record->return_run), "%s", back ? back : "");
     json_array_foreach(shards, index, name) if (json_is_string(name))
         run_record_add_shard(record, json_string_value(name));
     json_array_foreach(json_object_get(object, "without"), index, name) if (json_is_string(name))

@@ -46,16 +46,18 @@ struct run_record {
     bool is_forced; /* of a failover: also of a primary that answers */
     char **shards;  /* names */
     size_t shard_count, shard_capacity;
-    int64_t started_us;    /* wall time */
-    char *by, *origin;     /* who ordered it, and from where; see os/caller.h */
-    char *reason;          /* what for; NULL: not said */
-    char *audit;           /* a line for each order: when, who, from where, what, why */
-    char *waves;           /* the shape; NULL: one wave. See waves.h */
-    int64_t settle_ms;     /* how long a wave must stay well before the next one */
-    int64_t failures_max;  /* more shards that do not move stop the run; -1: however many */
-    double usual_shard_ms; /* what a shard took in earlier runs; -1: not known */
-    double estimate_ms;    /* how long it was expected to take; -1: not known */
-    bool returns;          /* when it is stopped, what moved goes back */
+    int64_t started_us;          /* wall time */
+    char *by, *origin;           /* who ordered it, and from where; see os/caller.h */
+    char *reason;                /* what for; NULL: not said */
+    char *audit;                 /* a line for each order: when, who, from where, what, why */
+    char *waves;                 /* the shape; NULL: one wave. See waves.h */
+    int64_t settle_ms;           /* how long a wave must stay well before the next one */
+    int64_t failures_max;        /* more shards that do not move stop the run; -1: however many */
+    double usual_shard_ms;       /* what a shard took in earlier runs; -1: not known */
+    double estimate_ms;          /* how long it was expected to take; -1: not known */
+    bool returns;                /* when it is stopped, what moved goes back */
+    bool is_submitted;           /* the conductors carry it out: whichever leads goes on with it */
+    char return_run[RUN_ID_MAX]; /* that follows from it, and takes back what moved; "": none */
     char *unreadable; /* in a list only: why it does not read, and only its id is known; or NULL */
     bool is_called_off; /* an operator aborted it: whoever takes it moves nothing on */
 };
@@ -69,7 +71,7 @@ void run_record_add_order(struct run_record *record, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* A line that is ready. */
 void run_record_add_line(struct run_record *record, const char *line);
-/* The order that begins the run: what, over which shards, why. */
+/* The order that begins the run, of whom the record names: what, over which shards, why. */
 void run_record_add_first_order(struct run_record *record);
 void run_record_release(struct run_record *record);
 MUST_CHECK enum status run_record_load(struct store *store, const char *id, struct run_record *ret,

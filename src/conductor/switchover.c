@@ -327,6 +327,7 @@ static void order_return(const struct run *run, const struct switchover_report *
     run_record_init(ret, report->from);
     ret->state = RUN_RUNNING;
     ret->reason = mem_printf("run %s was stopped", run->record.id);
+    ret->is_submitted = run->record.is_submitted;
     for (size_t i = 0; i < report->count; i++)
         if (report->shards[i].result == MOVE_MOVED)
             run_record_add_shard(ret, report->shards[i].shard->name);
@@ -382,6 +383,19 @@ static enum status say_fenced(const struct switchover_report *report, struct err
     return ST_FENCED;
 }
 
+/* Nothing is in flight, and there is something left to do. */
+static bool is_left_to_another(const struct run *run, const struct switchover_report *report)
+{
+    return atomic_load(&run->is_handed_over) && !atomic_load(&run->mandate.is_called_off) &&
+           report->state != RUN_DONE && report->state != RUN_STUCK;
+}
+
+static enum status say_left(struct switchover_report *report, struct err *err)
+{
+    report->state = RUN_RUNNING;
+    return err_set(err, ST_ABORTED, "run %s is left to another process", report->run);
+}
+
 enum status switchover_run(struct run *run, const struct fleet_observation *observation,
                            switchover_progress *progress, void *context,
                            struct switchover_report *ret, struct err *err)
@@ -407,13 +421,14 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     free(ret->audit);
     ret->audit = keep_orders(run);
     ret->is_called_off = atomic_load(&run->mandate.is_called_off);
-    if (!is_fenced)
+    bool is_left = is_left_to_another(run, ret);
+    if (!is_fenced && !is_left)
         announcer_end_run(run->announcer, progress, context, &ret->hooks);
     announcer_free(run->announcer);
     run->announcer = NULL;
     if (is_fenced)
         return say_fenced(ret, err);
-    return record_end(run, ret, err);
+    return is_left ? say_left(ret, err) : record_end(run, ret, err);
 }
 
 void switchover_report_release(struct switchover_report *report)

@@ -17,12 +17,13 @@
 #include "daemon/steward.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
+#include "orders/desk.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WAIT_MS_MAX = 60000, WAIT_MS = 25000, REASON_MAX = 500 };
+enum { WAIT_MS_MAX = 60000, WAIT_MS = 25000, REASON_MAX = 500, MISDIRECTED = 421, TOO_MANY = 429 };
 
 static const char content_type[] = "application/json";
 
@@ -140,6 +141,59 @@ static void get_runs(struct http_request *request, void *context)
                   "the store was not read yet");
 }
 
+/* Whoever leads takes orders. False: it was answered. */
+static bool check_leads(struct http_request *request, const struct daemon *daemon)
+{
+    struct election_state election = election_get(daemon->election, clock_now());
+    const struct inventory_conductor *leader =
+        inventory_find_conductor(daemon->fleet, election.leader);
+    if (!election.is_leader && leader && leader != daemon->self)
+        http_fail(request, MISDIRECTED, "send it there; nothing was changed",
+                  "conductor %s leads, at %s", leader->name, leader->listen);
+    else if (!election.is_leader)
+        http_fail(request, 503, "ask again in a moment; /v1/health says who leads",
+                  "conductor %s does not lead, and knows of nobody who does", daemon->self->name);
+    return election.is_leader;
+}
+
+static void take_order(struct http_request *request, struct daemon *daemon, struct store *store)
+{
+    AUTO_FREE char *paused = mirror_pause_text(daemon->mirror);
+    struct desk desk = {.fleet = daemon->fleet,
+                        .store = store,
+                        .runner = daemon->runner,
+                        .paused = paused,
+                        .who = http_request_who(request),
+                        .conductor = daemon->self->name};
+    char id[RUN_ID_MAX] = "";
+    size_t length = 0;
+    const char *text = http_request_body(request, &length);
+    struct err err = ERR_INIT;
+    if (desk_take(&desk, text, length, id, &err))
+        http_fail_err(request, &err);
+    else
+        respond_json(request, 202, json_pack("{s:s}", "run", id));
+}
+
+/* One after the other: each asks every server. */
+static void post_run(struct http_request *request, void *context)
+{
+    struct daemon *daemon = context;
+    struct store *store = daemon_store_get(daemon->store);
+    struct err err = ERR_INIT;
+    if (!check_leads(request, daemon))
+        return;
+    if (!store) {
+        daemon_store_problem(daemon->store, &err);
+        http_fail_err(request, &err);
+    } else if (atomic_exchange(&daemon->is_ordering, true)) {
+        http_fail(request, TOO_MANY, "ask again in a moment", "another order is being checked");
+    } else {
+        take_order(request, daemon, store);
+        atomic_store(&daemon->is_ordering, false);
+    }
+}
+
 static void get_run(struct http_request *request, void *context)
 {
     struct daemon *daemon = context;
@@ -153,6 +207,12 @@ static void get_run(struct http_request *request, void *context)
         respond_json(request, 200, json);
     else
         http_fail(request, 404, "GET /v1/runs lists them", "there is no run '%s'", id);
+}
+
+static void get_run_events(struct http_request *request, void *context)
+{
+    struct daemon *daemon = context;
+    mirror_stream_run(daemon->mirror, request, http_request_part(request, 0));
 }
 
 static void get_report(struct http_request *request, void *context)
@@ -372,7 +432,9 @@ const struct http_route daemon_routes[] = {
     {"GET", "/v1/readiness",            "would a move work now",                  HTTP_VIEWER, false, get_readiness},
     {"GET", "/v1/routes",               "where the writes of each shard go",      HTTP_VIEWER, false, get_routes},
     {"GET", "/v1/runs",                 "all runs",                               HTTP_VIEWER, false, get_runs},
+    {"POST", "/v1/runs",                "order a run",                            HTTP_OPERATOR, true, post_run},
     {"GET", "/v1/runs/{id}",            "one run, and where its shards are",      HTTP_VIEWER, false, get_run},
+    {"GET", "/v1/runs/{id}/events",     "one run as it goes on",                  HTTP_VIEWER, false, get_run_events},
     {"GET", "/v1/runs/{id}/report",     "what came of it",                        HTTP_VIEWER, true,  get_report},
     {"POST", "/v1/runs/{id}/abort",     "ask a run that is under way to stop",    HTTP_OPERATOR, true, post_abort},
     {"GET", "/v1/health",               "how this conductor is",                  HTTP_OPEN,   false, get_health},

@@ -14,6 +14,7 @@
 #include "daemon/observer.h"
 #include "daemon/steward.h"
 #include "fleet/inventory.h"
+#include "orders/runner.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -74,6 +75,34 @@ static enum status start_server(struct daemon *daemon, struct err *err)
     return http_server_start(&config, &daemon->server, err);
 }
 
+static struct store *store_now(void *context)
+{
+    return daemon_store_get(((struct daemon *)context)->store);
+}
+
+/* Not while somebody may be lost: the healer calls it off then, and heals. */
+static bool find_left(void *context, struct run_record *ret)
+{
+    struct daemon *daemon = context;
+    return election_get(daemon->election, clock_now()).is_leader &&
+           !healer_is_urgent(daemon->healer) && mirror_get_left(daemon->mirror, ret);
+}
+
+static void lend_ears(void *context, struct run *run)
+{
+    healer_lend_ears(((struct daemon *)context)->healer, run);
+}
+
+static struct runner *start_runner(struct daemon *daemon)
+{
+    struct runner_host host = {.fleet = daemon->fleet,
+                               .context = daemon,
+                               .store = store_now,
+                               .find_left = find_left,
+                               .lend_ears = lend_ears};
+    return runner_start(&host);
+}
+
 /* Blocked from here on, in every thread that is started: only sigwait() takes them. */
 static void take_signals(sigset_t *signals)
 {
@@ -119,17 +148,18 @@ enum status daemon_run(const struct inventory *fleet, const char *name, struct e
     daemon.judge = judge_start(fleet, daemon.store, daemon.mirror);
     daemon.steward = steward_start(fleet, daemon.self, daemon.store);
     struct observer *observer = NULL;
-    struct healer *healer = NULL;
+    daemon.healer = healer_start(&daemon);
+    daemon.runner = start_runner(&daemon);
     enum status status = start_server(&daemon, err);
     if (!status) {
         observer = observer_start(fleet, on_observation, &daemon);
-        healer = healer_start(&daemon);
         log_event(EV_CONDUCTOR, "name", name, "listens", daemon.self->listen, "tls",
                   fleet->api.tls.is_on ? "yes" : "no", NULL);
         wait_for_signal(&signals);
         http_server_stop(daemon.server, GRACE_MS);
     }
-    healer_stop(healer);
+    runner_stop(daemon.runner);
+    healer_stop(daemon.healer);
     stop_all(&daemon, observer);
     http_server_free(daemon.server);
     steward_free(daemon.steward);

@@ -54,6 +54,7 @@ struct healer {
         uint64_t revision;
         nsec at;
     } * sightings;
+    pthread_mutex_t sightings_lock; /* runs of the runner listen, too */
 };
 
 /* ---- what is lost ---- */
@@ -79,8 +80,10 @@ static void sight(struct healer *healer, const struct inventory_shard *shard,
                   const struct route *route)
 {
     struct sighting *sighting = &healer->sightings[shard->index];
+    pthread_mutex_lock(&healer->sightings_lock);
     if (sighting->revision != route->revision)
         *sighting = (struct sighting){route->revision, clock_now()};
+    pthread_mutex_unlock(&healer->sightings_lock);
 }
 
 /* The ones that serve; a shard that is moved or failed over has somebody who looks after it. */
@@ -182,9 +185,22 @@ static bool last_grant(void *context, const struct permit_granters *granters, co
 static bool route_since(void *context, const struct inventory_shard *shard, uint64_t revision,
                         nsec *ret)
 {
-    const struct sighting *sighting = &((struct healer *)context)->sightings[shard->index];
-    *ret = sighting->at;
-    return revision != 0 && sighting->revision == revision;
+    struct healer *healer = context;
+    pthread_mutex_lock(&healer->sightings_lock);
+    struct sighting sighting = healer->sightings[shard->index];
+    pthread_mutex_unlock(&healer->sightings_lock);
+    *ret = sighting.at;
+    return revision != 0 && sighting.revision == revision;
+}
+
+void healer_lend_ears(struct healer *healer, struct run *run)
+{
+    run->ears = healer ? &healer->ears : NULL;
+}
+
+bool healer_is_urgent(const struct healer *healer)
+{
+    return healer && atomic_load(&healer->is_urgent);
 }
 
 /* One that we took over to call it off is no attempt; one that an operator called off is his word.
@@ -216,7 +232,7 @@ static void carry_out(struct healer *healer, struct run *run)
     AUTO_FREE char *folder = inventory_journal(fleet);
     struct err err = ERR_INIT;
     run->mandate.journal = journal_open(folder, run->record.id);
-    run->ears = &healer->ears;
+    healer_lend_ears(healer, run);
     fleet_observe(fleet, shards, count,
                   clock_now() + permit_interval(fleet->permission_ttl_ms * NSEC_PER_MS) / 2, &seen);
     status_ignore(switchover_run(run, &seen, NULL, NULL, &report, &err),
@@ -395,6 +411,7 @@ struct healer *healer_start(struct daemon *daemon)
                   .window = WINDOW_S * NSEC_PER_SEC,
                   .most = fleet->policy.failovers_an_hour},
     };
+    pthread_mutex_init(&healer->sightings_lock, NULL);
     daemon_bell_init(&healer->bell);
     INVARIANT(pthread_create(&healer->thread, NULL, heal, healer) == 0);
     INVARIANT(pthread_create(&healer->upkeep_thread, NULL, maintain, healer) == 0);
@@ -414,5 +431,6 @@ void healer_stop(struct healer *healer)
     free(healer->watches);
     free(healer->said);
     free(healer->sightings);
+    pthread_mutex_destroy(&healer->sightings_lock);
     free(healer);
 }

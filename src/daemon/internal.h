@@ -16,7 +16,9 @@
 #include <stdatomic.h>
 
 struct election;
+struct healer;
 struct mirror;
+struct runner;
 struct steward;
 struct store;
 
@@ -82,6 +84,9 @@ struct daemon {
     struct election *election;
     struct judge *judge;
     struct steward *steward; /* NULL: the fleet file has no hosts */
+    struct healer *healer;   /* NULL: nothing heals by itself */
+    struct runner *runner;
+    atomic_bool is_ordering; /* somebody's order is being checked */
     struct http_server *server;
     pthread_mutex_t lock;
     struct picture *picture; /* the newest; under the lock; NULL: none yet */
@@ -89,7 +94,7 @@ struct daemon {
 struct picture *daemon_picture(struct daemon *daemon); /* a reference; NULL: none yet */
 double daemon_age_ms(nsec began);
 
-/* ---- routes.c, answers.c, metrics.c: what it answers ---- */
+/* ---- answers.c, metrics.c: what it answers ---- */
 extern const struct http_route daemon_routes[];
 /* Without this daemon's server: the text of /metrics. */
 void daemon_metrics(struct daemon *daemon, struct buf *out);

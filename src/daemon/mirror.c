@@ -387,9 +387,8 @@ char *mirror_pause_text(struct mirror *mirror)
     return pause.is_active ? pause_format(&pause) : NULL;
 }
 
-char *mirror_left_text(struct mirror *mirror)
+bool mirror_get_left(struct mirror *mirror, struct run_record *ret)
 {
-    AUTO(run_record_release) struct run_record record = {0};
     pthread_mutex_lock(&mirror->lock);
     const struct shelf *hold = &mirror->shelves[SHELF_HOLD];
     const struct store_entry *current = shelf_find(hold, RUN_CURRENT_KEY);
@@ -397,9 +396,15 @@ char *mirror_left_text(struct mirror *mirror)
     const struct store_entry *entry = key && !shelf_find(hold, MANDATE_LOCK_KEY)
                                           ? shelf_find(&mirror->shelves[SHELF_RUNS], key)
                                           : NULL;
-    bool is_left = entry && !run_record_decode(entry->value, &record, NULL);
+    bool is_left = entry && !run_record_decode(entry->value, ret, NULL);
     pthread_mutex_unlock(&mirror->lock);
-    return is_left ? run_left_text(&record) : NULL;
+    return is_left;
+}
+
+char *mirror_left_text(struct mirror *mirror)
+{
+    AUTO(run_record_release) struct run_record record = {0};
+    return mirror_get_left(mirror, &record) ? run_left_text(&record) : NULL;
 }
 
 /* Under the lock. */

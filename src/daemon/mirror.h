@@ -19,6 +19,7 @@ struct http_request;
 struct mirror;
 struct route;
 struct route_list;
+struct run_record;
 
 struct mirror *mirror_start(struct daemon_store *store);
 void mirror_stop(struct mirror *mirror); /* who still listens is let go; NULL is fine */
@@ -36,6 +37,8 @@ MUST_CHECK enum status mirror_get_route(struct mirror *mirror, const char *shard
 /* "paused by ..."; NULL: it is not. The caller frees. */
 char *mirror_pause_text(struct mirror *mirror);
 
+/* The run that is not finished and that no process carries out; false: there is none. */
+bool mirror_get_left(struct mirror *mirror, struct run_record *ret);
 /* A run that nobody goes on with, and what to type; NULL: there is none. The caller frees. */
 char *mirror_left_text(struct mirror *mirror);
 
