@@ -10,6 +10,7 @@
 #include "base/err.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct inventory;
@@ -33,5 +34,20 @@ MUST_CHECK enum status client_get_from(const struct inventory *fleet,
                                        const struct inventory_conductor *conductor,
                                        const char *path, nsec time, struct client_answer *ret,
                                        struct err *err);
+
+/* An order, for whichever conductor takes it. */
+struct client_order {
+    const char *path, *body; /* JSON */
+    int64_t answer_ms;       /* for each conductor */
+    bool was_heard;          /* out: one answered, if only that it takes no orders now */
+    bool was_sent;           /* out: one that gave no answer may have taken it */
+    bool was_refused;        /* out: one that takes orders did not like it */
+};
+
+/* POST it to one conductor after the other until one takes it (ret->age_ms is 0). The token is that
+ * of the first operator of api.tokens whose file can be read here; $HOLDFAST_TOKEN_FILE names
+ * another. ST_NOT_FOUND: there is no token. A refusal is in the conductor's words. */
+MUST_CHECK enum status client_post(const struct inventory *fleet, struct client_order *order,
+                                   struct client_answer *ret, struct err *err);
 
 #endif

@@ -10,10 +10,13 @@
 #include "cli/run.h"
 #include "conductor/history.h"
 #include "conductor/pause.h"
+#include "conductor/report_store.h"
 #include "conductor/switchover.h"
 #include "move/fault.h"
 #include "move/journal.h"
+#include "orders/send.h"
 #include "report/text.h"
+#include "show/follow.h"
 #include "show/progress.h"
 #include "store/store.h"
 
@@ -75,12 +78,12 @@ char *run_pause_text(struct store *store)
 /* For the signal handler: one run a process. Ctrl-C counts from before the run begins, so that it
  * never leaves a run behind in the store. */
 static struct run *_Atomic running;
-static volatile sig_atomic_t is_interrupted;
+static volatile sig_atomic_t interrupts;
 
 static void on_interrupt(int signal_number)
 {
     (void)signal_number;
-    is_interrupted = 1;
+    interrupts = interrupts < 2 ? interrupts + 1 : 2;
     struct run *run = atomic_load(&running);
     if (run)
         run_abort(run);
@@ -107,7 +110,12 @@ void run_outlive_terminal(void)
 
 bool run_was_interrupted(void)
 {
-    return is_interrupted;
+    return interrupts > 0;
+}
+
+int run_interrupts(void)
+{
+    return interrupts;
 }
 
 enum status run_ask_go(const char *what, const char *answer, struct err *err)
@@ -128,7 +136,7 @@ enum status run_ask_go(const char *what, const char *answer, struct err *err)
 void run_set_running(struct run *run)
 {
     atomic_store(&running, run);
-    if (run && is_interrupted)
+    if (run && interrupts)
         run_abort(run);
 }
 
@@ -163,9 +171,8 @@ struct words {
     json_t *json; /* of the run; with "return" when what moved went back */
 };
 
-static void say_report(struct words *words, const struct switchover_report *report)
+static void say_report(struct words *words, const char *json)
 {
-    AUTO_FREE char *json = switchover_report_json(report);
     AUTO(buf_release) struct buf text = {0};
     if (!words->as_json) {
         report_text_format(json, false, &text);
@@ -188,6 +195,14 @@ static void words_finish(struct words *words)
     json_decref(words->json);
 }
 
+/* The end of a run, wherever it was carried out. */
+struct outcome {
+    const char *run;
+    enum run_state state;
+    bool is_called_off;
+    bool has_only_stopped; /* no shard says why, only the run as a whole */
+};
+
 static bool has_why(const struct switchover_report *report)
 {
     for (size_t i = 0; i < report->count; i++)
@@ -196,7 +211,7 @@ static bool has_why(const struct switchover_report *report)
     return false;
 }
 
-static enum status result_of(const struct switchover_report *report, struct err *err)
+static enum status result_of(const struct outcome *report, struct err *err)
 {
     enum status status = run_exit_status(report->state);
     if (status == ST_OK)
@@ -210,7 +225,7 @@ static enum status result_of(const struct switchover_report *report, struct err 
                  report->is_called_off ? "abort" : "resume", report->run);
     else if (report->state == RUN_FAILED)
         err_hint(err, "mend what '%s' says above; holdfast status shows where each shard is",
-                 report->stopped.status && !has_why(report) ? "stopped" : "why");
+                 report->has_only_stopped ? "stopped" : "why");
     else
         err_hint(err, "holdfast status shows where each shard is");
     return status;
@@ -237,7 +252,8 @@ static enum status carry(const struct fleet_scene *scene,
     if (status != ST_FENCED) {
         if (progress.has_board) /* there were shards */
             progress_draw(&progress, "", true);
-        say_report(words, ret);
+        AUTO_FREE char *json = switchover_report_json(ret);
+        say_report(words, json);
     }
     if (status && status != ST_FENCED)
         err_hint(err,
@@ -247,7 +263,9 @@ static enum status carry(const struct fleet_scene *scene,
     run_free(run);
     if (status) /* its end is not recorded, or another process has the word: nothing follows */
         ret->state = RUN_RUNNING;
-    return status ? status : result_of(ret, err);
+    struct outcome outcome = {ret->run, ret->state, ret->is_called_off,
+                              ret->stopped.status && !has_why(ret)};
+    return status ? status : result_of(&outcome, err);
 }
 
 /* What moved before the run was stopped goes back: a run of its own, in one wave. Ctrl-C that
@@ -257,7 +275,7 @@ static enum status carry_back(const struct fleet_scene *scene,
                               struct err *err)
 {
     struct run *run = NULL;
-    is_interrupted = 0;
+    interrupts = 0;
     enum status status =
         run_take(scene->store, scene->fleet, stopped->return_run, false, &run, err);
     if (status)
@@ -299,4 +317,88 @@ enum status run_carry_out(const struct fleet_scene *scene,
     if (status != ST_FENCED)
         trim_history(scene);
     return status;
+}
+
+/* ---- carried out by a conductor ---- */
+
+static bool has_only_stopped(const char *report)
+{
+    json_t *json = json_loads(report, 0, NULL), *shard = NULL;
+    bool only = json_object_get(json, "stopped");
+    size_t i = 0;
+    json_array_foreach(json_object_get(json, "shards"), i, shard) only =
+        only && !json_object_get(shard, "error");
+    json_decref(json);
+    return only;
+}
+
+/* Follow one run, say its report; what follows from it is in *ret_next, "" when nothing does. */
+static enum status follow(const struct fleet_scene *scene, const char *id, struct words *words,
+                          const char *from, char ret_next[static RUN_ID_MAX], struct err *err)
+{
+    AUTO(run_record_release) struct run_record record = {0};
+    AUTO_FREE char *report = NULL;
+    struct follow_manner manner = {
+        .interrupts = run_interrupts, .aborts = true, .is_silent = words->as_json, .from = from};
+    enum status status = follow_run(scene->store, id, &manner, &record, err);
+    if (!status)
+        status = report_load(scene->store, id, &report, err);
+    if (status)
+        return status;
+    say_report(words, report);
+    snprintf(ret_next, RUN_ID_MAX, "%s", record.return_run);
+    struct outcome outcome = {id, record.state, record.is_called_off, has_only_stopped(report)};
+    return result_of(&outcome, err);
+}
+
+static enum status follow_all(const struct fleet_scene *scene, const struct run_record *order,
+                              bool as_json, struct err *err)
+{
+    struct words words = {.as_json = as_json};
+    char id[RUN_ID_MAX] = "", next[RUN_ID_MAX] = "", last[RUN_ID_MAX] = "";
+    const struct inventory *fleet = scene->fleet;
+    bool is_first = strcmp(order->target, fleet->regions[0]) == 0;
+    const char *other = fleet->regions[is_first ? 1 : 0];
+    snprintf(id, sizeof(id), "%s", order->id);
+    enum status status =
+        follow(scene, id, &words, order->kind == RUN_FAILOVER ? order->target : other, next, err);
+    if (next[0]) {
+        struct err back = ERR_INIT;
+        interrupts = 0;
+        if (!as_json)
+            fprintf(stderr, "what moved goes back to %s\n", other);
+        enum status returned = follow(scene, next, &words, order->target, last, &back);
+        if (returned) {
+            *err = back;
+            status = returned;
+        }
+    }
+    words_finish(&words);
+    return status;
+}
+
+bool run_submit(const struct fleet_scene *scene, const struct run_record *record,
+                const struct cli_args *args, enum status *ret_status, struct err *err)
+{
+    const char *conductor = NULL;
+    bool is_refused = false, as_json = cli_flag(args, "--json");
+    struct err why = ERR_INIT;
+    if (scene->fleet->conductor_count == 0 || cli_flag(args, "--direct"))
+        return false;
+    enum status status =
+        order_send(scene->fleet, scene->store, record, &conductor, &is_refused, &why);
+    if (status && !is_refused) {
+        fprintf(stderr, "! %s; carried out by this process\n", why.text);
+        return false;
+    }
+    if (status) {
+        *err = why;
+        *ret_status = status;
+        return true;
+    }
+    if (!as_json)
+        fprintf(stderr, "run %s is carried out by conductor %s; Ctrl-C aborts it\n", record->id,
+                conductor ? conductor : "of which no answer came");
+    *ret_status = follow_all(scene, record, as_json, err);
+    return true;
 }

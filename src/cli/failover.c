@@ -87,12 +87,15 @@ static enum status check_without(const struct fleet_scene *scene, const struct c
     return ST_OK;
 }
 
-static enum status begin(const struct fleet_scene *scene, struct run_record *record, bool as_json,
-                         struct err *err)
+static enum status begin(const struct fleet_scene *scene, struct run_record *record,
+                         const struct cli_args *args, struct err *err)
 {
     struct run *run = NULL;
+    enum status status = ST_OK;
+    if (run_submit(scene, record, args, &status, err))
+        return status;
     run_outlive_terminal();
-    enum status status = run_begin(scene->store, scene->fleet, record, &run, err);
+    status = run_begin(scene->store, scene->fleet, record, &run, err);
     if (status)
         return status;
     AUTO_FREE const struct inventory_shard **shards =
@@ -101,7 +104,7 @@ static enum status begin(const struct fleet_scene *scene, struct run_record *rec
         shards[i] = inventory_find_shard(scene->fleet, run->record.shards[i]);
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
     fleet_observe(scene->fleet, shards, run->record.shard_count, clock_deadline(OBSERVE_MS), &seen);
-    return run_carry_out(scene, &seen, run, as_json, err);
+    return run_carry_out(scene, &seen, run, cli_flag(args, "--json"), err);
 }
 
 static void print_losses(const struct loss *losses, size_t count)
@@ -145,5 +148,5 @@ enum status run_failover(const struct cli_args *args, struct err *err)
         print_losses(losses, scene.shard_count);
     if (is_asked)
         status = run_ask_go("the name of the region", record.target, err);
-    return status ? status : begin(&scene, &record, as_json, err);
+    return status ? status : begin(&scene, &record, args, err);
 }

@@ -172,7 +172,8 @@ static enum status run_follow(const struct fleet_scene *scene, const char *id, b
 {
     AUTO(run_record_release) struct run_record record = {0};
     run_take_signals();
-    enum status status = follow_run(scene->store, id, run_was_interrupted, &record, err);
+    struct follow_manner manner = {.interrupts = run_interrupts};
+    enum status status = follow_run(scene->store, id, &manner, &record, err);
     if (status)
         return status;
     struct err none = ERR_INIT;
@@ -325,6 +326,7 @@ static const struct cli_option failover_options[] = {
     {"--force", OPTION_FLAG, NULL, "also when the primary answers", false, 0, 0},
     {"--reason", OPTION_TEXT, "TEXT", "what it is for; kept with the run", false, 0, 0},
     {"--yes", OPTION_FLAG, NULL, "do not ask for the go", false, 0, 0},
+    {"--direct", OPTION_FLAG, NULL, "carry it out by this process, not by a conductor", false, 0, 0},
     {"--json", OPTION_FLAG, NULL, "print the report as JSON", false, 0, 0},
     {0},
 };
@@ -346,6 +348,7 @@ static const struct cli_option switchover_options[] = {
     {"--countdown", OPTION_NUMBER, "SECONDS", "wait before the run begins; Ctrl-C stops it", false,
      0, 86400},
     {"--yes", OPTION_FLAG, NULL, "go without asking", false, 0, 0},
+    {"--direct", OPTION_FLAG, NULL, "carry it out by this process, not by a conductor", false, 0, 0},
     JSON_OPTION,
     {0},
 };
@@ -375,13 +378,14 @@ const struct cli_command run_commands[] = {
      "primaries to the region. Clients cannot write for some milliseconds a shard. Ctrl-C aborts "
      "at any moment: what is in flight is undone or finished, nothing is left in between. Exit "
      "status 0: every shard is there; 1: some did not move; 3: not ready, nothing was changed; 4: aborted; 5: a shard "
-     "waits for an operator.",
+     "waits for an operator. The conductor that leads carries it out, where there are any (docs/operate.md); the command "
+     "follows, and Ctrl-C asks it to abort.",
      switchover_options, run_switchover, false},
     {"failover", "", "Give shards whose primary is lost another one, in its region",
      "For a primary whose host is dead, hangs or is cut off. Its replicas stop to acknowledge it, apply "
      "what they received, and the one that has everything takes over. Every server of the region but "
-     "the lost one must answer: what was acknowledged may be in any of them. Asks for the go. Exit status as of "
-     "'switchover'.",
+     "the lost one must answer: what was acknowledged may be in any of them. Asks for the go. Exit status, and who carries it "
+     "out, as of 'switchover'.",
      failover_options, run_failover, false},
     {"run list", "", "List all runs", NULL, run_options, run_list, false},
     {"run show", "[RUN]", "Show a run: the state of each shard, and its report",

@@ -14,6 +14,7 @@ MUST_CHECK enum status run_scene_open(struct fleet_scene *scene, const struct cl
 /* From here on Ctrl-C does not end the process but aborts the run, also one yet to begin. */
 void run_take_signals(void);
 bool run_was_interrupted(void);
+int run_interrupts(void); /* how often */
 /* From here on the loss of the terminal ends nothing: a run can be followed and aborted from
  * another one. Before, it ends the process, and nothing was changed. */
 void run_outlive_terminal(void);
@@ -37,6 +38,11 @@ MUST_CHECK enum status run_demand_reason(const struct inventory *fleet, const st
                                          char **ret, struct err *err);
 /* The journal of a run, or of what is none; never NULL. */
 struct journal *run_open_journal(const struct fleet_scene *scene, const char *id);
+
+/* Hand the order to the conductors, follow the run, and say what came of it. False: nobody takes
+ * orders (or --direct, or there are no conductors), so that it is to be carried out here. */
+bool run_submit(const struct fleet_scene *scene, const struct run_record *record,
+                const struct cli_args *args, enum status *ret_status, struct err *err);
 
 /* Carry the run out to its end, with progress, and say what came of it. Takes the run;
  * 'observation' is of its shards. */

@@ -302,23 +302,26 @@ static enum status read_order(const struct cli_args *args, const struct plan *pl
     return ST_OK;
 }
 
-static enum status begin(const struct plan *plan, struct run_record *record, bool as_json,
-                         struct err *err)
+static enum status begin(const struct plan *plan, struct run_record *record,
+                         const struct cli_args *args, struct err *err)
 {
     const struct fleet_scene *scene = &plan->scene;
     struct run *run = NULL;
     struct err ignored = ERR_INIT;
+    enum status status = ST_OK;
+    if (run_submit(scene, record, args, &status, err))
+        return status;
     run_outlive_terminal();
     status_ignore(store_maintain(scene->store, store_deadline(scene->store, STORE_WORK), &ignored),
                   "house-keeping before the run; the next one does it");
-    enum status status = run_begin(scene->store, scene->fleet, record, &run, err);
+    status = run_begin(scene->store, scene->fleet, record, &run, err);
     if (status)
         return status;
     /* Now that no other run can move anything: who is who? */
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
     fleet_observe(scene->fleet, scene->shards, scene->shard_count, clock_deadline(OBSERVE_MS),
                   &seen);
-    return run_carry_out(scene, &seen, run, as_json, err);
+    return run_carry_out(scene, &seen, run, cli_flag(args, "--json"), err);
 }
 
 enum status run_switchover(const struct cli_args *args, struct err *err)
@@ -349,5 +352,5 @@ enum status run_switchover(const struct cli_args *args, struct err *err)
         status = plan_again(&plan, args, as_json, err);
     readiness_release(&plan.readiness); /* a run asks again: of a large fleet that is not little */
     mem_trim();
-    return status ? status : begin(&plan, &record, as_json, err);
+    return status ? status : begin(&plan, &record, args, err);
 }

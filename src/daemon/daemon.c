@@ -15,6 +15,7 @@
 #include "daemon/steward.h"
 #include "fleet/inventory.h"
 #include "orders/runner.h"
+#include "os/caller.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -139,6 +140,8 @@ enum status daemon_run(const struct inventory *fleet, const char *name, struct e
     sigset_t signals;
     if (!daemon.self)
         return err_set(err, ST_INVALID, "the fleet file has no conductor '%s'", name);
+    AUTO_FREE char *self = mem_printf("conductor %s", name);
+    caller_settle(self);
     take_signals(&signals);
     pthread_mutex_init(&daemon.lock, NULL);
     daemon.store = daemon_store_start(fleet);

@@ -150,7 +150,7 @@ enum status desk_take(const struct desk *desk, const char *text, size_t length,
     if (status)
         return status;
     status = runner_begin(desk->runner, &record, err);
-    if (status == ST_BUSY)
-        err->status = ST_CONFLICT; /* no other conductor could either */
-    return status == ST_EXISTS ? ST_OK : err->status;
+    if (status == ST_BUSY) /* no other conductor could either */
+        status = err->status = ST_CONFLICT;
+    return status == ST_EXISTS ? ST_OK : status;
 }

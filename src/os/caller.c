@@ -44,8 +44,12 @@ static char *person(void)
     return sudo && sudo[0] ? text_clean_line(sudo) : name_of(getuid());
 }
 
+static char *settled_who, *settled_origin; /* written once, before there are threads */
+
 char *caller_who(void)
 {
+    if (settled_who)
+        return mem_strdup(settled_who);
     char host[HOST_MAX] = "";
     gethostname(host, sizeof(host) - 1);
     AUTO_FREE char *name = person();
@@ -86,8 +90,18 @@ static char *remote_host(const char *line)
     return text_clean_line(host);
 }
 
+void caller_settle(const char *name)
+{
+    char host[HOST_MAX] = "";
+    gethostname(host, sizeof(host) - 1);
+    settled_origin = caller_origin();
+    settled_who = mem_printf("%s@%s", name, host);
+}
+
 char *caller_origin(void)
 {
+    if (settled_origin)
+        return mem_strdup(settled_origin);
     char line[TTY_MAX] = "";
     bool has_terminal = find_terminal(line);
     AUTO_FREE char *name = person(), *account = name_of(geteuid());

@@ -93,18 +93,27 @@ void progress_draw(struct progress *progress, const char *note, bool is_last)
 /* ---- of a run in this process ---- */
 
 /* The wave that is under way, by how many shards are done. */
-static const struct wave *wave_at(const struct switchover_report *report, size_t done)
+static const struct wave *wave_at(const struct waves *waves, size_t done)
 {
-    const struct waves *waves = &report->waves;
     for (size_t i = 0; i < waves->count; i++)
         if (done < waves->items[i].end)
             return &waves->items[i];
     return NULL;
 }
 
+char *progress_wave_note(const struct waves *waves, size_t done, const char *stop)
+{
+    const struct wave *wave = waves->count > 1 ? wave_at(waves, done) : NULL;
+    if (wave && done == wave->first && done)
+        return mem_printf("looking at what moved%s%s", stop[0] ? ", " : "", stop);
+    if (wave)
+        return mem_printf("%s%s%s%s", strncmp(wave->name, "wave ", 5) == 0 ? "" : "wave ",
+                          wave->name, stop[0] ? ", " : "", stop);
+    return mem_strdup(stop);
+}
+
 static char *note_of(const struct run *run, const struct switchover_report *report, size_t done)
 {
-    const struct wave *wave = report->waves.count > 1 ? wave_at(report, done) : NULL;
     size_t hooks = done == report->count ? announcer_pending(run->announcer) : 0;
     const char *stop = run_must_stop(run) ? "aborting" : "";
     struct hook_wait wait = announcer_waiting(run->announcer);
@@ -112,12 +121,7 @@ static char *note_of(const struct run *run, const struct switchover_report *repo
         return waiting_format(wait.hook, wait.event, wait.since_us, wait.limit_ms);
     if (hooks > 0)
         return mem_printf("waiting for %zu calls of hooks", hooks);
-    if (wave && done == wave->first && done)
-        return mem_printf("looking at what moved%s%s", stop[0] ? ", " : "", stop);
-    if (wave)
-        return mem_printf("%s%s%s%s", strncmp(wave->name, "wave ", 5) == 0 ? "" : "wave ",
-                          wave->name, stop[0] ? ", " : "", stop);
-    return mem_strdup(stop);
+    return progress_wave_note(&report->waves, done, stop);
 }
 
 static void hear(struct board *board, const struct run *run, const struct switchover_report *report)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 struct journal;
+struct waves;
 struct run;
 struct switchover_report;
 
@@ -33,6 +34,10 @@ void progress_release(struct progress *progress);
 /* A switchover_progress (conductor/switchover.h); 'progress' is a struct progress. */
 void progress_show(void *progress, const struct run *run, const struct switchover_report *report,
                    size_t done);
+
+/* The wave that is under way when so many shards are done, and 'stop': "aborting", or "". The
+ * caller frees. */
+char *progress_wave_note(const struct waves *waves, size_t done, const char *stop);
 
 /* The board as it is now; 'is_last' does not wait for the next line's time. */
 void progress_draw(struct progress *progress, const char *note, bool is_last);

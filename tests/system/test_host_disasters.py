@@ -47,7 +47,7 @@ def test_a_run_that_its_process_left_does_not_keep_other_shards_without_a_primar
     lab = make_lab(shards=2, daemons=True)
     world = World(lab)
     try:
-        world.by_shard["s0"].cli("switchover", "--to", "east", "--shard", "s0", "--yes",
+        world.by_shard["s0"].cli("switchover", "--to", "east", "--shard", "s0", "--yes", "--direct",
                                  fault="cas.preparing:after=kill", expect=KILLED)
         lost = world.primary("s1")
         lab.cli("lab", "kill", lost.name)

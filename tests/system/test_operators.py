@@ -84,7 +84,7 @@ def held_conductor(world, tmp_path):
 def held_operator(world, tmp_path):
     """An operator's switchover, soon after it began; the process."""
     with held(tmp_path, "cas.preparing:after") as (fault, here):
-        process = world.by_shard["s0"].start("switchover", "--to", "east", "--yes", fault=fault)
+        process = world.by_shard["s0"].start("switchover", "--to", "east", "--yes", "--direct", fault=fault)
         wait_until(here.exists, WHOLE_SECONDS, "the switchover is on its way")
         yield process
 

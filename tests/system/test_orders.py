@@ -2,6 +2,7 @@
 """Runs that conductors carry out: ordered over HTTP, and by the CLI."""
 import json
 import pathlib
+import re
 import signal
 import time
 
@@ -9,6 +10,7 @@ import pytest
 
 from conftest import wait_until
 from test_conductor import Conductors, TOKENS
+from test_heal import is_first_opened
 
 SLOW = ["--wave", "canary=1,100%", "--settle", "30"]
 RUN = "20200102-030405-06789"
@@ -154,7 +156,7 @@ def test_the_next_leader_goes_on_with_a_run_whose_conductor_is_killed(conductors
     shown = wait_for_end(conductors, told["run"], 60)
     assert shown["state"] == "done" and shown["report"]["resumed"]
     assert [shard["result"] for shard in shown["report"]["shards"]] == ["moved", "moved"]
-    assert "took the run over" in shown["audit"] and f"run={told['run']}" in conductors.log(heir)
+    assert f"conductor {heir}@" in shown["audit"] and "took the run over" in shown["audit"] and f"run={told['run']}" in conductors.log(heir)
 
 
 @pytest.mark.lab(shards=2)
@@ -185,3 +187,148 @@ def test_what_moved_goes_back_when_that_was_ordered(conductors):
     wait_until(lambda: len(runs(conductors)) == 2 and runs(conductors)[-1]["state"] == "done", 20,
                "it went back")
     assert conductors.lab.primary("s0") == "s0-west-1" and conductors.lab.primary("s1") == "s1-west-1"
+
+
+# ---- by the CLI ----
+
+def only_run(conductors, seconds=20):
+    """The run that is under way."""
+    def found():
+        listed = runs(conductors)
+        return listed and listed[-1]["state"] == "running" and listed[-1]["run"]
+    return wait_until(found, seconds, "a run is under way")
+
+
+def test_the_cli_hands_its_order_over_there_and_back(conductors):
+    lab = conductors.lab
+    done = lab.cli("switchover", "--to", "east", "--yes", "--reason", "patching")
+    assert f"is carried out by conductor {leader(conductors)}" in done.stderr
+    assert "moved" in done.stdout and lab.primary() == "s0-east-1"
+    run = runs(conductors)[0]
+    assert run["by"] == "operator-1" and run["reason"] == "patching" and run["state"] == "done"
+    back = lab.cli("switchover", "--to", "west", "--yes", "--json")
+    report = json.loads(back.stdout)
+    assert report["result"] == "done" and report["shards"][0]["result"] == "moved"
+    assert report["by"] == "operator-1" and lab.primary() == "s0-west-1"
+
+
+def test_the_cli_carries_it_out_itself_when_told_so_or_when_nobody_else_does(conductors):
+    lab = conductors.lab
+    done = lab.cli("switchover", "--to", "east", "--yes", "--direct")
+    assert "conductor" not in done.stderr and runs(conductors)[0]["by"] != "operator-1"
+    pathlib.Path(lab.dir, "operator.token").rename(f"{lab.dir}/away.token")
+    done = lab.cli("switchover", "--to", "west", "--yes")
+    assert "! no token of an operator of api.tokens can be read here; carried out by this process" in done.stderr
+    pathlib.Path(lab.dir, "away.token").rename(f"{lab.dir}/operator.token")
+    for name in list(conductors.running):
+        conductors.end(name)
+    done = lab.cli("switchover", "--to", "east", "--yes")
+    assert "! no conductor takes orders: conductor west-a: " in done.stderr
+    assert "carried out by this process" in done.stderr and done.stderr.count("!") == 1
+    assert [run["by"] == "operator-1" for run in runs(conductors)] == [False] * 3
+    assert lab.primary() == "s0-east-1"
+
+
+def test_a_token_that_may_not_order_is_refused_and_nothing_is_done(conductors):
+    lab = conductors.lab
+    wrong = pathlib.Path(lab.dir, "wrong.token")
+    wrong.write_text("stranger-0123456789abcdef\n", encoding="utf-8")
+    wrong.chmod(0o600)
+    for name, said in (("viewer", "role"), ("wrong", "token")):
+        done = lab.cli("switchover", "--to", "east", "--yes", check=False,
+                       env={"HOLDFAST_TOKEN_FILE": f"{lab.dir}/{name}.token"})
+        assert done.returncode == 1 and said in done.stderr and "conductor west-a: " in done.stderr
+    assert runs(conductors) == [] and lab.primary() == "s0-west-1"
+
+
+@pytest.mark.lab(shards=2)
+def test_ctrl_c_aborts_the_run_of_the_conductor(conductors):
+    move = conductors.lab.popen("switchover", "--to", "east", "--yes", *SLOW)
+    run = only_run(conductors)
+    wait_for_settling(conductors, run)
+    move.send_signal(signal.SIGINT)
+    out, said = move.communicate(timeout=30)
+    assert move.returncode == 4, said
+    assert "it was asked to abort" in said and "was aborted; no shard is in between" in said
+    assert "aborted" in out and run_of(conductors, run)["state"] == "aborted"
+    assert "asked the run to abort" in run_of(conductors, run)["audit"]
+
+
+@pytest.mark.lab(shards=2)
+def test_the_end_of_the_cli_is_not_the_end_of_the_run(conductors):
+    move = conductors.lab.popen("switchover", "--to", "east", "--yes", "--wave", "canary=1,100%",
+                                "--settle", "2")
+    run = only_run(conductors)
+    move.kill()
+    move.communicate(timeout=10)
+    assert wait_for_end(conductors, run)["state"] == "done"
+
+
+@pytest.mark.lab(shards=2)
+def test_the_cli_follows_the_next_conductor_when_the_first_is_killed(conductors):
+    lead = leader(conductors)
+    move = conductors.lab.popen("switchover", "--to", "east", "--yes", "--wave", "canary=1,100%",
+                                "--settle", "3")
+    run = only_run(conductors)
+    wait_for_settling(conductors, run)
+    conductors.end(lead, signal.SIGKILL)
+    out, said = move.communicate(timeout=60)
+    assert move.returncode == 0, said
+    assert f"conductor {leader(conductors)}@" in said and "took the run over" in said and "moved" in out
+
+
+@pytest.mark.lab(shards=2)
+def test_the_cli_follows_also_what_goes_back(conductors):
+    move = conductors.lab.popen("switchover", "--to", "east", "--yes", "--json", "--on-abort", "return",
+                                *SLOW)
+    wait_for_settling(conductors, only_run(conductors))
+    move.send_signal(signal.SIGINT)
+    out, said = move.communicate(timeout=60)
+    assert move.returncode == 4, said
+    report = json.loads(out)
+    assert report["result"] == "aborted" and report["return"]["result"] == "done"
+    assert conductors.lab.primary("s0") == "s0-west-1"
+
+
+def test_the_cli_orders_a_failover(conductors):
+    lab = conductors.lab
+    lab.cli("lab", "kill", "s0-west-1")
+    done = lab.cli("failover", "--yes")
+    assert "is carried out by conductor" in done.stderr
+    assert lab.primary() in ("s0-west-2", "s0-west-3") and runs(conductors)[0]["by"] == "operator-1"
+
+
+@pytest.mark.lab(shards=2, daemons=True)
+def test_in_a_fleet_with_etcd_the_run_outlives_its_conductor(lab):
+    wait_until(lambda: is_first_opened(lab), 20, "the primary is open")
+    wait_until(lambda: lab.cli("readiness", "--to", "east", check=False).returncode == 0, 60, "it is ready")
+    move = lab.popen("switchover", "--to", "east", "--yes", "--wave", "canary=1,100%", "--settle", "3")
+    carried = re.compile(r"is carried out by conductor (\S+);")
+    conductor = next(found.group(1) for found in map(carried.search, move.stderr) if found)
+    run = lab.json("run", "list")[0]["run"]
+    wait_until(lambda: [r["home"] for r in lab.json("run", "show", run)["routes"]
+                        if r["state"] == "serving"].count("east") == 1, 20, "the first wave is done")
+    lab.cli("lab", "kill", f"conductor-{conductor}")
+    out, said = move.communicate(timeout=60)
+    assert move.returncode == 0, said
+    heir = re.search(r"conductor (\S+)@\S+ \(.*\) took the run over", said)
+    assert heir and heir.group(1) != conductor, said
+    assert lab.json("report", run)["resumed"] and out.count("moved") >= 2
+
+
+@pytest.mark.lab(shards=2)
+def test_when_no_other_conductor_is_left_the_cli_says_what_to_type(conductors):
+    conductors.end(other(conductors))
+    move = conductors.lab.popen("switchover", "--to", "east", "--yes", *SLOW)
+    run = only_run(conductors)
+    wait_for_settling(conductors, run)
+    conductors.end(leader(conductors), signal.SIGKILL)
+    said = next(line for line in move.stderr if "its conductor is gone" in line)
+    assert run in said and "waiting for another one to go on with it" in said
+    move.send_signal(signal.SIGINT)
+    assert "it was asked to abort" in next(line for line in move.stderr if "Ctrl-C once more" in line)
+    move.send_signal(signal.SIGINT)
+    out, said = move.communicate(timeout=10)
+    assert move.returncode == 4 and f"no longer followed; run {run} goes on" in said
+    done = conductors.lab.cli("run", "resume", run, check=False)  # the order to abort stays with it
+    assert done.returncode == 4 and run_of(conductors, run)["state"] == "aborted"
