@@ -307,23 +307,29 @@ static enum status failed(const struct lab *lab, const struct lab_daemon *daemon
                    text[0] ? text : "its log is empty");
 }
 
-/* A new one is up when it is well: an etcd has a leader and a majority, a conductor has looked and
- * has the store. A restarted one when it listens: what it needs may be down. */
-static bool answers(const struct lab *lab, const struct lab_daemon *daemon, bool is_new,
-                    struct http_line *line)
+enum status lab__daemon_ask(const struct lab *lab, const struct lab_daemon *daemon,
+                            const char *path, struct http_line *line, struct http_answer *ret)
 {
     AUTO_FREE char *cert = lab__tls_path(lab, LAB_TLS_CLIENT ".pem");
     AUTO_FREE char *key = lab__tls_path(lab, LAB_TLS_CLIENT ".key");
     struct http_tls tls = {.ca = lab->authority, .cert = cert, .key = key, .verify = true};
-    AUTO_FREE char *url = mem_printf("%s://%s:%d%s", scheme(lab), daemon->host, lab->port,
-                                     daemon->kind == LAB_ETCD ? "/health" : "/v1/health");
+    AUTO_FREE char *url = mem_printf("%s://%s:%d%s", scheme(lab), daemon->host, lab->port, path);
     struct http_post get = {.url = url,
                             .tls = lab->is_tls ? &tls : NULL,
                             .deadline = clock_deadline(TRY_MS),
                             .connect_ms = TRY_MS,
                             .answer_max = ANSWER_MAX};
+    return http_send(line, &get, ret, NULL);
+}
+
+/* A new one is up when it is well: an etcd has a leader and a majority, a conductor has looked and
+ * has the store. A restarted one when it listens: what it needs may be down. */
+static bool answers(const struct lab *lab, const struct lab_daemon *daemon, bool is_new,
+                    struct http_line *line)
+{
     AUTO(http_answer_release) struct http_answer answer = {0};
-    enum status status = http_send(line, &get, &answer, NULL);
+    enum status status = lab__daemon_ask(
+        lab, daemon, daemon->kind == LAB_ETCD ? "/health" : "/v1/health", line, &answer);
     if (is_new)
         return !status && answer.code == 200;
     return !status || status == ST_TIMEOUT;

@@ -111,6 +111,20 @@ MUST_CHECK enum status lab__daemons_wait(struct lab *lab, const struct lab_choic
                                          bool is_new, const struct lab_progress *progress,
                                          struct err *err);
 
+/* One question of a moment, of an etcd or a conductor. */
+struct http_answer;
+struct http_line;
+MUST_CHECK enum status lab__daemon_ask(const struct lab *lab, const struct lab_daemon *daemon,
+                                       const char *path, struct http_line *line,
+                                       struct http_answer *ret);
+
+/* --- observe.c ----------------------------------------------------------------------------------
+ */
+
+/* Until each conductor of the first region sends clients to each primary, as they are at first. */
+MUST_CHECK enum status lab__serving_wait(const struct lab *lab, const struct lab_progress *progress,
+                                         struct err *err);
+
 /* --- keep.c -------------------------------------------------------------------------------------
  */
 

@@ -4,7 +4,9 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "lab/internal.h"
+#include "net/http.h"
 
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -89,4 +91,54 @@ const char *lab_state_name(const struct lab *lab, const struct lab_view *views)
         answering += state == PROCESS_RUNS;
     }
     return answering == count ? "up" : down == count ? "down" : "partly";
+}
+
+/* --- When a new lab serves -----------------------------------------------------------------------
+ * Its primaries are open, and conductors send clients there, because they have permission to give.
+ * An agent that asks before that closes its servers. */
+
+enum { SERVING_SECONDS = 30, PAUSE_MS = 20, WHY_MAX = 300 };
+
+static void line_freep(struct http_line **line)
+{
+    http_line_free(*line);
+}
+
+static enum status wait_until_served(const struct lab *lab, const struct lab_daemon *conductor,
+                                     const struct lab_server *primary, nsec deadline,
+                                     const struct lab_progress *progress, struct err *err)
+{
+    AUTO(line_freep) struct http_line *line = http_line_new();
+    AUTO_FREE char *path = mem_printf("/servers/%s:%d/primary", primary->host, lab->port);
+    for (;;) {
+        AUTO(http_answer_release) struct http_answer answer = {0};
+        enum status status = lab__daemon_ask(lab, conductor, path, line, &answer);
+        if (!status && answer.code == 200)
+            return ST_OK;
+        if (clock_now() >= deadline)
+            return err_set(err, ST_TIMEOUT, "%s may not serve in time: %s says: %.*s",
+                           primary->name, conductor->name, WHY_MAX,
+                           status ? "nothing" : buf_text(&answer.body));
+        status = lab__stop_wanted(progress, err);
+        if (status)
+            return status;
+        poll(NULL, 0, PAUSE_MS);
+    }
+}
+
+enum status lab__serving_wait(const struct lab *lab, const struct lab_progress *progress,
+                              struct err *err)
+{
+    nsec deadline = clock_deadline(SERVING_SECONDS * 1000);
+    enum status status = ST_OK;
+    for (size_t i = 0; i < lab->daemon_count; i++) {
+        const struct lab_daemon *conductor = &lab->daemons[i];
+        if (conductor->kind != LAB_CONDUCTOR || conductor->region != 0)
+            continue;
+        for (size_t j = 0; j < lab->server_count && !status; j++)
+            if (lab->servers[j].region == 0 && lab->servers[j].number == 1)
+                status =
+                    wait_until_served(lab, conductor, &lab->servers[j], deadline, progress, err);
+    }
+    return status;
 }

@@ -263,7 +263,8 @@ static enum status make_folders(const struct lab *lab, struct err *err)
     return status ? status : folder_remove(template, err);
 }
 
-/* Agents when there are conductors who know the fleet: one that asks in vain closes its servers. */
+/* Agents when there are conductors that give permission: one that asks in vain closes its servers.
+ */
 static enum status start_watchers(struct rise *rise, struct err *err)
 {
     nsec start = clock_now();
@@ -271,8 +272,10 @@ static enum status start_watchers(struct rise *rise, struct err *err)
         return ST_OK;
     enum status status = start_daemons(rise, LAB_CONDUCTOR, err);
     status = status ? status : wait_daemons(rise, LAB_CONDUCTOR, err);
+    status = status ? status : lab__serving_wait(rise->lab, rise->progress, err);
     status = status ? status : start_daemons(rise, LAB_KEEPER, err);
     status = status ? status : wait_daemons(rise, LAB_KEEPER, err);
+    status = status ? status : lab__serving_wait(rise->lab, rise->progress, err);
     if (!status)
         lab__say(rise->progress, "daemons   %d conductors, %d agents: %.1f s",
                  LAB_REGIONS * LAB_REGION_CONDUCTORS, LAB_REGIONS * LAB_REGION_SERVERS,
