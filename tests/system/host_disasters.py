@@ -315,12 +315,15 @@ def rewind_if_ahead(world, fleet, server):
         cursor.execute("SELECT GET_LOCK('holdfast', 5) AS is_ours")
         if cursor.fetchone()["is_ours"] != 1:  # a conductor that points it meanwhile finds no position at all
             return 0
+        tail = own_last(fleet, server, number)[1]
+        state = fleet.value(server, "SELECT @@GLOBAL.gtid_binlog_state").replace(tail, common[1])
         cursor.execute("SET SESSION sql_log_bin=0")
         for row in extra:
             cursor.execute(f"DELETE FROM {fleet.database}.ledger WHERE n = %s", (row,))
         cursor.execute("SET GLOBAL gtid_strict_mode=0")
         cursor.execute("SET GLOBAL gtid_slave_pos=%s", (common[1],))
         cursor.execute("RESET MASTER")
+        cursor.execute("SET GLOBAL gtid_binlog_state=%s", (state,))  # what it still has
         cursor.execute("SET GLOBAL gtid_strict_mode=1")
     return len(extra)
 
