@@ -90,7 +90,8 @@ enum status attempt_settle(struct attempt *attempt, const struct held_route *hel
     if (looked)
         return looked;
     AUTO_FREE char *found = route_encode(held->route);
-    if (strcmp(found, attempt->value) == 0) {
+    bool is_as_before = (int64_t)held->route->revision == attempt->compares[1].revision;
+    if (!is_as_before && strcmp(found, attempt->value) == 0) {
         adopt(held, &attempt->wanted, (int64_t)held->route->revision);
         return ST_OK;
     }

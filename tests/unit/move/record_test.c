@@ -5,6 +5,7 @@
 #include "move/internal.h"
 #include "move/journal.h"
 #include "move/mandate.h"
+#include "move/record.h"
 #include "os/file.h"
 #include "store/store.h"
 
@@ -136,6 +137,41 @@ static void an_undone_move_keeps_home_and_epoch(void **state)
     assert_int_equal(stored(scene).epoch, 7);
 }
 
+/* The state as it is once more, for what is written beside it. */
+static enum status write_beside(struct scene *scene, enum store_fault fault, int64_t revision)
+{
+    AUTO(attempt_release) struct attempt attempt = {0};
+    AUTO(permit_part_release) struct permit_part part = {0};
+    struct move *move = &scene->move;
+    struct held_route held = {&scene->mandate, move->shard, &move->route, &move->is_route_doubtful,
+                              &move->view.state};
+    struct err err = ERR_INIT;
+    permit_part_return(&part, "10.0.1.1:3306", revision);
+    attempt_init(&attempt, &held, &move->route, &part);
+    scene->next_fault = fault;
+    return attempt_write(&attempt, &held, CALL_WRITE_PREPARING, clock_deadline(STORE_MS), &err);
+}
+
+static int64_t put_revoked(struct scene *scene)
+{
+    struct store_op op = {STORE_PUT, "revoked/10.0.1.1:3306", "{}", 0};
+    struct store_txn txn = {NULL, 0, &op, 1};
+    struct store_txn_result result;
+    assert_int_equal(store_txn(scene->store, &txn, clock_deadline(STORE_MS), &result, NULL), ST_OK);
+    return result.revision;
+}
+
+static void a_state_that_stays_is_no_sign_that_it_was_written(void **state)
+{
+    struct scene *scene = *state;
+    int64_t revision = put_revoked(scene);
+    assert_int_equal(record(scene, SHARD_PREPARING), ST_OK);
+    assert_int_equal(write_beside(scene, STORE_FAULT_NONE, revision - 1), ST_BUSY);
+    assert_int_equal(write_beside(scene, STORE_FAULT_UNKNOWN_NOT_DONE, revision), ST_BUSY);
+    assert_int_equal(write_beside(scene, STORE_FAULT_UNKNOWN_DONE, revision), ST_OK);
+    assert_int_equal(write_beside(scene, STORE_FAULT_NONE, revision), ST_BUSY); /* it is gone */
+}
+
 static void another_token_fences_every_write(void **state)
 {
     struct scene *scene = *state;
@@ -200,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_move_is_recorded_from_preparing_to_serving_at_the_new_home),
         TEST(an_undone_move_keeps_home_and_epoch),
+        TEST(a_state_that_stays_is_no_sign_that_it_was_written),
         TEST(another_token_fences_every_write),
         TEST(an_unknown_outcome_is_decided_by_reading_back),
         TEST(a_busy_store_is_tried_again),
