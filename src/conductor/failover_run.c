@@ -102,9 +102,15 @@ static enum status refuse_living(const struct run *run, const struct shard_obser
     return err_hint(err, "when its writes hang all the same: --force");
 }
 
-static bool is_looked_after(const struct inventory *fleet, const struct inventory_shard *shard,
+/* By an agent, as far as the fleet file says, or as was heard: whose fleet file is right is not
+ * known here. */
+static bool is_looked_after(const struct run *run, const struct inventory_shard *shard,
                             const struct inventory_server *server)
 {
+    const struct inventory *fleet = run->mandate.fleet;
+    struct permit_heard heard;
+    if (run->ears && run->ears->hear(run->ears->context, server->name, &heard))
+        return true;
     for (size_t i = 0; i < fleet->host_count; i++)
         for (size_t j = 0; j < fleet->hosts[i].place_count; j++)
             if (fleet->hosts[i].places[j].shard == shard->index &&
@@ -127,8 +133,7 @@ void failover_run_shard(struct run *run, const struct shard_observation *seen,
         failover.without_count = run->record.without_count;
         status = refuse_living(run, seen, &failover, &err);
         if (!status) {
-            failover.is_looked_after =
-                is_looked_after(run->mandate.fleet, seen->shard, failover.lost);
+            failover.is_looked_after = is_looked_after(run, seen->shard, failover.lost);
             failover.ears = run->ears;
             failover_run(&failover);
             fill_report(report, &failover);

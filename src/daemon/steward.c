@@ -105,9 +105,9 @@ static void prune_granters(struct steward *steward, struct store *store, nsec de
     struct permit_granters now = {0};
     struct err err = ERR_INIT;
     if (clock_now() - steward->granters_at < steward->term.wait ||
-        permit_granters_load(store, steward->region, deadline, &now, &err))
+        permit_granters_load(store, deadline, &now, &err))
         return;
-    permit_granters_prune(store, steward->region, &steward->granters, &now, deadline);
+    permit_granters_prune(store, &steward->granters, &now, deadline);
     permit_granters_release(&steward->granters);
     steward->granters = now;
     steward->granters_at = clock_now();

@@ -62,8 +62,10 @@ static void take(struct voice *voice, const json_t *answer, nsec asked, nsec rec
         const char *server = json_string_value(json_object_get(entry, "server"));
         double age_ms = json_number_value(json_object_get(entry, "heard_ms"));
         const json_t *granted_ms = json_object_get(entry, "granted_ms");
-        if (!server || age_ms < 0 || json_number_value(granted_ms) < 0)
+        if (!server || age_ms < 0 || json_number_value(granted_ms) < 0) {
+            free(take_pointer(voice->granter)); /* who knows what it granted */
             continue;
+        }
         struct word word = {
             .server = mem_strdup(server),
             .said = {.is_known = true,
@@ -188,5 +190,5 @@ bool words_last_grant(struct words *words, const struct permit_granters *granter
             return false;
         *ret = last > *ret ? last : *ret;
     }
-    return true;
+    return granters->count > 0;
 }

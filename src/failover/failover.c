@@ -173,6 +173,8 @@ static bool record(struct failover *failover, const struct failover_rule *rule)
     add_record(failover, rule->next, began);
     if (rule->next == SHARD_REPOINTING && !status)
         failover->published_at = clock_now();
+    if (status && rule->next == SHARD_OPENING) /* who may open may have changed: elect again */
+        failover->view.is_gathered = failover->view.is_appointed = false;
     if (status)
         fail(failover, &err);
     return status == ST_OK;
@@ -214,8 +216,7 @@ static void refresh_view(struct failover *failover)
     view->was_opening = failover->route.new_primary[0] != '\0';
 }
 
-/* Since when it has its revision; as far as is known only since now. */
-static void know_route(struct failover *failover)
+void failover_know_route(struct failover *failover)
 {
     const struct failover_ears *ears = failover->ears;
     nsec *settled = &failover->wait.settled;
@@ -227,7 +228,7 @@ static void know_route(struct failover *failover)
 void failover_run(struct failover *failover)
 {
     failover->began_at = clock_now();
-    know_route(failover);
+    failover_know_route(failover);
     failover->view.deadline = clock_deadline(failover->mandate->fleet->policy.move_timeout_ms +
                                              2 * failover->mandate->fleet->permission_ttl_ms);
     while (failover->result == MOVE_PENDING) {

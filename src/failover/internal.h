@@ -29,11 +29,14 @@ MUST_CHECK enum status failover_check_alone(struct failover *failover, struct er
 MUST_CHECK enum status failover_record(struct failover *failover, enum shard_state next,
                                        nsec deadline, struct err *err);
 
+/* Since when the route has its revision; as far as is known perhaps only since now. */
+void failover_know_route(struct failover *failover);
+
 /* Whose permission is withdrawn, as it is in the store; that of the lost primary counts from when
  * that is known. */
 MUST_CHECK enum status failover_know_revocations(struct failover *failover, nsec deadline,
                                                  struct err *err);
-/* Give a candidate its permission back, which was seen to be a closed replica under its lock. */
+/* Give a candidate its permission back when it has none: it is closed, under its lock. */
 MUST_CHECK enum status failover_permit(struct failover *failover,
                                        const struct inventory_server *candidate, nsec deadline,
                                        struct err *err);

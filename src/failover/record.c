@@ -83,9 +83,12 @@ static enum status make_part(struct failover *failover, enum shard_state next, n
 {
     const struct mandate *mandate = failover->mandate;
     bool is_first = failover->route.state == SHARD_SERVING;
+    if (next == SHARD_SERVING && failover->route.state == SHARD_FENCING)
+        return return_permission(failover, deadline, ret, err);
     if (!failover->is_looked_after)
         return ST_OK;
     if (next == SHARD_FENCING && is_first) {
+        failover_know_route(failover);
         AUTO_FREE char *note = mem_printf("shard %s, run %s", failover->shard->name, mandate->run);
         enum status status = permit_term_load(mandate->store, deadline, &failover->wait.term, err);
         failover->is_looked_after = status != ST_NOT_FOUND; /* no conductor ever ran here */
@@ -95,8 +98,6 @@ static enum status make_part(struct failover *failover, enum shard_state next, n
     } else if (next == SHARD_OPENING && failover->chosen) {
         permit_part_open(ret, failover->chosen->name,
                          mandate->fleet->regions[failover->chosen->region]);
-    } else if (next == SHARD_SERVING && failover->route.state == SHARD_FENCING) {
-        return return_permission(failover, deadline, ret, err);
     }
     return ST_OK;
 }
@@ -105,9 +106,8 @@ static enum status make_part(struct failover *failover, enum shard_state next, n
 static enum status know_granters(struct failover *failover, nsec deadline, struct err *err)
 {
     permit_granters_release(&failover->granters);
-    enum status status = permit_granters_load(
-        failover->mandate->store, failover->mandate->fleet->regions[failover->lost->region],
-        deadline, &failover->granters, err);
+    enum status status =
+        permit_granters_load(failover->mandate->store, deadline, &failover->granters, err);
     if (!status && failover->granters.revision < failover->wait.revision)
         status = err_set(err, ST_BUSY, "the store answers with what it knew before");
     if (status)
@@ -119,11 +119,11 @@ enum status failover_know_revocations(struct failover *failover, nsec deadline, 
 {
     struct store *store = failover->mandate->store;
     struct permit_wait *wait = &failover->wait;
-    if (!failover->is_looked_after)
-        return ST_OK;
     permit_list_release(&failover->revoked);
     enum status status = permit_list_load(store, deadline, &failover->revoked, err);
-    if (status || wait->revision)
+    bool is_revoked = permit_list_find(&failover->revoked, failover->lost->name) != 0;
+    failover->is_looked_after |= is_revoked; /* by whoever began this, with another fleet file */
+    if (status || wait->revision || !failover->is_looked_after)
         return status;
     status = permit_term_load(store, deadline, &wait->term, err);
     if (status)
@@ -154,15 +154,33 @@ static enum status attempt_once(struct failover *failover, enum shard_state next
     return status ? status : write_state(failover, next, &part, deadline, err);
 }
 
+static enum status see_closed(struct failover *failover, const struct inventory_server *candidate,
+                              nsec deadline, struct err *err)
+{
+    struct failover_look look = {.server = candidate};
+    struct session *session = NULL;
+    enum status status = failover_take(failover, candidate, &session, deadline, err);
+    if (status)
+        return status;
+    failover_look_again(failover, CALL_FAIL_STOP, &look, 1, deadline);
+    const struct server_observation *seen = failover_seen(failover, candidate);
+    if (!seen->status && seen->state.is_read_only)
+        return ST_OK;
+    return err_set(err, ST_CONFLICT, "%s is not closed any more", candidate->name);
+}
+
 enum status failover_permit(struct failover *failover, const struct inventory_server *candidate,
                             nsec deadline, struct err *err)
 {
     AUTO(permit_part_release) struct permit_part part = {0};
     int64_t revision = permit_list_find(&failover->revoked, candidate->name);
-    if (revision == 0)
+    if (revision == 0 || !failover->is_looked_after)
         return ST_OK;
+    enum status status = see_closed(failover, candidate, deadline, err);
+    if (status)
+        return status;
     permit_part_return(&part, candidate->name, revision);
-    enum status status = write_state(failover, SHARD_FENCING, &part, deadline, err);
+    status = write_state(failover, SHARD_FENCING, &part, deadline, err);
     if (!status)
         failover_note(failover,
                       "%s got its permission to serve back for this: nobody else was there",

@@ -43,7 +43,7 @@ enum status permit_beat(struct store *store, const struct permit_beater *beater,
     const char *region = beater->region;
     const struct permit_term *term = &beater->term;
     AUTO_FREE char *key = permit_region_key(region);
-    AUTO_FREE char *granter = permit_granter_key(region, beater->granter);
+    AUTO_FREE char *granter = permit_granter_key(beater->granter);
     AUTO_FREE char *fenced = permit_fenced_key(region);
     AUTO_FREE char *value = beat_value(beater->who);
     struct store_compare compares[] = {{STORE_ABSENT, fenced, 0},

@@ -20,9 +20,9 @@ void permit_granter_name(const char *conductor, char ret[static PERMIT_GRANTER_M
     snprintf(ret, PERMIT_GRANTER_MAX, "%.64s-%016" PRIx64, conductor, drawn);
 }
 
-char *permit_granter_key(const char *region, const char *granter)
+char *permit_granter_key(const char *granter)
 {
-    return mem_printf("granters/%s/%s", region, granter);
+    return mem_printf("granters/%s", granter);
 }
 
 void permit_granters_release(struct permit_granters *granters)
@@ -33,14 +33,14 @@ void permit_granters_release(struct permit_granters *granters)
     *granters = (struct permit_granters){0};
 }
 
-enum status permit_granters_load(struct store *store, const char *region, nsec deadline,
-                                 struct permit_granters *ret, struct err *err)
+enum status permit_granters_load(struct store *store, nsec deadline, struct permit_granters *ret,
+                                 struct err *err)
 {
     AUTO(store_list_release) struct store_list list = {0};
-    AUTO_FREE char *prefix = permit_granter_key(region, "");
+    AUTO_FREE char *prefix = permit_granter_key("");
     enum status status = store_list(store, prefix, deadline, &list, err);
     if (status)
-        return err_wrap(err, "list who may grant permission in %s", region);
+        return err_wrap(err, "list who may grant permission");
     *ret = (struct permit_granters){.revision = list.revision};
     ret->items = mem_zalloc((list.count + 1) * sizeof(*ret->items));
     for (size_t i = 0; i < list.count; i++) {
@@ -60,14 +60,13 @@ static bool has_beaten_since(const struct permit_granters *before,
     return true;
 }
 
-void permit_granters_prune(struct store *store, const char *region,
-                           const struct permit_granters *before, const struct permit_granters *now,
-                           nsec deadline)
+void permit_granters_prune(struct store *store, const struct permit_granters *before,
+                           const struct permit_granters *now, nsec deadline)
 {
     for (size_t i = 0; i < now->count; i++) {
         if (has_beaten_since(before, &now->items[i]))
             continue;
-        AUTO_FREE char *key = permit_granter_key(region, now->items[i].name);
+        AUTO_FREE char *key = permit_granter_key(now->items[i].name);
         struct store_compare compare = {STORE_MOD_REV_IS, key, now->items[i].revision};
         struct store_op op = {STORE_DELETE, key, NULL, 0};
         struct store_txn txn = {&compare, 1, &op, 1};

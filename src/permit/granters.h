@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Who may have granted permission in a region: each process that beats for it leaves a key of its
- * own beside each beat. So whoever reads them after a revocation knows of every process that may
- * grant without knowing of that revocation, also of one that died or that no fleet file names.
+ * Who may have granted permission: each process that beats leaves a key of its own beside each
+ * beat, whatever the region: by another fleet file a server may be of another one. So whoever reads
+ * them after a revocation knows of every process that may grant without knowing of that revocation,
+ * also of one that died or that no fleet file names.
  */
 #ifndef HOLDFAST_PERMIT_GRANTERS_H
 #define HOLDFAST_PERMIT_GRANTERS_H
@@ -20,7 +21,7 @@ enum { PERMIT_GRANTER_MAX = 96 };
 
 /* The name of this process as a granter: no other process ever has the same. */
 void permit_granter_name(const char *conductor, char ret[static PERMIT_GRANTER_MAX]);
-char *permit_granter_key(const char *region, const char *granter); /* the caller frees */
+char *permit_granter_key(const char *granter); /* the caller frees */
 
 struct permit_granter {
     char *name;       /* owned */
@@ -33,15 +34,14 @@ struct permit_granters {
     int64_t revision; /* of the store when it was read */
 };
 
-MUST_CHECK enum status permit_granters_load(struct store *store, const char *region, nsec deadline,
+MUST_CHECK enum status permit_granters_load(struct store *store, nsec deadline,
                                             struct permit_granters *ret, struct err *err);
 void permit_granters_release(struct permit_granters *granters);
 
 /* Take away those that have not beaten from one reading to the next, when a wait or more passed
  * between: what they granted is over, and their next beat would bring the key back. What cannot be
  * taken away now is next time. */
-void permit_granters_prune(struct store *store, const char *region,
-                           const struct permit_granters *before, const struct permit_granters *now,
-                           nsec deadline);
+void permit_granters_prune(struct store *store, const struct permit_granters *before,
+                           const struct permit_granters *now, nsec deadline);
 
 #endif

@@ -10,7 +10,7 @@
  * Times are points on the own boot clock, 'now' is a parameter; what travels is a span. Keys:
  *   permission      the term: how long permissions last, and how long openers wait
  *   regions/REGION  its beat
- *   granters/REGION/NAME  put with the beats of one process: granters.h
+ *   granters/NAME   put with the beats of one process: granters.h
  *   fenced/REGION   while it exists, the region may not serve
  *   revoked/SERVER  while it exists, this server may not be open
  *   revoked         put with every change of these: its revision is the *version* of what is
