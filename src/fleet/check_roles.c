@@ -5,7 +5,9 @@
 #include "fleet/checkup.h"
 
 #include "base/buf.h"
+#include "base/mem.h"
 #include "base/scope.h"
+#include "store/store.h"
 
 #include <string.h>
 
@@ -253,6 +255,20 @@ static void check_route(struct checkup *checkup)
                     "it is the primary, but the store says %s", route->primary);
 }
 
+/* A move refuses it, too; who was failed over from gets it back as a replica. */
+static void check_permission(struct checkup *checkup)
+{
+    const struct server_observation *relay = checkup->new_primary;
+    if (!relay || !checkup->revoked)
+        return;
+    AUTO_FREE char *key = mem_printf(CHECKUP_REVOKED "%s", relay->server->name);
+    for (size_t i = 0; i < checkup->revoked->count; i++)
+        if (strcmp(checkup->revoked->entries[i].key, key) == 0)
+            checkup_add(checkup, CHECK_NOT_PERMITTED, relay,
+                        "its permission to serve is withdrawn: %s",
+                        checkup->revoked->entries[i].value);
+}
+
 void check_roles(struct checkup *checkup)
 {
     check_answers(checkup);
@@ -267,6 +283,7 @@ void check_roles(struct checkup *checkup)
     check_server_ids(checkup);
     check_shape(checkup);
     check_route(checkup);
+    check_permission(checkup);
 }
 
 /* --- Semi-sync -------------------------------------------------------------------------------- */

@@ -39,6 +39,7 @@
     X(SHAPE, "shape", WARNING, "a shard has another shape than three servers in each region", "with fewer than three, the loss of one server leaves writes without an acknowledging replica") \
     X(DUPLICATE_SERVER_ID, "duplicate-server-id", NO_GO, "two servers have the same server_id", "give each server its own server_id and restart its replication") \
     X(ROUTE_DIFFERS, "route-differs", WARNING, "the store says another primary than the servers show", "if the servers are right, nothing: the next move adopts it") \
+    X(NOT_PERMITTED, "not-permitted", NO_GO, "the relay has no permission to serve: a failover withdrew it", "holdfast fleet converge; the conductor that leads gives it back once the server replicates") \
     X(REPLICATION_BROKEN, "replication-broken", NO_GO, "a replica does not receive or does not apply", "when it is only stopped: holdfast fleet converge; else mend it, then START SLAVE there") \
     X(NO_GTID, "no-gtid", NO_GO, "a replica does not use GTID", "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE") \
     X(SEVERAL_SOURCES, "several-sources", NO_GO, "a server replicates from several sources", "a shard's server has one source: RESET SLAVE 'name' ALL for the others") \
@@ -132,6 +133,9 @@ struct server_look {
     struct err freeze_err;  /* why that is not known; ST_OK: it is, or was not asked */
 };
 
+#define CHECKUP_REVOKED "revoked/" /* see permit/permit.h */
+
+struct store_list;
 struct checkup {
     const struct inventory *fleet;
     struct readiness *ret;
@@ -141,7 +145,9 @@ struct checkup {
     size_t new_region;
     int64_t now_s;             /* seconds since 1970 */
     const struct route *route; /* NULL: Holdfast never moved it, or there is no store */
-    bool is_called_off;        /* the run that is not finished: it is not to be resumed */
+    const struct store_list
+        *revoked;       /* as the store has it, with CHECKUP_REVOKED before the name */
+    bool is_called_off; /* the run that is not finished: it is not to be resumed */
 };
 
 /* A finding about 'server' (NULL: the shard). The advice is the table's, unless... */

@@ -318,6 +318,16 @@ static void look_and_check(void *context, struct fleet_observation *group)
     }
 }
 
+static void load_revoked(struct checkup *checkup, const struct readiness_request *request,
+                         struct store_list *ret)
+{
+    struct err err = ERR_INIT;
+    checkup->revoked = ret;
+    if (request->store && store_list(request->store, CHECKUP_REVOKED,
+                                     store_deadline(request->store, STORE_WORK), ret, &err))
+        checkup_add(checkup, CHECK_STORE_UNAVAILABLE, NULL, "%s", err.text);
+}
+
 void readiness_check(const struct readiness_request *request, nsec deadline, struct readiness *ret)
 {
     *ret = (struct readiness){0};
@@ -333,7 +343,9 @@ void readiness_check(const struct readiness_request *request, nsec deadline, str
         .look = look_and_check,
         .context = &order,
     };
+    AUTO(store_list_release) struct store_list revoked = {0};
     check_fleet(&order.checkup, request);
+    load_revoked(&order.checkup, request, &revoked);
     fleet_survey(&survey, &ret->observation);
     sort_findings(ret);
 }

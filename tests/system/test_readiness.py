@@ -13,6 +13,7 @@ import pymysql
 import pytest
 
 from conftest import HOLDFAST, wait_until
+from moves import put_in_store, remove_from_store
 
 NO_GO_EXIT = 3
 
@@ -355,6 +356,16 @@ def test_a_dead_relay_is_found(lab):
     found = no_gos(lab)
     assert ("unreachable", lab.address("s0-east-1")) in found
     assert ("no-relay", None) in found
+
+
+def test_a_relay_without_permission_is_found(lab):
+    relay = lab.address("s0-east-1")
+    lab.cli("pause")
+    lab.cli("unpause")  # now there is a store
+    put_in_store(lab, f"revoked/{relay}", "shard s0, run 7")
+    assert ("not-permitted", relay) in no_gos(lab)
+    remove_from_store(lab, f"revoked/{relay}")
+    assert ("not-permitted", relay) not in no_gos(lab)
 
 
 def test_a_configuration_with_read_only_off_is_found(lab):

@@ -7,6 +7,7 @@
 #include "base/scope.h"
 #include "fleet/checkup.h"
 #include "fleet/internal.h"
+#include "store/store.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,6 +51,7 @@ struct sample {
     struct shard_observation observation;
     struct route route;
     bool has_route;
+    struct store_list revoked;
     int to_region;
     struct readiness found;
 };
@@ -173,6 +175,7 @@ static inline void sample_check(struct sample *sample)
         .looks = sample->looks,
         .now_s = SAMPLE_NOW_S,
         .route = sample->has_route ? &sample->route : NULL,
+        .revoked = &sample->revoked,
     };
     checkup_run(&checkup, sample->to_region);
 }

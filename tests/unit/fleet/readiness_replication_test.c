@@ -152,6 +152,12 @@ SPOIL(other_route)
     s->has_route = true;
     snprintf(s->route.primary, ROUTE_NAME_MAX, "e1:3306");
 }
+SPOIL(revoked_relay)
+{
+    static char key[] = "revoked/e1:3306", value[] = "shard s0, run 7";
+    static struct store_entry entry = {.key = key, .value = value};
+    s->revoked = (struct store_list){&entry, 1, 1};
+}
 /* --- Replication --- */
 SPOIL(io_stopped)
 {
@@ -379,6 +385,7 @@ static const struct check_case rows[] = {
     {only_a_silent_ignored_acks, "shape no-acker-new-side@e1:3306 replica-not-semi-sync@e2:3306"},
     {same_id, "duplicate-server-id@e3:3306"},
     {other_route, "route-differs@w1:3306"},
+    {revoked_relay, "not-permitted@e1:3306"},
     {io_stopped, "replication-broken@w3:3306"},
     {sql_stopped, "replication-broken@e1:3306"},
     {without_gtid, "no-gtid@e2:3306"},
