@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "drain/mark.h"
 #include "fleet/observation.h"
 #include "fleet/route.h"
 
@@ -220,10 +221,24 @@ static void make_shard(struct look *look)
     judge(look);
 }
 
+static json_t *drained_json(const struct drain_list *drained)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; drained && i < drained->count; i++)
+        json_array_append_new(array, drain_mark_json(&drained->items[i]));
+    return array;
+}
+
+const char *fleet_status_drained(const struct fleet_status *status, size_t index)
+{
+    return json_string_value(json_object_get(json_array_get(status->drained, index), "words"));
+}
+
 void status_make(const struct status_request *request, struct fleet_status *ret)
 {
     const struct fleet_observation *seen = request->seen;
     *ret = (struct fleet_status){.paused = mem_strdup(request->paused),
+                                 .drained = drained_json(request->drained),
                                  .run_left = mem_strdup(request->run_left),
                                  .store_error = mem_strdup(request->store_error),
                                  .shards = mem_zalloc((seen->count + 1) * sizeof(*ret->shards)),
@@ -274,6 +289,7 @@ void fleet_status_release(struct fleet_status *status)
         release_shard(&status->shards[i]);
     free(status->shards);
     free(status->paused);
+    json_decref(status->drained);
     free(status->run_left);
     free(status->store_error);
     *status = (struct fleet_status){0};

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct drain_list;
 struct fleet_observation;
 struct inventory;
 struct route_list;
@@ -39,6 +40,7 @@ struct status_shard {
 
 struct fleet_status {
     char *paused;      /* by whom and why; NULL: it is not */
+    json_t *drained;   /* an array of the marks of hosts (drain/mark.h), with their words */
     char *run_left;    /* a run that nobody goes on with, and what to type; NULL: none */
     char *store_error; /* why nothing is known of the store; NULL: nothing is wrong */
     struct status_shard *shards;
@@ -53,8 +55,11 @@ struct status_request {
     const char *routes_error;        /* it could not be read; NULL: nothing is wrong */
     const char *paused;
     const char *run_left;
+    const struct drain_list *drained; /* NULL: no host is */
 };
 
+/* "host db-w1 drained since ..."; NULL: there are not so many. */
+const char *fleet_status_drained(const struct fleet_status *status, size_t index);
 void status_make(const struct status_request *request, struct fleet_status *ret);
 /* Is the shard in the middle of a move, and nobody goes on with it? */
 bool status_is_left(const struct fleet_status *status, const struct status_shard *shard);

@@ -49,8 +49,10 @@ json_t *status_encode(const struct fleet_status *status)
     json_t *shards = json_array();
     for (size_t i = 0; i < status->count; i++)
         json_array_append_new(shards, shard_json(&status->shards[i]));
-    return json_pack("{s:s?, s:s?, s:o, s:s?}", "paused", status->paused, "run_left",
-                     status->run_left, "shards", shards, "store_error", status->store_error);
+    json_t *drained = status->drained ? json_incref(status->drained) : json_array();
+    return json_pack("{s:s?, s:o, s:s?, s:o, s:s?}", "paused", status->paused, "drained", drained,
+                     "run_left", status->run_left, "shards", shards, "store_error",
+                     status->store_error);
 }
 
 /* ---- reading ---- */
@@ -58,6 +60,16 @@ json_t *status_encode(const struct fleet_status *status)
 static char *copy(const json_t *json, const char *key)
 {
     return mem_strdup(json_string_value(json_object_get(json, key)));
+}
+
+/* Of each mark only that it has words is relied on. NULL: it is no list of marks. */
+static json_t *read_drained(const json_t *json)
+{
+    json_t *drained = json_object_get(json, "drained");
+    for (size_t i = 0; i < json_array_size(drained); i++)
+        if (!json_is_string(json_object_get(json_array_get(drained, i), "words")))
+            return NULL;
+    return json_is_array(drained) ? json_incref(drained) : drained ? NULL : json_array();
 }
 
 static double read_lag(const json_t *json)
@@ -126,10 +138,11 @@ enum status status_decode(const json_t *json, struct fleet_status *ret, struct e
     const json_t *shards = json_object_get(json, "shards");
     size_t count = json_array_size(shards);
     struct fleet_status status = {.paused = copy(json, "paused"),
+                                  .drained = read_drained(json),
                                   .run_left = copy(json, "run_left"),
                                   .store_error = copy(json, "store_error"),
                                   .shards = mem_zalloc((count + 1) * sizeof(*status.shards))};
-    bool is_good = json_is_array(shards);
+    bool is_good = json_is_array(shards) && status.drained;
     for (; is_good && status.count < count; status.count++)
         is_good = read_shard(json_array_get(shards, status.count), &status.shards[status.count]);
     if (!is_good) {

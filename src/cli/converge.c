@@ -8,6 +8,7 @@
 #include "base/scope.h"
 #include "cli/fleet.h"
 #include "cli/run.h"
+#include "drain/mark.h"
 #include "fleet/observation.h"
 #include "move/journal.h"
 #include "permit/permit.h"
@@ -40,10 +41,14 @@ static enum status look_at(const struct fleet_scene *scene, struct look *ret, st
                       &ret->seen);
     ret->plans = mem_zalloc((ret->seen.count + 1) * sizeof(*ret->plans));
     AUTO(permit_list_release) struct permit_list revoked = {0};
+    AUTO(drain_list_release) struct drain_list drained = {0};
     enum status status = ST_OK;
     if (scene->store)
         status =
             permit_list_load(scene->store, store_deadline(scene->store, STORE_WORK), &revoked, err);
+    if (scene->store && !status)
+        status =
+            drain_list_load(scene->store, store_deadline(scene->store, STORE_WORK), &drained, err);
     for (size_t i = 0; i < ret->seen.count && !status; i++) {
         const struct shard_observation *shard = &ret->seen.shards[i];
         struct route route = {0};
@@ -53,7 +58,7 @@ static enum status look_at(const struct fleet_scene *scene, struct look *ret, st
                                 : ST_NOT_FOUND;
         if (known && known != ST_NOT_FOUND)
             return known;
-        role_plan_make(shard, known ? NULL : &route, &revoked, &ret->plans[i]);
+        role_plan_make(shard, known ? NULL : &route, &revoked, &drained, &ret->plans[i]);
         ret->step_count += ret->plans[i].step_count;
         ret->obstacle_count += ret->plans[i].obstacle_count;
     }

@@ -7,6 +7,7 @@
 #include "base/scope.h"
 #include "cli/fleet.h"
 #include "cli/run.h"
+#include "drain/mark.h"
 #include "fleet/observation.h"
 #include "fleet/route.h"
 #include "show/runs.h"
@@ -117,6 +118,7 @@ static void look(const struct fleet_scene *scene, struct fleet_status *ret)
 {
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
     AUTO(route_list_release) struct route_list routes = {0};
+    AUTO(drain_list_release) struct drain_list drained = {0};
     AUTO_FREE char *paused = run_pause_text(scene->store);
     AUTO_FREE char *run_left = runs_left_text(scene->store);
     struct err err = ERR_INIT;
@@ -124,7 +126,8 @@ static void look(const struct fleet_scene *scene, struct fleet_status *ret)
                       &seen);
     bool has_routes =
         scene->store &&
-        !route_list_load(scene->store, store_deadline(scene->store, STORE_GLANCE), &routes, &err);
+        !route_list_load(scene->store, store_deadline(scene->store, STORE_GLANCE), &routes, &err) &&
+        !drain_list_load(scene->store, store_deadline(scene->store, STORE_GLANCE), &drained, &err);
     struct status_request request = {
         .fleet = scene->fleet,
         .seen = &seen,
@@ -133,6 +136,7 @@ static void look(const struct fleet_scene *scene, struct fleet_status *ret)
         .routes_error = err.status ? err.text : NULL,
         .paused = paused,
         .run_left = run_left,
+        .drained = &drained,
     };
     status_make(&request, ret);
 }
@@ -169,6 +173,8 @@ static void show(const struct fleet_status *seen, const struct source *source, s
     }
     if (seen->paused)
         fprintf(out, "! %s\n", seen->paused);
+    for (size_t i = 0; fleet_status_drained(seen, i); i++)
+        fprintf(out, "! %s\n", fleet_status_drained(seen, i));
     if (seen->run_left)
         fprintf(out, "! %s\n", seen->run_left);
     print_shards(seen, out);

@@ -72,7 +72,7 @@ struct announcer *announcer_start(struct run *run, const struct switchover_repor
         .fleet = fleet,
         .journal = run->mandate.journal,
         .run = run->record.id,
-        .kind = "switchover",
+        .kind = run_kind_name(run->record.kind),
         .from = report->from,
         .to = report->to,
         .by = run->record.by,

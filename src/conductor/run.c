@@ -122,6 +122,11 @@ static enum status hold_lock(struct run *run, struct err *err)
     if (!inventory_find_region(run->mandate.fleet, run->record.target, &run->mandate.to_region))
         return err_set(err, ST_INVALID, "run %s moves to region '%s', which the fleet file lacks",
                        run->record.id, run->record.target);
+    status = drain_list_load(run->mandate.store, store_deadline(run->mandate.store, STORE_WORK),
+                             &run->drained, err);
+    if (status)
+        return status;
+    run->mandate.drained = &run->drained;
     run->mandate.gate = new_gate(run->mandate.fleet->policy.freeze_cap);
     run->keeper = keeper_start(run, LEASE_MS);
     return ST_OK;
@@ -367,6 +372,7 @@ void run_free(struct run *run)
     freeze_gate_free(run->mandate.gate);
     journal_close(run->mandate.journal);
     run_record_release(&run->record);
+    drain_list_release(&run->drained);
     waiting_free(run->waiting);
     free(run->mandate.shard_states);
     free(atomic_load(&run->aborted_by));

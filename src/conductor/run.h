@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "conductor/run_record.h"
+#include "drain/mark.h"
 #include "failover/failover.h"
 #include "move/mandate.h"
 
@@ -29,6 +30,7 @@ struct waiting;
 struct run {
     struct mandate mandate; /* what its mover threads see */
     struct run_record record;
+    struct drain_list drained; /* hosts that shall have no role; behind the mandate */
     int64_t lease;
     struct keeper *keeper;
     struct announcer *announcer; /* of the hooks, while it is carried out; NULL: none */

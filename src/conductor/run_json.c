@@ -21,7 +21,8 @@ json_t *run_json(const struct run_record *record, bool alive)
     if (record->unreadable)
         return json_pack("{s:s, s:n, s:s}", "run", record->id, "state", "problem",
                          record->unreadable);
-    return json_pack("{s:s, s:s, s:b, s:s, s:s, s:s?, s:s?, s:s?, s:I}", "run", record->id, "state",
+    return json_pack("{s:s, s:s, s:s?, s:s, s:b, s:s, s:s, s:s?, s:s?, s:s?, s:I}", "run",
+                     record->id, "kind", run_kind_name(record->kind), "host", record->host, "state",
                      run_state_name(record->state), "alive", (int)alive, "to", record->target,
                      "started", started, "by", record->by, "origin", record->origin, "reason",
                      record->reason, "shards", (json_int_t)record->shard_count);

@@ -101,9 +101,13 @@ void run_record_add_first_order(struct run_record *record)
     if (record->shard_count > NAMED_MAX)
         buf_printf(&names, " and %zu more", record->shard_count - NAMED_MAX);
     const char *reason = record->reason ? record->reason : "no reason given";
-    AUTO_FREE char *what = mem_printf(
-        "ordered a %s %s of %s: %s", record->kind == RUN_FAILOVER ? "failover in" : "switchover to",
-        record->target, buf_text(&names), reason);
+    AUTO_FREE char *goal =
+        record->kind == RUN_FAILOVER ? mem_printf("a failover in %s of", record->target)
+        : record->kind == RUN_DRAIN  ? mem_printf("to drain host %s, with servers of", record->host)
+        : record->kind == RUN_RETURN
+            ? mem_printf("roles back to host %s, with servers of", record->host)
+            : mem_printf("a switchover to %s of", record->target);
+    AUTO_FREE char *what = mem_printf("ordered %s %s: %s", goal, buf_text(&names), reason);
     add_order_of(record, record->by, record->origin, what);
 }
 
@@ -115,6 +119,7 @@ void run_record_release(struct run_record *record)
     for (size_t i = 0; i < record->without_count; i++)
         free(record->without[i]);
     free(record->without);
+    free(record->host);
     free(record->by);
     free(record->origin);
     free(record->reason);
@@ -162,6 +167,8 @@ char *run_record_encode(const struct run_record *record)
         json_object_set_new(object, "usual_shard_ms", json_real(record->usual_shard_ms));
     json_object_set_new(object, "kind", json_string(run_kind_name(record->kind)));
     json_object_set_new(object, "without", names_json(record->without, record->without_count));
+    if (record->host)
+        json_object_set_new(object, "host", json_string(record->host));
     json_object_set_new(object, "forced", json_boolean(record->is_forced));
     json_object_set_new(object, "submitted", json_boolean(record->is_submitted));
     if (record->return_run[0])
@@ -214,12 +221,14 @@ static bool decode_object(json_t *object, struct run_record *record)
                     &called_off) != 0 ||
         !decode_state(state, &record->state) ||
         !decode_kind(json_string_value(json_object_get(object, "kind")), &record->kind) ||
+        (run_record_is_of_host(record) && !json_is_string(json_object_get(object, "host"))) ||
         strlen(id) >= RUN_ID_MAX || strlen(target) >= RUN_TARGET_MAX)
         return false;
     snprintf(record->id, sizeof(record->id), "%s", id);
     snprintf(record->target, sizeof(record->target), "%s", target);
     record->started_us = started;
     record->by = mem_strdup(by);
+    record->host = copy_at(object, "host");
     record->origin = copy_at(object, "origin");
     record->audit = copy_at(object, "audit");
     record->reason = copy_at(object, "reason");

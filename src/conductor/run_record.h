@@ -28,7 +28,9 @@ const char *run_state_name(enum run_state state);
 
 #define RUN_KIND_TABLE(X)                                                                          \
     X(RUN_SWITCHOVER, "switchover")                                                                \
-    X(RUN_FAILOVER, "failover") /* of shards whose primary is lost, within their region */
+    X(RUN_FAILOVER, "failover") /* of shards whose primary is lost, within their region */         \
+    X(RUN_DRAIN, "drain")       /* of a host: its roles go to others of its region */              \
+    X(RUN_RETURN, "return")     /* they come back */
 
 enum run_kind { RUN_KIND_TABLE(TABLE_ID) RUN_KINDS };
 
@@ -41,6 +43,7 @@ struct run_record {
     enum run_kind kind;
     enum run_state state;
     char target[RUN_TARGET_MAX]; /* region */
+    char *host;                  /* of a drain, or a return; else NULL */
     char **without;              /* of a failover: servers that need not answer; names */
     size_t without_count, without_capacity;
     bool is_forced; /* of a failover: also of a primary that answers */
@@ -71,6 +74,11 @@ void run_record_add_order(struct run_record *record, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* A line that is ready. */
 void run_record_add_line(struct run_record *record, const char *line);
+/* Of a drain, or a return? */
+static inline bool run_record_is_of_host(const struct run_record *record)
+{
+    return record->kind == RUN_DRAIN || record->kind == RUN_RETURN;
+}
 /* The order that begins the run, of whom the record names: what, over which shards, why. */
 void run_record_add_first_order(struct run_record *record);
 void run_record_release(struct run_record *record);

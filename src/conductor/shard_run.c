@@ -6,14 +6,16 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "conductor/announcer.h"
+#include "handover/chain.h"
 #include "move/probe.h"
+#include "roles/converge.h"
 #include "store/store.h"
 
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OBSERVE_MS = 3000, OPEN_WAIT_MS = 2000, LOOK_MS = 5 };
+enum { OBSERVE_MS = 3000, OPEN_WAIT_MS = 2000, LOOK_MS = 5, ROLES_MS = 10000 };
 
 /* Nobody is moving this shard, so opening or closing a server is an operator's word. */
 static enum status no_primary(const struct shard_observation *seen, const struct route *route,
@@ -69,13 +71,37 @@ static enum status start_route(const struct run *run, const struct shard_observa
     return ST_OK;
 }
 
+/* Which server the host that gets its roles back had as primary of the shard; NULL: it is drained,
+ * and whoever can takes over. */
+static const char *name_wanted(const struct mandate *mandate, const struct inventory_shard *shard)
+{
+    for (size_t i = 0; mandate->is_return && i < shard->server_count; i++)
+        if (drain_names_have(&mandate->mark->primaries, shard->servers[i].name))
+            return shard->servers[i].name;
+    return NULL;
+}
+
+/* Within the region the new primary is made like a relay before it moves: handover/chain.h. */
+static enum status choose_heirs(struct move *move, const struct shard_observation *seen,
+                                struct heirs *ret, struct err *err)
+{
+    const struct mandate *mandate = move->mandate;
+    enum status status =
+        heirs_choose(seen, mandate->drained, name_wanted(mandate, seen->shard), ret, err);
+    if (!status)
+        move_set_ends(move, seen->primary->server, ret->primary->server);
+    return status;
+}
+
 /* Who the two ends are, when the shard serves and is to move. */
 static enum status choose_ends(struct move *move, const struct shard_observation *seen,
-                               struct err *err)
+                               struct heirs *ret_heirs, struct err *err)
 {
     size_t to = move->mandate->to_region;
-    if (strcmp(move->route.home, move->mandate->fleet->regions[to]) == 0)
+    if (mandate_is_there(move->mandate, move->shard, &move->route))
         return ST_OK;
+    if (move->mandate->mark)
+        return choose_heirs(move, seen, ret_heirs, err);
     const struct server_observation *relay = seen->relays[to];
     if (!seen->primary || !relay)
         return err_set(err, ST_NO_GO, "shard %s has no relay in region %s", seen->shard->name,
@@ -239,6 +265,7 @@ static bool attempt(struct run *run, const struct shard_observation *seen,
     struct err err = ERR_INIT;
     AUTO(move_release) struct move move = {0};
     bool is_adopted = false;
+    struct heirs heirs = {0};
     enum status status = load_route(run, seen->shard->name, &route, &err);
     bool is_read = !status;
     if (is_read)
@@ -247,13 +274,15 @@ static bool attempt(struct run *run, const struct shard_observation *seen,
         move_init(&move, &run->mandate, seen->shard, &route);
         buf_add(&move.story.notes, buf_text(&notes));
         bool is_fresh = route.state == SHARD_SERVING && !run_must_stop(run);
-        bool is_there = strcmp(route.home, run->record.target) == 0;
+        bool is_there = mandate_is_there(&run->mandate, seen->shard, &route);
         if (is_adopted && is_there) /* else the first record of the move says it */
             status = move_adopt(&move, &err);
         if (!status && is_fresh)
-            status = choose_ends(&move, seen, &err);
+            status = choose_ends(&move, seen, &heirs, &err);
         if (!status && is_fresh && !is_there && !may_begin(run, &move, report))
             return false;
+        if (!status && heirs.primary)
+            status = chain_make(&run->mandate, &heirs, &err);
     }
     if (status) {
         report->result = result_unmoved(run, is_read);
@@ -285,6 +314,70 @@ static struct shard_observation observe_again(const struct run *run,
     return ret->shards[0];
 }
 
+/* ---- the other roles of a host ---- */
+
+static void add_notes(struct shard_report *report, const char *lines)
+{
+    char *notes = mem_printf("%s%s", report->notes ? report->notes : "", lines);
+    free(report->notes);
+    report->notes = notes;
+}
+
+/* It was stopped: whoever follows the heir already goes back, and that is all. */
+static void undo_chain(struct run *run, const struct inventory_shard *shard,
+                       struct shard_report *report)
+{
+    AUTO(fleet_observation_release) struct fleet_observation fresh = {0};
+    struct err err = ERR_INIT;
+    struct shard_observation now = observe_again(run, shard, &fresh);
+    if (chain_undo(&run->mandate, &now, &err)) {
+        AUTO_FREE char *line = mem_printf("%s; holdfast fleet converge does the rest\n", err.text);
+        add_notes(report, line);
+    }
+}
+
+/* Of a host: whoever was restarted, or stopped by the process before this one, is in its role
+ * before the primary moves. */
+static struct shard_observation settle_first(const struct run *run,
+                                             const struct inventory_shard *shard,
+                                             struct fleet_observation *ret)
+{
+    struct roles_outcome outcome = {0};
+    if (run->mandate.mark && !run_must_stop(run)) {
+        roles_converge(&run->mandate, &shard, 1, clock_deadline(ROLES_MS), &outcome);
+        roles_outcome_release(&outcome);
+    }
+    return observe_again(run, shard, ret);
+}
+
+/* After it: relays leave a host that is drained, and come back; who followed the old primary
+ * follows the new one. */
+static void settle_roles(struct run *run, const struct inventory_shard *shard,
+                         struct shard_report *report)
+{
+    struct roles_outcome outcome = {0};
+    roles_converge(&run->mandate, &shard, 1, clock_deadline(ROLES_MS), &outcome);
+    add_notes(report, outcome.done);
+    add_notes(report, outcome.left);
+    if (outcome.err.status == ST_FENCED) {
+        report->result = MOVE_FENCED;
+        report->err = outcome.err;
+    }
+    roles_outcome_release(&outcome);
+}
+
+/* What a run that drains a host, or gives roles back, does beside the primary. */
+static void finish_host(struct run *run, const struct inventory_shard *shard,
+                        struct shard_report *report)
+{
+    if (!run->mandate.mark || report->result == MOVE_FENCED || report->result == MOVE_STUCK)
+        return;
+    if (report->result == MOVE_MOVED || report->result == MOVE_ALREADY_THERE)
+        settle_roles(run, shard, report);
+    else
+        undo_chain(run, shard, report);
+}
+
 void shard_run(struct run *run, const struct shard_observation *seen, struct shard_report *report)
 {
     report->outage_ms = report->baseline_ms = report->critical_ms = report->at_least_ms = -1;
@@ -296,11 +389,14 @@ void shard_run(struct run *run, const struct shard_observation *seen, struct sha
         route_load(run->mandate.store, seen->shard->name,
                    store_deadline(run->mandate.store, STORE_WORK), &found, &ignored) == ST_OK &&
         is_closed(found.state);
-    if (attempt(run, seen, report)) {
-        AUTO(fleet_observation_release) struct fleet_observation fresh = {0};
-        struct shard_observation now = observe_again(run, seen->shard, &fresh);
+    AUTO(fleet_observation_release) struct fleet_observation first = {0}, second = {0};
+    bool is_settled = run->mandate.mark && found.state == SHARD_SERVING;
+    struct shard_observation now = is_settled ? settle_first(run, seen->shard, &first) : *seen;
+    if (attempt(run, &now, report)) {
+        now = settle_first(run, seen->shard, &second);
         attempt(run, &now, report);
     }
     if (was_closed)
         forget_outage(report);
+    finish_host(run, seen->shard, report);
 }

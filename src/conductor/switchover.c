@@ -12,6 +12,7 @@
 #include "conductor/report_store.h"
 #include "conductor/shard_run.h"
 #include "fleet/route.h"
+#include "handover/order.h"
 #include "hooks/waiting.h"
 #include "move/journal.h"
 #include "move/probe.h"
@@ -284,8 +285,13 @@ static void report_init(struct switchover_report *report, const struct run *run,
     snprintf(report->to, sizeof(report->to), "%s", fleet->regions[run->mandate.to_region]);
     report->kind = run->record.kind;
     size_t from =
-        report->kind == RUN_FAILOVER ? run->mandate.to_region : 1 - run->mandate.to_region;
+        report->kind == RUN_SWITCHOVER ? 1 - run->mandate.to_region : run->mandate.to_region;
     snprintf(report->from, sizeof(report->from), "%s", fleet->regions[from]);
+    char *of_host = report->kind == RUN_DRAIN    ? report->from
+                    : report->kind == RUN_RETURN ? report->to
+                                                 : NULL;
+    if (of_host)
+        snprintf(of_host, RUN_TARGET_MAX, "%.*s", RUN_TARGET_MAX - 1, run->record.host);
     report->shards = mem_zalloc((observation->count + 1) * sizeof(*report->shards));
     for (size_t i = 0; i < observation->count; i++)
         report->shards[i] = (struct shard_report){.shard = observation->shards[i].shard,
@@ -374,6 +380,54 @@ static void record_begin(const struct run *run, const struct switchover_report *
                   "it is written again at the end");
 }
 
+/* ---- the mark of a host that is drained, or gets its roles back ---- */
+
+static struct handover_order order_of(const struct run *run)
+{
+    const struct run_record *record = &run->record;
+    return (struct handover_order){.host = record->host,
+                                   .by = record->by,
+                                   .origin = record->origin,
+                                   .reason = record->reason,
+                                   .since_us = record->started_us,
+                                   .is_return = record->kind == RUN_RETURN};
+}
+
+static void begin_order(struct work *work)
+{
+    struct run *run = work->run;
+    struct err why = ERR_INIT;
+    if (!run_record_is_of_host(&run->record))
+        return;
+    struct handover_order order = order_of(run);
+    if (handover_begin(&run->mandate, &order, work->observation, &run->drained, &run->mandate.mark,
+                       &why))
+        stop_run(work, &why);
+    run->mandate.is_return = order.is_return;
+}
+
+/* Else the mark stays as it is: the order goes on when it is given again. */
+static enum status end_order(struct work *work, struct err *err)
+{
+    struct run *run = work->run;
+    struct err why = ERR_INIT;
+    if (!run->mandate.mark)
+        return ST_OK;
+    if (run_must_stop(run)) {
+        work->report->state = RUN_ABORTED;
+        return ST_OK;
+    }
+    enum status status = handover_end(&run->mandate, work->observation, &run->drained, &why);
+    if (status && status != ST_FENCED) {
+        work->report->state = RUN_FAILED;
+        work->report->stopped = why;
+        return ST_OK;
+    }
+    if (status)
+        *err = why;
+    return status;
+}
+
 /* In the words of the shard that noticed it. */
 static enum status say_fenced(const struct switchover_report *report, struct err *err)
 {
@@ -401,7 +455,7 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
                            struct switchover_report *ret, struct err *err)
 {
     report_init(ret, run, observation);
-    bool is_planned = run->record.kind == RUN_SWITCHOVER; /* else it broke before we looked */
+    bool is_planned = run->record.kind != RUN_FAILOVER; /* else it broke before we looked */
     if (is_planned && run->mandate.fleet->probe.user && !run->mandate.is_abort_only)
         run->mandate.probe = probe_start(run->mandate.fleet);
     ret->is_measured =
@@ -412,11 +466,14 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
     run->announcer = announcer_start(run, ret);
     struct work work = {.run = run, .observation = observation, .report = ret};
     record_begin(run, ret);
+    begin_order(&work);
     run_waves(&work, progress, context);
     probe_stop(run->mandate.probe);
     run->mandate.probe = NULL;
     bool is_fenced = false;
     ret->state = judge(run, ret, &is_fenced);
+    if (ret->state == RUN_DONE && !is_fenced)
+        is_fenced = end_order(&work, err) == ST_FENCED;
     ret->took_ms = clock_ms(clock_now() - ret->began);
     free(ret->audit);
     ret->audit = keep_orders(run);

@@ -17,6 +17,7 @@
 #include "daemon/internal.h"
 #include "daemon/listeners.h"
 #include "daemon/shelf.h"
+#include "drain/mark.h"
 #include "fleet/route.h"
 #include "hooks/waiting.h"
 #include "store/store.h"
@@ -27,15 +28,18 @@
 
 enum { AGAIN_MS = 500, PING_MS = 2000, TICK_MS = 100 };
 
-enum { SHELF_ROUTES, SHELF_HOLD, SHELF_RUNS, SHELF_PAUSE, SHELF_ENDS, SHELVES };
+enum { SHELF_ROUTES, SHELF_HOLD, SHELF_RUNS, SHELF_PAUSE, SHELF_DRAINED, SHELF_ENDS, SHELVES };
 
 static const struct {
     const char *prefix;
     bool is_kept; /* else only what comes is of interest */
 } shelves[SHELVES] = {
-    [SHELF_ROUTES] = {"shards/", true}, [SHELF_RUNS] = {"runs/", true},
+    [SHELF_ROUTES] = {"shards/", true},
+    [SHELF_RUNS] = {"runs/", true},
     [SHELF_HOLD] = {"run-", true}, /* which run is not finished, and who carries it out */
-    [SHELF_PAUSE] = {"pause", true},    [SHELF_ENDS] = {"report-shards/", false},
+    [SHELF_PAUSE] = {"pause", true},
+    [SHELF_DRAINED] = {DRAIN_PREFIX, true},
+    [SHELF_ENDS] = {"report-shards/", false},
 };
 
 struct mirror {
@@ -370,6 +374,13 @@ enum status mirror_get_route(struct mirror *mirror, const char *shard, struct ro
         ret->revision = (uint64_t)entry->mod_rev;
     pthread_mutex_unlock(&mirror->lock);
     return status;
+}
+
+void mirror_copy_drained(struct mirror *mirror, struct drain_list *ret)
+{
+    pthread_mutex_lock(&mirror->lock);
+    drain_list_read(&mirror->shelves[SHELF_DRAINED].list, ret);
+    pthread_mutex_unlock(&mirror->lock);
 }
 
 char *mirror_pause_text(struct mirror *mirror)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the store holds, kept in memory by watching it: routes, runs, the pause. Answers need no
- * round trip, and who wants to hear of changes is told at once. A thread of its own writes; any may
- * read. When the store is silent, what was known stays, and the problem says so.
+ * What the store holds, kept in memory by watching it: routes, runs, the pause, drained hosts.
+ * Answers need no round trip, and who wants to hear of changes is told at once. A thread of its own
+ * writes; any may read. When the store is silent, what was known stays, and the problem says so.
  */
 #ifndef HOLDFAST_DAEMON_MIRROR_H
 #define HOLDFAST_DAEMON_MIRROR_H
@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct daemon_store;
+struct drain_list;
 struct http_request;
 struct mirror;
 struct route;
@@ -34,6 +35,8 @@ bool mirror_copy_routes(struct mirror *mirror, struct route_list *ret);
 /* The route of one shard. ST_NOT_FOUND: there is none, as far as is known. */
 MUST_CHECK enum status mirror_get_route(struct mirror *mirror, const char *shard, struct route *ret,
                                         struct err *err);
+/* Hosts that shall have no role; empty when it was never read. */
+void mirror_copy_drained(struct mirror *mirror, struct drain_list *ret);
 /* "paused by ..."; NULL: it is not. The caller frees. */
 char *mirror_pause_text(struct mirror *mirror);
 

@@ -4,6 +4,7 @@
 #include "base/scope.h"
 #include "daemon/internal.h"
 #include "daemon/mirror.h"
+#include "drain/mark.h"
 #include "fleet/route.h"
 
 #include <stdlib.h>
@@ -32,11 +33,13 @@ static void make_status(struct picture *picture, const struct inventory *fleet,
                         struct mirror *mirror)
 {
     AUTO(route_list_release) struct route_list routes = {0};
+    AUTO(drain_list_release) struct drain_list drained = {0};
     AUTO_FREE char *paused = mirror_pause_text(mirror);
     AUTO_FREE char *run_left = mirror_left_text(mirror);
     struct err err = ERR_INIT;
     bool has_problem = mirror_has_problem(mirror, &err);
     bool has_routes = mirror_copy_routes(mirror, &routes);
+    mirror_copy_drained(mirror, &drained);
     struct status_request request = {
         .fleet = fleet,
         .seen = &picture->seen,
@@ -44,6 +47,7 @@ static void make_status(struct picture *picture, const struct inventory *fleet,
         .store_error = has_problem ? err.text : NULL,
         .paused = paused,
         .run_left = run_left,
+        .drained = &drained,
     };
     status_make(&request, &picture->status);
     json_t *json = status_encode(&picture->status);

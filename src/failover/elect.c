@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/scope.h"
+#include "drain/mark.h"
 #include "permit/permit.h"
 #include "roles/ahead.h"
 #include "wire/gtid.h"
@@ -61,18 +62,20 @@ static size_t count_ahead(const struct shard_observation *shard,
 }
 
 /* What others are ahead of, it catches up in a moment; a permission comes by way of conductor and
- * agent. */
+ * agent; a host that is drained may go down now. */
 static size_t reluctance(const struct shard_observation *shard, const struct server_observation *at,
-                         const struct permit_list *revoked)
+                         const struct unwanted *unwanted)
 {
-    size_t ahead = count_ahead(shard, at);
-    return permit_list_find(revoked, at->server->name) ? ahead + count_of(shard) : ahead;
+    size_t all = count_of(shard), reluctance = count_ahead(shard, at);
+    reluctance += permit_list_find(unwanted->revoked, at->server->name) ? all : 0;
+    reluctance += drain_keeps_off(unwanted->drained, at->server->name) ? 2 * all : 0;
+    return reluctance;
 }
 
-/* One that is permitted, and of which fewest are ahead; of equals the first in the fleet file. */
+/* One that is wanted, and of which fewest are ahead; of equals the first in the fleet file. */
 static const struct server_observation *find_candidate(const struct shard_observation *shard,
                                                        const struct inventory_server *lost,
-                                                       const struct permit_list *revoked)
+                                                       const struct unwanted *unwanted)
 {
     const struct server_observation *best = NULL;
     size_t least = 0;
@@ -80,7 +83,7 @@ static const struct server_observation *find_candidate(const struct shard_observ
         const struct server_observation *at = &shard->servers[i];
         if (!can_open(at, lost))
             continue;
-        size_t its = reluctance(shard, at, revoked);
+        size_t its = reluctance(shard, at, unwanted);
         if (best && its >= least)
             continue;
         best = at;
@@ -143,9 +146,9 @@ static enum status check_ahead(const struct shard_observation *shard, const stru
 }
 
 enum status elect(const struct shard_observation *shard, const struct inventory_server *lost,
-                  const struct permit_list *revoked, struct election *ret, struct err *err)
+                  const struct unwanted *unwanted, struct election *ret, struct err *err)
 {
-    *ret = (struct election){.candidate = find_candidate(shard, lost, revoked)};
+    *ret = (struct election){.candidate = find_candidate(shard, lost, unwanted)};
     if (!ret->candidate)
         return refuse(shard, lost, err);
     if (count_ahead(shard, ret->candidate) == 0)

@@ -10,7 +10,14 @@
 #include "base/err.h"
 #include "fleet/observation.h"
 
+struct drain_list;
 struct permit_list;
+
+/* Who takes over only when nobody else can. */
+struct unwanted {
+    const struct permit_list *revoked; /* has no permission to serve */
+    const struct drain_list *drained;  /* NULL: no host is */
+};
 
 struct election {
     const struct server_observation *candidate;
@@ -19,11 +26,10 @@ struct election {
     const struct server_observation *ahead;
 };
 
-/* 'revoked': who has no permission to serve, and takes over only when nobody else can. ST_NO_GO:
- * nobody can, and why; ST_CONFLICT: servers have different histories; ST_TIMEOUT: somebody has not
- * applied what it received yet, and is needed. */
+/* ST_NO_GO: nobody can, and why; ST_CONFLICT: servers have different histories; ST_TIMEOUT:
+ * somebody has not applied what it received yet, and is needed. */
 MUST_CHECK enum status elect(const struct shard_observation *shard,
-                             const struct inventory_server *lost, const struct permit_list *revoked,
+                             const struct inventory_server *lost, const struct unwanted *unwanted,
                              struct election *ret, struct err *err);
 
 #endif

@@ -182,6 +182,7 @@ static void drain(struct failover *failover)
 enum status failover_step_gather(struct failover *failover, struct err *err)
 {
     nsec began = clock_now();
+    struct unwanted unwanted = {&failover->revoked, failover->mandate->drained};
     failover->view.is_appointed = false;
     observe(failover);
     enum status status = failover_know_revocations(failover, clock_deadline(STORE_MS), err);
@@ -203,8 +204,8 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
     if (!status)
         status = need_region(failover, err);
     if (!status)
-        status = elect(&failover->seen.shards[0], failover->lost, &failover->revoked,
-                       &failover->election, err);
+        status =
+            elect(&failover->seen.shards[0], failover->lost, &unwanted, &failover->election, err);
     if (!status)
         status = failover_permit(failover, failover->election.candidate->server,
                                  clock_deadline(STORE_MS), err);

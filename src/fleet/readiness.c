@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "base/table.h"
+#include "drain/mark.h"
 #include "fleet/checkup.h"
 #include "store/store.h"
 
@@ -256,6 +257,19 @@ static void check_store(struct checkup *checkup, struct store *store)
         checkup_add(checkup, CHECK_STORE_OPEN, NULL, "etcd's authentication is off");
 }
 
+static void check_drained(struct checkup *checkup, struct store *store)
+{
+    AUTO(drain_list_release) struct drain_list drained = {0};
+    struct err err = ERR_INIT;
+    if (drain_list_load(store, store_deadline(store, STORE_GLANCE), &drained, &err))
+        checkup_add(checkup, CHECK_STORE_UNAVAILABLE, NULL, "%s", err.text);
+    for (size_t i = 0; i < drained.count; i++) {
+        AUTO_FREE char *words = drain_mark_format(&drained.items[i]);
+        checkup_add(checkup, CHECK_DRAINED, NULL, "%s", words);
+        checkup_advise(checkup, "when it is back: holdfast host return %s", drained.items[i].host);
+    }
+}
+
 /* --- All -------------------------------------------------------------------------------------- */
 
 /* What would be called: by the machine that looks, which is to be the one that runs it. */
@@ -285,6 +299,8 @@ static void check_fleet(struct checkup *checkup, const struct readiness_request 
         check_store(checkup, request->store);
     if (request->store)
         check_runs(checkup, request);
+    if (request->store)
+        check_drained(checkup, request->store);
     check_own_certificate(checkup);
     check_hooks(checkup);
     if (request->paused)

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "conductor/run.h"
+#include "drain/mark.h"
 #include "move/journal.h"
 #include "move/move.h"
 #include "permit/opening.h"
@@ -15,6 +16,26 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+/* What the store says of servers, whatever their shard. */
+struct standing {
+    struct permit_list revoked;
+    struct drain_list drained;
+};
+
+static void standing_release(struct standing *standing)
+{
+    permit_list_release(&standing->revoked);
+    drain_list_release(&standing->drained);
+}
+
+static enum status standing_load(struct store *store, struct standing *ret, struct err *err)
+{
+    enum status status =
+        permit_list_load(store, store_deadline(store, STORE_WORK), &ret->revoked, err);
+    return status ? status
+                  : drain_list_load(store, store_deadline(store, STORE_WORK), &ret->drained, err);
+}
 
 /* What is to be done for a shard. */
 struct need {
@@ -34,7 +55,7 @@ static bool opens_in_vain(const struct upkeeper *upkeeper, const struct role_pla
 }
 
 static enum status look(const struct upkeeper *upkeeper, const struct shard_observation *seen,
-                        const struct permit_list *revoked, struct need *ret, struct err *err)
+                        const struct standing *standing, struct need *ret, struct err *err)
 {
     struct store *store = upkeeper->store;
     *ret = (struct need){.seen = seen};
@@ -46,7 +67,8 @@ static enum status look(const struct upkeeper *upkeeper, const struct shard_obse
     ret->has_route = status == ST_OK;
     ret->is_adopted = !ret->has_route && seen->primary && seen->primary->role == ROLE_PRIMARY;
     AUTO(role_plan_release) struct role_plan plan = {0};
-    role_plan_make(seen, ret->has_route ? &ret->route : NULL, revoked, &plan);
+    role_plan_make(seen, ret->has_route ? &ret->route : NULL, &standing->revoked,
+                   &standing->drained, &plan);
     ret->has_steps = plan.step_count > 0 && !opens_in_vain(upkeeper, &plan);
     return ST_OK;
 }
@@ -186,14 +208,15 @@ enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observati
     struct store *store = upkeeper->store;
     const atomic_bool *is_unwelcome = upkeeper->is_unwelcome;
     AUTO_FREE struct need *needs = mem_zalloc((seen->count + 1) * sizeof(*needs));
-    AUTO(permit_list_release) struct permit_list revoked = {0};
+    AUTO(standing_release) struct standing standing = {0};
+    const struct permit_list *revoked = &standing.revoked;
     bool is_needed = false;
-    enum status status = permit_list_load(store, store_deadline(store, STORE_WORK), &revoked, err);
+    enum status status = standing_load(store, &standing, err);
     for (size_t i = 0; i < seen->count && !status; i++) {
-        status = look(upkeeper, &seen->shards[i], &revoked, &needs[i], err);
+        status = look(upkeeper, &seen->shards[i], &standing, &needs[i], err);
         is_needed = is_needed || needs[i].is_adopted || needs[i].has_steps;
     }
-    if (status || (!is_needed && !can_give_back(seen, &revoked)) || atomic_load(is_unwelcome))
+    if (status || (!is_needed && !can_give_back(seen, revoked)) || atomic_load(is_unwelcome))
         return status;
     struct run *run = NULL;
     status = run_hold(store, upkeeper->fleet, &run, err);
@@ -201,7 +224,7 @@ enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observati
         return status;
     run->mandate.is_unwelcome = is_unwelcome;
     run->mandate.journal = journal_open(NULL, run->record.id);
-    status = act(run, seen, needs, &revoked, err);
+    status = act(run, seen, needs, revoked, err);
     run_free(run);
     return status;
 }

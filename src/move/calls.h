@@ -92,6 +92,13 @@
     X(CALL_WRITE_OPENING,    "failover.cas-opening",   STORE, false) \
     X(CALL_WRITE_REPOINTING, "failover.cas-repointing",STORE, false) \
     X(CALL_WRITE_RETURNED,   "failover.cas-serving",   STORE, false) \
+    X(CALL_HAND_STOP,        "handover.stop",    SQL,   false) \
+    X(CALL_HAND_APPLY,       "handover.apply",   SQL,   false) \
+    X(CALL_HAND_CATCH_UP,    "handover.catch-up",SQL,   false) \
+    X(CALL_HAND_POINT,       "handover.point",   SQL,   false) \
+    X(CALL_HAND_ACKERS,      "handover.ackers",  SQL,   false) \
+    X(CALL_HAND_START,       "handover.start",   SQL,   false) \
+    X(CALL_HAND_MARK,        "handover.mark",    STORE, false) \
     X(CALL_LEASE,            "lease.grant",      STORE, false) \
     X(CALL_RUN_BEGIN,        "run.begin",        STORE, false) \
     X(CALL_RUN_TAKE,         "run.take",         STORE, false) \

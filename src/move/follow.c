@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The old primary becomes the relay of the new one. It begins where the new primary stopped to
- * apply its transactions, not where its own log ends: a privileged session that the freeze held up
- * (FLUSH TABLES of a cron job is enough) may have written there since, and the new primary does not
- * know that. Such late writes are told apart by what they are: maintenance is only noted, a change
- * makes the server be reported as ahead. Either way it follows; where GTIDs must be in strict order
- * that is lifted on its side until the new primary's numbers are past the late ones. */
+ * The old primary becomes the relay of the new one, or its replica in their region. It begins where
+ * the new primary stopped to apply its transactions, not where its own log ends: a privileged
+ * session that the freeze held up (FLUSH TABLES of a cron job is enough) may have written there
+ * since, and the new primary does not know that. Such late writes are told apart by what they are:
+ * maintenance is only noted, a change makes the server be reported as ahead. Either way it follows;
+ * where GTIDs must be in strict order that is lifted on its side until the new primary's numbers
+ * are past the late ones. */
 #include "move/fault.h"
 #include "move/internal.h"
 #include "move/mandate.h"
@@ -183,6 +184,7 @@ static enum status point(struct move *move, const char *start, bool is_order_rel
         .password = &password,
         .link = link_of(move, &made),
         .position = start,
+        .acknowledges = move->old_server->region == move->new_server->region,
         .is_order_relaxed = is_order_relaxed,
     };
     move->flavour->follow(&sql, &source);

@@ -37,7 +37,8 @@ MUST_CHECK enum status move_check_alone(struct move *move, const struct inventor
 bool move_was_moved_on(struct move *move, const struct inventory_server *end, struct err *err);
 /* Does this server answer, and accept writes (verify.c)? NULL does not. */
 bool move_accepts_writes(struct move *move, const struct inventory_server *server, nsec deadline);
-/* One packet to all servers of the old primary's region, by connections of their own (verify.c). */
+/* One packet to the old primary and to all servers that are not in the new one's region, by
+ * connections of their own (verify.c). */
 void move_tell_region(struct move *move, const char *sql, nsec deadline);
 
 /* Add a line of warning to the shard's report. */

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct drain_list;
+struct drain_mark;
 struct freeze_gate;
 struct inventory;
 struct inventory_shard;
@@ -29,6 +31,10 @@ struct mandate {
     const char *run; /* id of the run */
     int64_t token;
     size_t to_region;
+    const struct drain_list *drained; /* hosts that shall have no role; NULL: none */
+    /* Of a run that drains a host, or gives its roles back: the goal is a server, not a region. */
+    const struct drain_mark *mark; /* NULL: another run */
+    bool is_return;
     bool is_resumed;                 /* took over from another process: may evict its sessions */
     bool is_abort_only;              /* undo or finish what is in flight, start nothing */
     atomic_bool is_aborted;          /* it is to stop: what is in flight is undone or finished */
@@ -56,5 +62,9 @@ static inline bool mandate_must_stop(const struct mandate *mandate)
     return mandate->is_abort_only || atomic_load(&mandate->is_aborted) ||
            (mandate->is_unwelcome && atomic_load(mandate->is_unwelcome));
 }
+
+/* Is the shard's primary where it is wanted? */
+bool mandate_is_there(const struct mandate *mandate, const struct inventory_shard *shard,
+                      const struct route *route);
 
 #endif

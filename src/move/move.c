@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "drain/mark.h"
 #include "move/internal.h"
 #include "move/journal.h"
 #include "move/mandate.h"
@@ -207,6 +208,23 @@ static void extend_deadline(struct move *move)
     move->view.deadline = clock_deadline(move->mandate->fleet->policy.move_timeout_ms);
 }
 
+bool mandate_is_there(const struct mandate *mandate, const struct inventory_shard *shard,
+                      const struct route *route)
+{
+    const struct drain_mark *mark = mandate->mark;
+    if (!mark)
+        return strcmp(route->home, mandate->fleet->regions[mandate->to_region]) == 0;
+    if (!mandate->is_return)
+        return !drain_names_have(&mark->servers, route->primary);
+    for (size_t i = 0; i < shard->server_count; i++) {
+        const struct inventory_server *wanted = &shard->servers[i];
+        if (drain_names_have(&mark->primaries, wanted->name) &&
+            strcmp(mandate->fleet->regions[wanted->region], route->home) == 0)
+            return drain_names_have(&mark->primaries, route->primary);
+    }
+    return true; /* it had no primary there, or its region has moved since */
+}
+
 static void refresh_view(struct move *move)
 {
     struct shard_view *view = &move->view;
@@ -215,7 +233,7 @@ static void refresh_view(struct move *move)
         view->must_stop = true;
     extend_deadline(move);
     view->now = clock_now();
-    view->is_at_target = strcmp(move->route.home, mandate->fleet->regions[mandate->to_region]) == 0;
+    view->is_at_target = mandate_is_there(mandate, move->shard, &move->route);
 }
 
 /* Who is stuck needs to know whether clients can write, and that is what the servers say now: the

@@ -311,13 +311,19 @@ bool move_accepts_writes(struct move *move, const struct inventory_server *serve
     return is_writable;
 }
 
+/* Gets what is late at the old primary: it, and whoever is not in the new one's region. */
+static bool is_behind_old(const struct move *move, const struct inventory_server *server)
+{
+    return server == move->old_server || server->region != move->new_server->region;
+}
+
 void move_tell_region(struct move *move, const char *sql, nsec deadline)
 {
     size_t count = 0;
     AUTO_FREE struct sql_call *calls = mem_zalloc(move->shard->server_count * sizeof(*calls));
     for (size_t i = 0; i < move->shard->server_count; i++) {
         const struct inventory_server *server = &move->shard->servers[i];
-        if (server->region != move->new_server->region)
+        if (is_behind_old(move, server))
             calls[count++] = (struct sql_call){.conn = connect_to(move, server), .sql = sql};
     }
     fault_point(CALL_STRICT, FAULT_BEFORE);
@@ -337,8 +343,8 @@ static void restore_order(struct move *move, const struct check *checks, nsec de
 {
     bool is_lifted = false;
     for (size_t i = 0; i < move->shard->server_count; i++)
-        is_lifted = is_lifted || (checks[i].server->region != move->new_server->region &&
-                                  !checks[i].status && !checks[i].state.is_gtid_strict);
+        is_lifted = is_lifted || (is_behind_old(move, checks[i].server) && !checks[i].status &&
+                                  !checks[i].state.is_gtid_strict);
     if (!is_lifted || !move->route.is_strict || !(move->late_position || move->view.is_inherited))
         return;
     AUTO(buf_release) struct buf sql = {0};

@@ -81,7 +81,8 @@ static enum status read_kind(const json_t *body, enum run_kind *ret, struct err 
 {
     const char *kind = NULL;
     enum status status = body_text(body, "kind", NAME_MAX_BYTES, &kind, err);
-    for (unsigned i = 0; i < RUN_KINDS && !status && kind; i++)
+    /* A host is drained by the command. */
+    for (unsigned i = 0; i <= RUN_FAILOVER && !status && kind; i++)
         if (strcmp(kind, run_kind_name((enum run_kind)i)) == 0) {
             *ret = (enum run_kind)i;
             return ST_OK;

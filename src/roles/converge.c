@@ -88,7 +88,8 @@ static enum status look(const struct effort *effort, struct round *ret, struct e
         *err = why;
         return status;
     }
-    role_plan_make(&ret->seen.shards[0], has_route ? &ret->route : NULL, &revoked, &ret->plan);
+    role_plan_make(&ret->seen.shards[0], has_route ? &ret->route : NULL, &revoked,
+                   effort->mandate->drained, &ret->plan);
     return ST_OK;
 }
 

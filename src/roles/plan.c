@@ -5,12 +5,15 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "drain/mark.h"
 #include "permit/permit.h"
 #include "roles/ahead.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { RANK = 1000000 /* more than what else speaks for a relay */ };
 
 static const char *const action_names[] = {ROLE_ACTION_TABLE(TABLE_TEXT)};
 
@@ -25,6 +28,7 @@ struct draft {
     const struct shard_observation *shard;
     const struct route *route;
     const struct permit_list *revoked;
+    const struct drain_list *drained;
     const struct server_observation *primary;
     const struct server_observation *relay; /* of the other region; NULL: none can be */
     /* Acknowledges across regions the writes of 'lone', which is alone in its region. */
@@ -187,6 +191,12 @@ static bool find_primary(struct draft *draft)
     return false;
 }
 
+static bool is_running(const struct server_observation *server)
+{
+    return server->state.channels == 1 && server->state.is_io_running &&
+           server->state.is_sql_running;
+}
+
 static size_t count_followers(const struct shard_observation *shard,
                               const struct server_observation *source)
 {
@@ -194,6 +204,15 @@ static size_t count_followers(const struct shard_observation *shard,
     for (size_t i = 0; i < shard->shard->server_count; i++)
         count += shard->servers[i].status == ST_OK && shard->servers[i].source == source;
     return count;
+}
+
+/* Before all else: a host that is drained shall have no role, one that returns the one it had. */
+static size_t rank_of(const struct draft *draft, const struct server_observation *server)
+{
+    const char *name = server->server->name;
+    return drain_wants_relay(draft->drained, name) && is_running(server) ? 2
+           : drain_keeps_off(draft->drained, name)                       ? 0
+                                                                         : 1;
 }
 
 /* The one that is; else the one that most follow, or that follows the primary, or the first. */
@@ -206,7 +225,8 @@ static const struct server_observation *find_relay(const struct draft *draft)
         if (at->status || at->server->region == draft->primary->server->region)
             continue;
         bool is_relay = at->source == draft->primary;
-        size_t score = 1 + 2 * count_followers(draft->shard, at) + is_relay;
+        size_t score = 1 + RANK * rank_of(draft, at) + 4 * count_followers(draft->shard, at) +
+                       2 * is_relay + is_running(at);
         if (score > best_score) {
             best = at;
             best_score = score;
@@ -249,6 +269,7 @@ static const struct server_observation *find_far_acker(const struct draft *draft
         if (at->status || at->source != lone || at->server->region == lone->server->region)
             continue;
         int score = at == draft->relay ? 1 : at->state.is_replica_semi_sync ? 3 : 2;
+        score += drain_keeps_off(draft->drained, at->server->name) ? 0 : 3;
         if (score > best_score) {
             best = at;
             best_score = score;
@@ -446,10 +467,12 @@ static void plan_semi_sync_of_primary(struct draft *draft)
 }
 
 void role_plan_make(const struct shard_observation *shard, const struct route *route,
-                    const struct permit_list *revoked, struct role_plan *ret)
+                    const struct permit_list *revoked, const struct drain_list *drained,
+                    struct role_plan *ret)
 {
     *ret = (struct role_plan){0};
-    struct draft draft = {.shard = shard, .route = route, .revoked = revoked, .plan = ret};
+    struct draft draft = {
+        .shard = shard, .route = route, .revoked = revoked, .drained = drained, .plan = ret};
     if (!find_primary(&draft))
         return;
     draft.relay = find_relay(&draft);

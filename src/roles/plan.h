@@ -15,6 +15,7 @@
 #include "fleet/observation.h"
 #include "fleet/route.h"
 
+struct drain_list;
 struct permit_list;
 
 /* In the order in which they are done. X(id, name) */
@@ -57,9 +58,11 @@ struct role_plan {
 };
 
 /* 'route': NULL when the store has none. 'revoked': who may not serve, read after the route.
+ * 'drained': who shall be no relay, if another can be; NULL: no host is drained.
  * 'shard' was asked for its lag (later_position), or its primary's position counts. */
 void role_plan_make(const struct shard_observation *shard, const struct route *route,
-                    const struct permit_list *revoked, struct role_plan *ret);
+                    const struct permit_list *revoked, const struct drain_list *drained,
+                    struct role_plan *ret);
 void role_plan_release(struct role_plan *plan);
 
 #endif

@@ -51,7 +51,10 @@ char *runs_left_text(struct store *store)
 
 static const char *way_of(const struct run_record *record)
 {
-    return record->kind == RUN_FAILOVER ? "failover in" : "to";
+    return record->kind == RUN_FAILOVER ? "failover in"
+           : record->kind == RUN_DRAIN  ? "drain of a host in"
+           : record->kind == RUN_RETURN ? "roles back in"
+                                        : "to";
 }
 
 static void print_run(const struct run_record *record, bool alive)

@@ -173,7 +173,7 @@ def outcome(done):
 
 
 def of_lab(lab, policy="", probe=False):
-    """The lab's only shard as a Fleet, with a fleet file of its own: by default without the probe,
+    """The lab's first shard as a Fleet, with a fleet file of its own: by default without the probe,
     whose measuring before and after each move takes longer than the move."""
     text = open(lab.fleet, encoding="utf-8").read()
     if not probe:
@@ -184,7 +184,7 @@ def of_lab(lab, policy="", probe=False):
     with open(file, "w", encoding="utf-8") as out:
         out.write(text)
     servers = [Server(name, s["host"], s["port"], s["region"])
-               for name, s in sorted(lab.servers().items())]
+               for name, s in sorted(lab.servers().items()) if name.startswith("s0-")]
     accounts = {user: (user, lab.password(user)) for user in ("admin", "app", "holdfast")}
     fleet = Fleet(file, servers, accounts, env={"HOLDFAST_LAB": lab.dir})
     make_table(fleet)
@@ -426,10 +426,10 @@ def open_command(fleet, server, *statements, account="app"):
 
 
 def points(fleet, of=None):
-    """Every crash point of a move, or those "role." of bringing roles back, or "failover.":
+    """Every crash point of a move, or those "role." of bringing roles back, "failover." or "handover.":
     "CALL:MOMENT"."""
     everything = fleet.cli("dev", "points", expect=0).stdout.split()
-    others = ("role.", "failover.")
+    others = ("role.", "failover.", "handover.")
     return [point for point in everything if (point.startswith(of) if of else not point.startswith(others))]
 
 

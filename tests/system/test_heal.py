@@ -22,12 +22,12 @@ pytestmark = pytest.mark.lab(shards=1, daemons=True)
 HEALED_SECONDS = 30  # TTL 2 s; a machine that is shared
 
 
-def is_first_opened(lab):
+def is_first_opened(lab, name="s0-west-1"):
     """On a slow machine an agent may have closed the primary before it was permitted anything, and
     before the store knew who that is: then it is for an operator to open it, once."""
-    if lab.value("s0-west-1", "SELECT @@GLOBAL.read_only") == 0:
+    if lab.value(name, "SELECT @@GLOBAL.read_only") == 0:
         return True
-    lab.sql("s0-west-1", "SET GLOBAL read_only=0")
+    lab.sql(name, "SET GLOBAL read_only=0")
     return False
 
 

@@ -21,7 +21,8 @@
     "\"problems\":[\"one\",\"two\"]," SERVERS "}"
 #define GOOD(name) SHARD(name, "\"west\"", "\"w:1\"", "\"on\"")
 #define STATUS(shards)                                                                             \
-    "{\"paused\":null,\"run_left\":null,\"shards\":[" shards "],\"store_error\":\"gone\"}"
+    "{\"paused\":null,\"drained\":[{\"words\":\"host a drained\"}],\"run_left\":null,"             \
+    "\"shards\":[" shards "],\"store_error\":\"gone\"}"
 #define FINDING(check, shard)                                                                      \
     "{\"check\":\"" check "\",\"severity\":\"no-go\",\"accepted\":false,\"shard\":" shard          \
     ",\"server\":null,\"problem\":\"p\",\"advice\":\"a\"}"
@@ -43,6 +44,8 @@ static void what_was_written_is_read(void **state UNUSED)
     assert_int_equal(read_status(text, &status), ST_OK);
     assert_int_equal(status.count, 2);
     assert_string_equal(status.store_error, "gone");
+    assert_string_equal(fleet_status_drained(&status, 0), "host a drained");
+    assert_null(fleet_status_drained(&status, 1));
     assert_null(status.shards[1].primary);
     assert_int_equal(status.shards[0].epoch, 7);
     assert_true(status.shards[0].servers[0].lag_ms < 0);
@@ -58,6 +61,8 @@ static void what_is_no_status_is_refused(void **state UNUSED)
         "{}",
         "[]",
         "{\"shards\":{}}",
+        "{\"shards\":[],\"drained\":{}}",
+        "{\"shards\":[],\"drained\":[{}]}",
         "{\"shards\":[1]}",
         STATUS("{\"name\":\"a\"}"),
         STATUS(SHARD("a", "\"west\"", "null", "null")), /* a home without a primary */

@@ -3,8 +3,12 @@
  * relay, which acknowledges nothing and may all the same be ahead of both. */
 #include "failover/elect.h"
 
+#include "drain/mark.h"
+
 #include "../fleet/fleet_test.h"
 #include "permit/permit.h"
+
+static const struct drain_list *drained_now; /* NULL: no host */
 
 /* W1 is silent, and nobody receives any more. */
 static void lose(struct sample *sample)
@@ -31,7 +35,8 @@ static void expect_without(struct sample *sample, const struct permit_list *revo
     struct err err = ERR_INIT;
     char found[ERR_TEXT_MAX];
     sample_derive(sample);
-    if (elect(&sample->observation, &sample->servers[W1], revoked, &made, &err))
+    struct unwanted unwanted = {revoked, drained_now};
+    if (elect(&sample->observation, &sample->servers[W1], &unwanted, &made, &err))
         snprintf(found, sizeof(found), "%.*s", (int)strlen(wanted), err.text);
     else
         snprintf(found, sizeof(found), "%s%s%s", made.candidate->server->host,
@@ -94,6 +99,23 @@ static void what_only_a_far_replica_has_counts_as_well(void **state UNUSED)
     expect(&sample, "w2 after e3");
 }
 
+static char w2_name[] = "w2:3306", w3_name[] = "w3:3306";
+static char *drained_servers[] = {w2_name, w3_name};
+
+static void a_server_of_a_drained_host_takes_over_only_when_nobody_else_can(void **state UNUSED)
+{
+    struct sample sample;
+    struct drain_mark mark = {.state = DRAIN_DONE, .servers = {drained_servers, 1, 1}};
+    struct drain_list drained = {&mark, 1};
+    lose(&sample);
+    set_position(&sample, W2, "7-101-501"); /* what it has is not lost */
+    drained_now = &drained;
+    expect(&sample, "w3 after w2");
+    mark.servers.count = 2;
+    expect(&sample, "w2");
+    drained_now = NULL;
+}
+
 static void what_was_received_and_not_applied_is_not_lost(void **state UNUSED)
 {
     struct sample sample;
@@ -139,7 +161,8 @@ static void two_histories_are_nobodys_to_choose_from(void **state UNUSED)
     struct err err = ERR_INIT;
     sample_derive(&sample);
     struct permit_list none = {0};
-    assert_int_equal(elect(&sample.observation, &sample.servers[W1], &none, &made, &err),
+    struct unwanted nobody = {&none, NULL};
+    assert_int_equal(elect(&sample.observation, &sample.servers[W1], &nobody, &made, &err),
                      ST_CONFLICT);
 }
 
@@ -161,6 +184,7 @@ int main(void)
         cmocka_unit_test(the_replica_that_has_more_takes_over),
         cmocka_unit_test(a_relay_ahead_of_both_replicas_is_caught_up_from),
         cmocka_unit_test(what_only_a_far_replica_has_counts_as_well),
+        cmocka_unit_test(a_server_of_a_drained_host_takes_over_only_when_nobody_else_can),
         cmocka_unit_test(what_was_received_and_not_applied_is_not_lost),
         cmocka_unit_test(replicas_that_apply_nothing_are_named),
         cmocka_unit_test(a_lost_primary_that_answers_and_has_more_is_caught_up_from),

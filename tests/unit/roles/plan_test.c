@@ -3,19 +3,21 @@
  * west, E1 the relay of east. */
 #include "roles/plan.h"
 
+#include "drain/mark.h"
 #include "permit/permit.h"
 #include "roles/ahead.h"
 
 #include "../fleet/fleet_test.h"
 
 static struct permit_list revoked; /* what the store says of that; see revoke() */
+static struct drain_list drained;
 
 static struct role_plan plan_of(struct sample *sample)
 {
     struct role_plan plan;
     sample_derive(sample);
     role_plan_make(&sample->observation, sample->has_route ? &sample->route : NULL, &revoked,
-                   &plan);
+                   &drained, &plan);
     return plan;
 }
 
@@ -395,6 +397,26 @@ static void writes_that_wait_for_an_acker_that_has_them_are_acknowledged(void **
     expect_plan(&sample, "w2 replicate w1 at its place, w2 acknowledge");
 }
 
+static void a_drained_host_has_no_relay_until_it_returns(void **state UNUSED)
+{
+    static const char moved[] = "e1 replicate e2 at its place, e2 replicate w1 at its place, "
+                                "e3 replicate e2 at its place, e1 acknowledge, e3 acknowledge";
+    static char e1[] = "e1:3306", e2[] = "e2:3306";
+    char *old[] = {e1}, *wanted[] = {e2};
+    struct drain_mark mark = {.state = DRAIN_DONE, .servers = {old, 1, 1}};
+    struct sample sample;
+    sample_init(&sample);
+    drained = (struct drain_list){&mark, 1};
+    expect_plan(&sample, moved);
+    sample.shard.server_count = E2; /* nobody else can be it */
+    expect_plan(&sample, "");
+    sample_init(&sample);
+    mark = (struct drain_mark){
+        .state = DRAIN_RETURNS, .servers = {wanted, 1, 1}, .relays = {wanted, 1, 1}};
+    expect_plan(&sample, moved);
+    drained = (struct drain_list){0};
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -419,6 +441,7 @@ int main(void)
         cmocka_unit_test(the_acker_of_a_lone_server_stays_across_regions),
         cmocka_unit_test(a_lone_primary_keeps_who_acknowledges_across_regions),
         cmocka_unit_test(writes_that_wait_for_an_acker_that_has_them_are_acknowledged),
+        cmocka_unit_test(a_drained_host_has_no_relay_until_it_returns),
         cmocka_unit_test(writes_of_another_primary_are_seen_below_the_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
