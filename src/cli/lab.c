@@ -106,6 +106,13 @@ static char *down_words(const struct lab *lab)
     return count && count <= WORDS_MAX ? buf_take(&words) : mem_strdup(" NAME...");
 }
 
+static bool is_same_network(const struct cli_args *args, const struct lab *lab)
+{
+    const char *wanted = cli_text(args, "--network");
+    return (!wanted || (strcmp(wanted, "netns") == 0) == lab->network.is_netns) &&
+           cli_number(args, "--wan-rtt", lab->network.rtt_ms) == lab->network.rtt_ms;
+}
+
 /* A second 'up' is fine when what it asks for runs already. */
 static enum status already_up(const struct cli_args *args, const char *dir, struct err *err)
 {
@@ -116,7 +123,7 @@ static enum status already_up(const struct cli_args *args, const char *dir, stru
     size_t running = lab_running(lab), all = lab->server_count + lab->daemon_count;
     long wanted = cli_number(args, "--shards", (long)lab->shard_count);
     bool is_same = wanted == (long)lab->shard_count && (lab->is_tls || !cli_flag(args, "--tls")) &&
-                   (lab->has_daemons || !cli_flag(args, "--daemons"));
+                   (lab->has_daemons || !cli_flag(args, "--daemons")) && is_same_network(args, lab);
     if (running == all && is_same) {
         printf("The lab in %s runs already: %zu servers%s, port %d.\n", lab->dir, lab->server_count,
                lab->has_daemons ? " and their daemons" : "", lab->port);
@@ -135,6 +142,23 @@ static enum status already_up(const struct cli_args *args, const char *dir, stru
     return err_hint(err, "holdfast lab down%s, or another folder: --dir DIR", words);
 }
 
+static enum status read_network(const struct cli_args *args, struct lab_network *ret,
+                                struct err *err)
+{
+    const char *name = cli_text(args, "--network");
+    bool is_netns = name && strcmp(name, "netns") == 0;
+    if (name && !is_netns && strcmp(name, "loopback") != 0) {
+        err_set(err, ST_INVALID, "a lab has no network '%s'", name);
+        return err_hint(err, "it has loopback, or netns");
+    }
+    if (!is_netns && cli_number(args, "--wan-rtt", 0) > 0) {
+        err_set(err, ST_INVALID, "on the loopback, regions cannot be apart");
+        return err_hint(err, "add --network netns");
+    }
+    *ret = (struct lab_network){is_netns, (int)cli_number(args, "--wan-rtt", 0)};
+    return ST_OK;
+}
+
 static enum status run_up(const struct cli_args *args, struct err *err)
 {
     AUTO_FREE char *dir = NULL;
@@ -144,9 +168,12 @@ static enum status run_up(const struct cli_args *args, struct err *err)
     if (status)
         return status;
     catch_interrupts();
-    struct lab_shape shape = {(size_t)cli_number(args, "--shards", SHARDS_DEFAULT),
-                              cli_flag(args, "--tls"), cli_flag(args, "--daemons")};
-    status = lab_up(dir, &shape, &progress, &lab, err);
+    struct lab_shape shape = {.shards = (size_t)cli_number(args, "--shards", SHARDS_DEFAULT),
+                              .is_tls = cli_flag(args, "--tls"),
+                              .has_daemons = cli_flag(args, "--daemons")};
+    status = read_network(args, &shape.network, err);
+    if (!status)
+        status = lab_up(dir, &shape, &progress, &lab, err);
     if (status == ST_EXISTS)
         return already_up(args, dir, err);
     if (status)
@@ -238,7 +265,38 @@ static enum status run_down(const struct cli_args *args, struct err *err)
     return status;
 }
 
-/* --- keep ---------------------------------------------------------------------------------------
+/* --- unplug, plug -------------------------------------------------------------------------------
+ */
+
+static enum status run_cut(const struct cli_args *args, bool is_cut, struct err *err)
+{
+    AUTO(lab_freep) struct lab *lab = NULL;
+    size_t from = 0, to = LAB_SITES;
+    const char *to_name = cli_text(args, "--to");
+    enum status status = open_lab(args, &lab, err);
+    status = status ? status : lab_site(cli_operand(args, 0), &from, err);
+    if (to_name && !status)
+        status = lab_site(to_name, &to, err);
+    status = status ? status : lab_cut(lab, from, to, is_cut, err);
+    if (status)
+        return status;
+    printf("%s: %s%s%s\n", is_cut ? "unplugged" : "plugged", lab_region_name(from),
+           to_name ? " to " : "", to_name ? to_name : "");
+    return ST_OK;
+}
+
+static enum status run_unplug(const struct cli_args *args, struct err *err)
+{
+    return run_cut(args, true, err);
+}
+
+static enum status run_plug(const struct cli_args *args, struct err *err)
+{
+    return run_cut(args, false, err);
+}
+
+/* --- keep, join
+ * ---------------------------------------------------------------------------------------
  */
 
 static enum status run_keep(const struct cli_args *args, struct err *err)
@@ -246,6 +304,13 @@ static enum status run_keep(const struct cli_args *args, struct err *err)
     AUTO_FREE char *dir = NULL;
     enum status status = lab_folder(cli_text(args, "--dir"), &dir, err);
     return status ? status : lab_keep(dir, cli_operand(args, 0), &progress, err);
+}
+
+static enum status run_join(const struct cli_args *args, struct err *err)
+{
+    AUTO_FREE char *dir = NULL;
+    enum status status = lab_folder(cli_text(args, "--dir"), &dir, err);
+    return status ? status : lab_join(dir, err);
 }
 
 /* --- The table ---------------------------------------------------------------------------------
@@ -264,6 +329,16 @@ static const struct cli_option up_options[] = {
     {.name = "--daemons",
      .kind = OPTION_FLAG,
      .help = "with an etcd of three members, conductors, and an agent on each host"},
+    {.name = "--network",
+     .kind = OPTION_TEXT,
+     .value = "KIND",
+     .help = "netns: a network namespace for each region; loopback if not given"},
+    {.name = "--wan-rtt",
+     .kind = OPTION_NUMBER,
+     .value = "MS",
+     .help = "with netns: the round-trip time between regions; 0 if not given",
+     .minimum = 0,
+     .maximum = LAB_RTT_MAX_MS},
     {.name = "--dir", .kind = OPTION_TEXT, .value = "DIR", .help = "the lab's folder"},
     {0},
 };
@@ -271,6 +346,15 @@ static const struct cli_option up_options[] = {
 static const struct cli_option status_options[] = {
     DIR_OPTION,
     {.name = "--json", .kind = OPTION_FLAG, .help = "print JSON, with addresses and passwords"},
+    {0},
+};
+
+static const struct cli_option cut_options[] = {
+    {.name = "--to",
+     .kind = OPTION_TEXT,
+     .value = "REGION",
+     .help = "only what goes from the first to this one; the way back stays as it is"},
+    DIR_OPTION,
     {0},
 };
 
@@ -290,6 +374,12 @@ static const struct cli_option restart_options[] = {
 
 static const char choice_details[] = CHOICE_DETAILS;
 
+static const char cut_details[] =
+    "For a lab of --network netns. REGION is west, east, or witness, the third site. Packets are\n"
+    "lost, also those underway; connections hang, as they do when a cable is cut. Addresses still\n"
+    "work from the host, as for an operator who stands in that region. 'lab status' shows what is\n"
+    "cut.";
+
 const struct cli_command lab_commands[] = {
     {.path = "lab up",
      .operands = "",
@@ -307,6 +397,13 @@ const struct cli_command lab_commands[] = {
          "witness's site, two conductors a region, and an agent on each host; a server is then on "
          "a\n"
          "host (west-1: server 1 of west of every shard), which can be lost as a whole.\n"
+         "\n"
+         "With --network netns each region, and the witness's site, is in a network namespace, "
+         "and\n"
+         "can be unplugged from the others. Addresses are the same as on the loopback, and work\n"
+         "from the host as well, also into a region that is unplugged. It needs root, or a kernel\n"
+         "that lets users make namespaces, and /dev/net/tun. The namespace of a region is\n"
+         "DIR/net/REGION: nsenter --net=DIR/net/west COMMAND runs a command there.\n"
          "\n"
          "The server program is mariadbd of the PATH, or $HOLDFAST_MARIADBD. An empty data folder\n"
          "is kept in $XDG_CACHE_HOME/holdfast, or ~/.cache/holdfast, for the next lab.",
@@ -348,6 +445,18 @@ const struct cli_command lab_commands[] = {
          "\n" CHOICE_DETAILS,
      .options = restart_options,
      .run = run_restart},
+    {.path = "lab unplug",
+     .operands = "REGION",
+     .summary = "Cut a region off the network: nothing comes out of it, nothing gets in",
+     .details = cut_details,
+     .options = cut_options,
+     .run = run_unplug},
+    {.path = "lab plug",
+     .operands = "REGION",
+     .summary = "Connect a region again",
+     .details = cut_details,
+     .options = cut_options,
+     .run = run_plug},
     {.path = "lab down",
      .operands = "",
      .summary = "End the lab and remove its folder",
@@ -358,6 +467,12 @@ const struct cli_command lab_commands[] = {
      .summary = "Be in the place of systemd on a host of the lab",
      .options = dir_options,
      .run = run_keep,
+     .is_hidden = true},
+    {.path = "lab join",
+     .operands = "",
+     .summary = "Be the network between the regions of the lab",
+     .options = dir_options,
+     .run = run_join,
      .is_hidden = true},
     {0},
 };

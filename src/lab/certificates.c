@@ -58,9 +58,11 @@ static enum status issue_daemons(const struct lab *lab,
     enum status status = ST_OK;
     for (size_t i = 0; i < lab->daemon_count && !status; i++) {
         const struct lab_daemon *daemon = &lab->daemons[i];
-        AUTO_FREE char *both = mem_printf("%s,%s,127.0.0.1", daemon->host, daemon->peer_host);
+        char source[LAB_HOST_MAX];
+        lab__source(lab, daemon->region, source);
+        AUTO_FREE char *all = mem_printf("%s,%s,%s", daemon->host, daemon->peer_host, source);
         if (daemon->kind == LAB_ETCD)
-            status = issue(lab, authority, daemon->name, both, err);
+            status = issue(lab, authority, daemon->name, all, err);
         if (daemon->kind == LAB_CONDUCTOR)
             buf_printf(&conductors, "%s%s", conductors.length ? "," : "", daemon->host);
     }

@@ -18,11 +18,12 @@
 #include <string.h>
 
 enum {
-    ADDRESS_FIRST = 16,
     THIRD_ETCD = 200, /* shards have third numbers below 32 */
     THIRD_CONDUCTOR = 201,
     ETCD_CLIENT = 1,
     ETCD_PEER = 2,
+    HEARTBEAT_MS = 50,
+    ELECTION_MS = 500,
     START_SECONDS = 30, /* for all that start together */
     TRY_MS = 300,       /* of one question; also how soon an interruption is noticed */
     PAUSE_MS = 5,
@@ -44,12 +45,6 @@ const char *lab_kind_name(enum lab_kind kind)
 /* --- Names and addresses ------------------------------------------------------------------------
  */
 
-static void set_address(char *host, size_t region, unsigned third, unsigned last)
-{
-    snprintf(host, LAB_HOST_MAX, "127.%u.%u.%u", (ADDRESS_FIRST + (unsigned)region) & 0xff,
-             third & 0xff, last & 0xff);
-}
-
 static struct lab_daemon *add(struct lab *lab, enum lab_kind kind, size_t region, unsigned number)
 {
     struct lab_daemon *daemon = &lab->daemons[lab->daemon_count++];
@@ -60,18 +55,29 @@ static struct lab_daemon *add(struct lab *lab, enum lab_kind kind, size_t region
     return daemon;
 }
 
+static void add_wan(struct lab *lab)
+{
+    lab->daemons[lab->daemon_count++] =
+        (struct lab_daemon){.kind = LAB_WAN, .region = LAB_SITES, .name = mem_strdup("wan")};
+}
+
+/* Without the network, the others cannot be started. */
 void lab__daemons_make(struct lab *lab)
 {
-    lab->daemons = mem_zalloc(LAB_DAEMONS * sizeof(*lab->daemons));
+    lab->daemons = mem_zalloc((LAB_DAEMONS + 1) * sizeof(*lab->daemons));
+    if (lab->network.is_netns)
+        add_wan(lab);
+    if (!lab->has_daemons)
+        return;
     for (size_t region = 0; region <= LAB_REGIONS; region++) {
         struct lab_daemon *member = add(lab, LAB_ETCD, region, 0);
-        set_address(member->host, region, THIRD_ETCD, ETCD_CLIENT);
-        set_address(member->peer_host, region, THIRD_ETCD, ETCD_PEER);
+        lab__address(member->host, region, THIRD_ETCD, ETCD_CLIENT);
+        lab__address(member->peer_host, region, THIRD_ETCD, ETCD_PEER);
     }
     for (size_t region = 0; region < LAB_REGIONS; region++)
         for (unsigned number = 1; number <= LAB_REGION_CONDUCTORS; number++)
-            set_address(add(lab, LAB_CONDUCTOR, region, number)->host, region, THIRD_CONDUCTOR,
-                        number);
+            lab__address(add(lab, LAB_CONDUCTOR, region, number)->host, region, THIRD_CONDUCTOR,
+                         number);
     for (size_t region = 0; region < LAB_REGIONS; region++)
         for (unsigned number = 1; number <= LAB_REGION_SERVERS; number++) {
             add(lab, LAB_KEEPER, region, number);
@@ -198,9 +204,12 @@ static void add_etcd_tls(const struct lab *lab, const struct lab_daemon *member,
 
 /* As Debian's package starts it, but for the two times: between sites on one machine a heartbeat
  * takes no time, and a leader that died is replaced within 0.5 to 1 s, half of the TTL. Less than
- * that, and a disk that stalls for 100 ms or two would cost the leader its place. */
+ * that, and a disk that stalls for 100 ms or two would cost the leader its place. A heartbeat is to
+ * take no less than a round trip, and an election five times as long. */
 static void etcd_words(const struct lab *lab, const struct lab_daemon *member, struct words *words)
 {
+    int heartbeat_ms = lab->network.rtt_ms > HEARTBEAT_MS ? lab->network.rtt_ms : HEARTBEAT_MS;
+    int election_ms = 5 * heartbeat_ms > ELECTION_MS ? 5 * heartbeat_ms : ELECTION_MS;
     add_word(words, "%s", lab->etcd);
     add_word(words, "--name=%s", member->name);
     add_word(words, "--data-dir=%s/etcd/%s", lab->dir, lab_region_name(member->region));
@@ -210,8 +219,8 @@ static void etcd_words(const struct lab *lab, const struct lab_daemon *member, s
     add_word(words, "--initial-advertise-peer-urls=%s://%s:%d", scheme(lab), member->peer_host,
              lab->port);
     add_members(lab, words);
-    add_word(words, "--heartbeat-interval=50");
-    add_word(words, "--election-timeout=500");
+    add_word(words, "--heartbeat-interval=%d", heartbeat_ms);
+    add_word(words, "--election-timeout=%d", election_ms);
     add_word(words, "--auto-compaction-mode=revision");
     add_word(words, "--auto-compaction-retention=10000");
     if (lab->is_tls)
@@ -248,20 +257,30 @@ static void keeper_words(const struct lab *lab, const struct lab_daemon *keeper,
     add_word(words, "%s", lab->dir);
 }
 
+static void wan_words(const struct lab *lab, const struct lab_daemon *wan UNUSED,
+                      struct words *words)
+{
+    add_word(words, "%s", lab->self);
+    add_word(words, "lab");
+    add_word(words, "join");
+    add_word(words, "--dir");
+    add_word(words, "%s", lab->dir);
+}
+
 /* --- Starting -----------------------------------------------------------------------------------
  */
 
 enum status lab__daemons_find_programs(struct lab *lab, struct err *err)
 {
-    if (!lab->has_daemons)
-        return ST_OK;
+    free(lab->self);
+    lab->self = NULL;
+    enum status status = program_self(&lab->self, err);
+    if (status || !lab->has_daemons)
+        return status;
     free(lab->etcd);
     lab->etcd = program_find("etcd");
-    if (lab->etcd) {
-        free(lab->self);
-        lab->self = NULL;
-        return program_self(&lab->self, err);
-    }
+    if (lab->etcd)
+        return ST_OK;
     err_set(err, ST_NOT_FOUND, "the lab needs etcd, which is not installed");
     return err_hint(err, "apt install etcd-server");
 }
@@ -280,15 +299,17 @@ static enum status make_folders(const struct lab *lab, struct err *err)
 enum status lab__daemon_start(const struct lab *lab, struct lab_daemon *daemon, struct err *err)
 {
     static void (*const write_words[])(const struct lab *, const struct lab_daemon *,
-                                       struct words *) = {
-        [LAB_KEEPER] = keeper_words, [LAB_CONDUCTOR] = conductor_words, [LAB_ETCD] = etcd_words};
+                                       struct words *) = {[LAB_KEEPER] = keeper_words,
+                                                          [LAB_CONDUCTOR] = conductor_words,
+                                                          [LAB_ETCD] = etcd_words,
+                                                          [LAB_WAN] = wan_words};
     AUTO(words_release) struct words words = {0};
     AUTO_FREE char *log = lab__daemon_log(lab, daemon);
     write_words[daemon->kind](lab, daemon, &words);
     end_words(&words);
     struct process_spec spec = {.argv = words.items, .output_path = log};
     enum status status = make_folders(lab, err);
-    status = status ? status : process_spawn(&spec, &daemon->process, err);
+    status = status ? status : lab__spawn(lab, daemon->region, &spec, &daemon->process, err);
     return status ? err_wrap(err, "start %s", daemon->name) : ST_OK;
 }
 
@@ -303,8 +324,10 @@ static enum status failed(const struct lab *lab, const struct lab_daemon *daemon
     lab__last_error(log, &said);
     const char *text = buf_text(&said);
     enum status status = strstr(text, "address already in use") ? ST_CONFLICT : ST_IO;
-    return err_set(err, status, "%s %s: %s", daemon->name, how,
-                   text[0] ? text : "its log is empty");
+    err_set(err, status, "%s %s: %s", daemon->name, how, text[0] ? text : "its log is empty");
+    return daemon->kind == LAB_WAN && status == ST_IO
+               ? err_hint(err, "namespaces are not to be had here? then without --network netns")
+               : status;
 }
 
 enum status lab__daemon_ask(const struct lab *lab, const struct lab_daemon *daemon,
@@ -338,6 +361,8 @@ static bool answers(const struct lab *lab, const struct lab_daemon *daemon, bool
 static bool is_up(struct lab *lab, const struct lab_daemon *daemon, bool is_new,
                   struct http_line *line)
 {
+    if (daemon->kind == LAB_WAN)
+        return lab__wan_is_up(lab, daemon);
     if (daemon->kind != LAB_KEEPER)
         return answers(lab, daemon, is_new, line);
     lab__agents_read(lab);

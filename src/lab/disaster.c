@@ -57,10 +57,10 @@ static void add_daemons(struct targets *targets, const struct lab_choice *choice
     }
 }
 
-/* Those behind the keepers: agents, conductors, etcd, servers. */
+/* Those behind the keepers: agents, conductors, etcd, the network, servers. */
 static void add_others(struct targets *targets, const struct lab_choice *choice)
 {
-    for (int kind = LAB_KEEPER + 1; kind <= LAB_ETCD; kind++)
+    for (int kind = LAB_KEEPER + 1; kind <= LAB_WAN; kind++)
         add_daemons(targets, choice, (enum lab_kind)kind);
     for (size_t i = 0; i < choice->count; i++) {
         struct target target = {choice->servers[i]->name, &choice->servers[i]->process};
@@ -210,16 +210,20 @@ static const char *next_word(struct command_words *rest)
     return word;
 }
 
-/* "conductor --fleet FILE", "agent --fleet FILE", "lab keep HOST --dir DIR". The first two may be
- * somebody else's than ours, but of this lab they are. */
+/* "conductor --fleet FILE", "agent --fleet FILE", "lab keep HOST --dir DIR", "lab join --dir DIR".
+ * The first two may be somebody else's than ours, but of this lab they are. */
 static bool is_daemon(const struct lab *lab, const char *word, struct command_words rest)
 {
     AUTO_FREE char *fleet = lab_fleet_path(lab);
     if (strcmp(word, "conductor") == 0 || strcmp(word, "agent") == 0)
         return strcmp(next_word(&rest), "--fleet") == 0 && strcmp(next_word(&rest), fleet) == 0;
-    if (strcmp(word, "lab") != 0 || strcmp(next_word(&rest), "keep") != 0)
+    if (strcmp(word, "lab") != 0)
         return false;
-    next_word(&rest);
+    word = next_word(&rest);
+    if (strcmp(word, "keep") == 0)
+        next_word(&rest);
+    else if (strcmp(word, "join") != 0)
+        return false;
     return strcmp(next_word(&rest), "--dir") == 0 && strcmp(next_word(&rest), lab->dir) == 0;
 }
 

@@ -125,6 +125,20 @@ MUST_CHECK enum status lab__daemon_ask(const struct lab *lab, const struct lab_d
 MUST_CHECK enum status lab__serving_wait(const struct lab *lab, const struct lab_progress *progress,
                                          struct err *err);
 
+/* --- network.c ----------------------------------------------------------------------------------
+ */
+
+void lab__address(char *host, size_t region, unsigned third, unsigned last);
+/* Where connections of programs in a region, or a site, come from. */
+void lab__source(const struct lab *lab, size_t region, char ret_host[static LAB_HOST_MAX]);
+MUST_CHECK enum status lab__network_make(const struct lab *lab, struct err *err);
+/* Its process is the one that holds the namespaces. */
+bool lab__wan_is_up(const struct lab *lab, const struct lab_daemon *wan);
+/* Start a process inside a region, or a site. */
+MUST_CHECK enum status lab__spawn(const struct lab *lab, size_t region,
+                                  const struct process_spec *spec, struct process *ret,
+                                  struct err *err);
+
 /* --- keep.c -------------------------------------------------------------------------------------
  */
 
@@ -132,7 +146,7 @@ MUST_CHECK enum status lab__serving_wait(const struct lab *lab, const struct lab
 MUST_CHECK enum status lab__evidence_keep(const struct lab *lab, const struct lab_choice *choice,
                                           struct err *err);
 
-/* --- roles.c, fleet.c ---------------------------------------------------------------------------
+/* --- roles.c, config.c ---------------------------------------------------------------------------
  */
 
 MUST_CHECK enum status lab__roles_set(const struct lab *lab, struct lab_links *links,

@@ -13,9 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ADDRESS_FIRST = 16, ID_PER_SHARD = 100, ID_PER_REGION = 10 };
+enum { ID_PER_SHARD = 100, ID_PER_REGION = 10 };
 
-static const char *const region_names[LAB_REGIONS + 1] = {"west", "east", "witness"};
+static const char *const region_names[LAB_SITES + 1] = {"west", "east", "witness", "wan"};
 
 static const char *const role_names[] = {
 #define X(id, name) name,
@@ -26,6 +26,17 @@ static const char *const role_names[] = {
 const char *lab_region_name(size_t region)
 {
     return region_names[region];
+}
+
+enum status lab_site(const char *name, size_t *ret, struct err *err)
+{
+    for (size_t i = 0; i < LAB_SITES; i++)
+        if (strcmp(name, region_names[i]) == 0) {
+            *ret = i;
+            return ST_OK;
+        }
+    err_set(err, ST_INVALID, "there is no region '%s'", name);
+    return err_hint(err, "regions are west and east; witness is the third site");
 }
 
 const char *lab_role_name(enum lab_role role)
@@ -127,9 +138,7 @@ static struct lab_server make_server(size_t index)
     server.server_id =
         (unsigned)(ID_PER_SHARD * (server.shard + 1) + ID_PER_REGION * (server.region + 1)) +
         server.number;
-    snprintf(server.host, sizeof(server.host), "127.%u.%u.%u",
-             (ADDRESS_FIRST + (unsigned)server.region) & 0xff, (unsigned)server.shard & 0xff,
-             server.number & 0xff);
+    lab__address(server.host, server.region, (unsigned)server.shard, server.number);
     return server;
 }
 
@@ -147,8 +156,8 @@ struct lab *lab__new(const char *dir, const struct lab_shape *shape)
     for (size_t i = 0; i < lab->server_count; i++)
         lab->servers[i] = make_server(i);
     lab->has_daemons = shape->has_daemons;
-    if (lab->has_daemons)
-        lab__daemons_make(lab);
+    lab->network = shape->network;
+    lab__daemons_make(lab);
     return lab;
 }
 
@@ -214,6 +223,10 @@ static enum status unknown_word(const struct lab *lab, const char *word, struct 
     const char *daemons = lab->has_daemons ? "daemons keeper-west-1, agent-west-1, "
                                              "conductor-west-1, etcd-west and the like; "
                                            : "";
+    if (lab->network.is_netns)
+        daemons = lab->has_daemons ? "daemons wan, keeper-west-1, agent-west-1, "
+                                     "conductor-west-1, etcd-west and the like; "
+                                   : "wan is the network; ";
     err_set(err, ST_INVALID, "the lab has no %s, host or region '%s'",
             lab->has_daemons ? "server, daemon" : "server", word);
     return err_hint(err,

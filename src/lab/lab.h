@@ -6,7 +6,9 @@
  * 'lab.json' (which processes it started). The processes outlive the command that started them.
  *
  * Each server has an address of its own, 127.<16 + region>.<shard>.<number>, and all have one port,
- * so labs run side by side. Configuration is role-neutral, as failover.md wants it; 'up' sets the
+ * so labs run side by side. On demand each region, and the witness's site, is in a network
+ * namespace, which can be unplugged; the addresses are the same, and work from the host too.
+ * Configuration is role-neutral, as failover.md wants it; 'up' sets the
  * first roles, and from then on they are whatever happens to the fleet: observed, never stored.
  *
  * Commands that change the lab hold a lock on its folder. Only processes whose identity matches
@@ -31,6 +33,8 @@ enum {
     /* etcd at both regions and at a witness's site; an agent and its keeper on each host */
     LAB_DAEMONS = LAB_REGIONS + 1 + LAB_REGIONS * LAB_REGION_CONDUCTORS +
                   2 * LAB_REGIONS * LAB_REGION_SERVERS,
+    LAB_SITES = LAB_REGIONS + 1,
+    LAB_RTT_MAX_MS = 1000,
 };
 
 enum lab_account { LAB_ADMIN, LAB_CONTROL, LAB_REPLICATION, LAB_PROBE, LAB_APP, LAB_ACCOUNTS };
@@ -49,7 +53,8 @@ struct lab_server {
     X(LAB_KEEPER,    "keeper")    /* in the place of systemd, for the agent of its host */ \
     X(LAB_AGENT,     "agent")                                                             \
     X(LAB_CONDUCTOR, "conductor")                                                         \
-    X(LAB_ETCD,      "etcd")
+    X(LAB_ETCD,      "etcd")                                                              \
+    X(LAB_WAN,       "wan")       /* the network between the sites */
 /* clang-format on */
 
 enum lab_kind {
@@ -61,7 +66,7 @@ enum lab_kind {
 struct lab_daemon {
     char *name; /* "agent-west-1", "conductor-west-2", "etcd-witness" */
     enum lab_kind kind;
-    size_t region;                /* LAB_REGIONS: the witness's site */
+    size_t region;                /* LAB_REGIONS: the witness's site; LAB_SITES: none */
     unsigned number;              /* of its host, or of the conductors of its region; 0: an etcd */
     char host[LAB_HOST_MAX];      /* where it is spoken to, on the lab's port; "": nowhere */
     char peer_host[LAB_HOST_MAX]; /* where an etcd is spoken to by the others */
@@ -69,10 +74,16 @@ struct lab_daemon {
     bool is_ready;                /* an agent: it told its keeper so */
 };
 
+struct lab_network {
+    bool is_netns; /* else loopback, and nothing of the rest */
+    int rtt_ms;    /* between any two sites */
+};
+
 struct lab_shape {
     size_t shards;
     bool is_tls;
     bool has_daemons;
+    struct lab_network network;
 };
 
 struct lab {
@@ -86,8 +97,10 @@ struct lab {
     struct lab_server *servers; /* by shard, then region, then number */
     size_t server_count;
     bool has_daemons;
-    char *self, *etcd; /* programs */
-    struct lab_daemon *daemons;
+    struct lab_network network;
+    char *self, *etcd;          /* programs */
+    struct lab_daemon *daemons; /* the first is the network, where there is one, also
+                                 * without 'has_daemons' */
     size_t daemon_count;
     struct secret passwords[LAB_ACCOUNTS];
 };
@@ -139,7 +152,8 @@ MUST_CHECK enum status lab_open(const char *dir, struct lab **ret, struct err *e
 void lab_free(struct lab *lab);
 void lab_freep(struct lab **lab);            /* for AUTO() */
 char *lab_fleet_path(const struct lab *lab); /* caller frees */
-const char *lab_region_name(size_t region);  /* LAB_REGIONS: "witness" */
+const char *lab_region_name(size_t region);  /* LAB_REGIONS: "witness"; LAB_SITES: "wan" */
+MUST_CHECK enum status lab_site(const char *name, size_t *ret, struct err *err);
 const char *lab_kind_name(enum lab_kind kind);
 const char *lab_role_name(enum lab_role role);
 const char *lab_account_name(enum lab_account account);
@@ -170,6 +184,17 @@ MUST_CHECK enum status lab_thaw(struct lab *lab, const struct lab_choice *choice
 MUST_CHECK enum status lab_restart(struct lab *lab, const struct lab_choice *choice, bool is_bare,
                                    const struct lab_progress *progress, struct err *err);
 
+/* What is sent from one site to another is lost from now on, or not any more. to: LAB_SITES means
+ * all others, and the way back. ST_INVALID: this lab's network is the loopback. */
+MUST_CHECK enum status lab_cut(const struct lab *lab, size_t from, size_t to, bool is_cut,
+                               struct err *err);
+struct lab_cuts {
+    bool is_cut[LAB_SITES][LAB_SITES]; /* from, to */
+};
+void lab_cuts(const struct lab *lab, struct lab_cuts *ret);
+/* To and from everywhere else. */
+bool lab_is_unplugged(const struct lab_cuts *cuts, size_t site);
+
 /* Look at all servers side by side, within timeout_ms. views: one for each server. */
 void lab_observe(const struct lab *lab, int64_t timeout_ms, struct lab_view *views);
 /* "up" when every server answers and every daemon runs, "down" when no process is left, else
@@ -182,5 +207,7 @@ size_t lab_running(const struct lab *lab); /* processes, of server_count + daemo
  * only with an error. */
 MUST_CHECK enum status lab_keep(const char *dir, const char *host,
                                 const struct lab_progress *progress, struct err *err);
+/* Be the network between the sites. The same. */
+MUST_CHECK enum status lab_join(const char *dir, struct err *err);
 
 #endif

@@ -74,12 +74,27 @@ static enum status end_rest(struct lab *lab, const struct lab_choice *choice, st
     return status == ST_NOT_FOUND ? ST_OK : status;
 }
 
-/* Daemons first: on a host, servers come up under the eyes of their agent. */
-static enum status start_all(struct lab *lab, const struct lab_choice *choice, struct err *err)
+static enum status start_network(struct lab *lab, const struct lab_choice *choice,
+                                 const struct lab_progress *progress, struct err *err)
 {
+    AUTO(lab_choice_release) struct lab_choice network = {0};
     enum status status = ST_OK;
     for (size_t i = 0; i < choice->daemon_count && !status; i++)
-        if (choice->daemons[i]->kind != LAB_AGENT)
+        if (choice->daemons[i]->kind == LAB_WAN) {
+            lab__choose_daemon(&network, choice->daemons[i]);
+            status = lab__daemon_start(lab, choice->daemons[i], err);
+        }
+    return status ? status : lab__daemons_wait(lab, &network, false, progress, err);
+}
+
+/* The network before all that is in it; daemons before servers, which on a host come up under the
+ * eyes of their agent. */
+static enum status start_all(struct lab *lab, const struct lab_choice *choice,
+                             const struct lab_progress *progress, struct err *err)
+{
+    enum status status = start_network(lab, choice, progress, err);
+    for (size_t i = 0; i < choice->daemon_count && !status; i++)
+        if (choice->daemons[i]->kind != LAB_AGENT && choice->daemons[i]->kind != LAB_WAN)
             status = lab__daemon_start(lab, choice->daemons[i], err);
     for (size_t i = 0; i < choice->count && !status; i++)
         status = lab__server_start(lab, choice->servers[i], err);
@@ -155,7 +170,7 @@ static enum status start_and_wait(struct lab *lab, const struct lab_choice *choi
     enum status status = end_rest(lab, choice, err);
     if (lab->has_daemons && !status)
         status = lab__evidence_keep(lab, choice, err);
-    status = status ? status : start_all(lab, choice, err);
+    status = status ? status : start_all(lab, choice, progress, err);
     status = status ? status : lab__daemons_wait(lab, choice, false, progress, err);
     return status ? status : lab__servers_connect(lab, choice, progress, ret, err);
 }

@@ -41,7 +41,7 @@ enum status lab__server_start(const struct lab *lab, struct lab_server *server, 
     AUTO_FREE char *defaults = mem_printf("--defaults-file=%s", config);
     const char *argv[] = {lab->mariadbd, defaults, geteuid() == 0 ? "--user=root" : NULL, NULL};
     struct process_spec spec = {.argv = argv, .output_path = log};
-    enum status status = process_spawn(&spec, &server->process, err);
+    enum status status = lab__spawn(lab, server->region, &spec, &server->process, err);
     return status ? err_wrap(err, "start %s", server->name) : ST_OK;
 }
 

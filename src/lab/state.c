@@ -48,7 +48,7 @@ static json_t *encode_servers(const struct lab *lab)
 /* Without agents: their keepers note who they are, and start others. */
 static json_t *encode_daemons(const struct lab *lab)
 {
-    json_t *daemons = lab->has_daemons ? json_array() : NULL;
+    json_t *daemons = lab->daemon_count > 0 ? json_array() : NULL;
     for (size_t i = 0; i < lab->daemon_count; i++) {
         const struct lab_daemon *daemon = &lab->daemons[i];
         if (daemon->kind == LAB_AGENT)
@@ -62,13 +62,20 @@ static json_t *encode_daemons(const struct lab *lab)
     return daemons;
 }
 
+/* Absent: the loopback. */
+static json_t *encode_network(const struct lab *lab)
+{
+    return lab->network.is_netns ? json_pack("{s:i}", "rtt_ms", lab->network.rtt_ms) : NULL;
+}
+
 enum status lab__store(const struct lab *lab, struct err *err)
 {
     AUTO(json_freep)
-    json_t *json = json_pack("{s:i, s:i, s:i, s:b, s:s, s:o, s:o*}", "format", FORMAT, "port",
-                             lab->port, "shards", (int)lab->shard_count, "tls", (int)lab->is_tls,
-                             "mariadbd", lab->mariadbd ? lab->mariadbd : "", "servers",
-                             encode_servers(lab), "daemons", encode_daemons(lab));
+    json_t *json =
+        json_pack("{s:i, s:i, s:i, s:b, s:s, s:o, s:o*, s:o*}", "format", FORMAT, "port", lab->port,
+                  "shards", (int)lab->shard_count, "tls", (int)lab->is_tls, "mariadbd",
+                  lab->mariadbd ? lab->mariadbd : "", "servers", encode_servers(lab), "daemons",
+                  encode_daemons(lab), "network", encode_network(lab));
     AUTO_FREE char *text = json_dumps(json, JSON_INDENT(2));
     AUTO_FREE char *path = lab__path(lab, state_name);
     return file_write(path, text, strlen(text), STATE_MODE, err);
@@ -114,6 +121,18 @@ static enum status decode_daemons(struct lab *lab, json_t *daemons, struct err *
     return ST_OK;
 }
 
+static enum status decode_network(json_t *json, struct lab_network *ret, struct err *err)
+{
+    json_error_t error;
+    struct lab_network network = {.is_netns = json != NULL};
+    if (json && json_unpack_ex(json, &error, 0, "{s:i}", "rtt_ms", &network.rtt_ms))
+        return err_set(err, ST_INVALID, "network: %s", error.text);
+    if (network.rtt_ms < 0 || network.rtt_ms > LAB_RTT_MAX_MS)
+        return err_set(err, ST_INVALID, "network: a round-trip time that cannot be");
+    *ret = network;
+    return ST_OK;
+}
+
 static enum status decode(const char *dir, const char *text, struct lab **ret, struct err *err)
 {
     json_error_t error;
@@ -122,16 +141,19 @@ static enum status decode(const char *dir, const char *text, struct lab **ret, s
         return err_set(err, ST_INVALID, "line %d: %s", error.line, error.text);
     int format = 0, port = 0, shards = 0, is_tls = 0;
     const char *mariadbd = NULL;
-    json_t *servers = NULL, *daemons = NULL;
-    if (json_unpack_ex(json, &error, 0, "{s:i, s:i, s:i, s?b, s:s, s:o, s?o}", "format", &format,
-                       "port", &port, "shards", &shards, "tls", &is_tls, "mariadbd", &mariadbd,
-                       "servers", &servers, "daemons", &daemons))
+    json_t *servers = NULL, *daemons = NULL, *network = NULL;
+    if (json_unpack_ex(json, &error, 0, "{s:i, s:i, s:i, s?b, s:s, s:o, s?o, s?o}", "format",
+                       &format, "port", &port, "shards", &shards, "tls", &is_tls, "mariadbd",
+                       &mariadbd, "servers", &servers, "daemons", &daemons, "network", &network))
         return err_set(err, ST_INVALID, "%s", error.text);
     if (format != FORMAT)
         return err_set(err, ST_INVALID, "format %d, but this program knows %d", format, FORMAT);
     if (port < 0 || port > PORT_MAX || shards < 1 || shards > LAB_SHARDS_MAX)
         return err_set(err, ST_INVALID, "a port or a number of shards that cannot be");
-    struct lab_shape shape = {(size_t)shards, is_tls, daemons != NULL};
+    struct lab_shape shape = {.shards = (size_t)shards, .is_tls = is_tls};
+    if (decode_network(network, &shape.network, err))
+        return err->status;
+    shape.has_daemons = json_array_size(daemons) > (size_t)shape.network.is_netns;
     AUTO(lab_freep) struct lab *lab = lab__new(dir, &shape);
     lab->port = port;
     lab->mariadbd = mem_strdup(mariadbd);

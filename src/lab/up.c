@@ -113,9 +113,9 @@ static enum status check_space(const struct lab *lab, struct err *err)
 struct rise {
     struct lab *lab;
     const struct lab_progress *progress;
-    struct lab_choice all;                   /* its servers */
-    struct lab_choice daemons[LAB_ETCD + 1]; /* by their kinds */
-    struct ports ports;                      /* of servers, then of daemons: two each */
+    struct lab_choice all;                  /* its servers */
+    struct lab_choice daemons[LAB_WAN + 1]; /* by their kinds */
+    struct ports ports;                     /* of servers, then of daemons: two each */
     struct lab_links links;
 };
 
@@ -194,11 +194,31 @@ static enum status start_servers(struct rise *rise, struct err *err)
     return lab__store(lab, err);
 }
 
+/* It listens on the host's side of all addresses: from then on they are held by it. */
+static enum status start_network(struct rise *rise, struct err *err)
+{
+    nsec start = clock_now();
+    const struct lab *lab = rise->lab;
+    if (!lab->network.is_netns)
+        return ST_OK;
+    for (size_t i = 0; i < rise->ports.count; i++)
+        ports_leave(&rise->ports, i);
+    enum status status = lab__network_make(lab, err);
+    status = status ? status : lab__store(lab, err); /* the port, for it to read */
+    status = status ? status : start_daemons(rise, LAB_WAN, err);
+    status = status ? status : wait_daemons(rise, LAB_WAN, err);
+    if (!status)
+        lab__say(rise->progress, "network   a namespace for each region, %d ms apart: %.1f s",
+                 lab->network.rtt_ms, clock_ms(clock_now() - start) / 1000);
+    return status;
+}
+
 /* One attempt with a port; ST_CONFLICT when a stranger took it in the last moment. etcd elects its
  * leader while the servers start. */
 static enum status start_on_port(struct rise *rise, int first_port, struct err *err)
 {
     enum status status = take_ports(rise, first_port, err);
+    status = status ? status : start_network(rise, err);
     status = status ? status : start_daemons(rise, LAB_ETCD, err);
     status = status ? status : start_servers(rise, err);
     status = status

@@ -34,15 +34,39 @@ static void print_daemon(const struct lab *lab, const struct lab_daemon *daemon)
         puts("       -");
 }
 
+static bool is_told(const struct lab_cuts *cuts, size_t from, size_t to)
+{
+    return cuts->is_cut[from][to] && !lab_is_unplugged(cuts, from) && !lab_is_unplugged(cuts, to);
+}
+
+static void print_network(const struct lab *lab)
+{
+    struct lab_cuts cuts;
+    lab_cuts(lab, &cuts);
+    printf("regions are %d ms apart", lab->network.rtt_ms);
+    if (process_state(&lab->daemons[0].process) != PROCESS_RUNS)
+        printf("; nobody joins them: holdfast lab restart %s", lab->daemons[0].name);
+    for (size_t i = 0; i < LAB_SITES; i++)
+        if (lab_is_unplugged(&cuts, i))
+            printf("; %s is unplugged", lab_region_name(i));
+    for (size_t i = 0; i < LAB_SITES * LAB_SITES; i++)
+        if (is_told(&cuts, i / LAB_SITES, i % LAB_SITES))
+            printf("; nothing goes from %s to %s", lab_region_name(i / LAB_SITES),
+                   lab_region_name(i % LAB_SITES));
+    puts("");
+}
+
 void show_lab(const struct lab *lab, const struct lab_view *views)
 {
     AUTO_FREE char *fleet = lab_fleet_path(lab);
-    printf("lab in %s: %s, network loopback\nfleet file %s\n", lab->dir, lab_state_name(lab, views),
-           fleet);
+    printf("lab in %s: %s, network %s\nfleet file %s\n", lab->dir, lab_state_name(lab, views),
+           lab->network.is_netns ? "netns" : "loopback", fleet);
+    if (lab->network.is_netns)
+        print_network(lab);
     printf("  %-12s %-8s %-20s %7s %7s  %s\n", "SERVER", "ROLE", "ADDRESS", "PID", "UP", "FOLLOWS");
     for (size_t i = 0; i < lab->server_count; i++)
         print_server(lab, &lab->servers[i], &views[i]);
-    if (lab->has_daemons)
+    if (lab->daemon_count > 0)
         printf("  %-16s %-8s %-22s %7s\n", "DAEMON", "STATE", "ADDRESS", "PID");
     for (size_t i = 0; i < lab->daemon_count; i++)
         print_daemon(lab, &lab->daemons[i]);
@@ -71,23 +95,39 @@ static json_t *encode_daemon(const struct lab *lab, const struct lab_daemon *dae
                      lab_daemon_state(daemon));
 }
 
+static json_t *encode_network(const struct lab *lab)
+{
+    if (!lab->network.is_netns)
+        return NULL;
+    struct lab_cuts cuts;
+    lab_cuts(lab, &cuts);
+    json_t *list = json_array();
+    for (size_t i = 0; i < LAB_SITES * LAB_SITES; i++)
+        if (cuts.is_cut[i / LAB_SITES][i % LAB_SITES])
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:s}", "from", lab_region_name(i / LAB_SITES),
+                                            "to", lab_region_name(i % LAB_SITES)));
+    return json_pack("{s:i, s:o}", "rtt_ms", lab->network.rtt_ms, "cuts", list);
+}
+
 /* The passwords are here on purpose: tests and tools read them, the file is the caller's. */
 void show_lab_json(const struct lab *lab, const struct lab_view *views)
 {
     json_t *servers = json_array();
     for (size_t i = 0; i < lab->server_count; i++)
         json_array_append_new(servers, encode_server(lab, i, &views[i]));
-    json_t *daemons = lab->has_daemons ? json_array() : NULL;
+    json_t *daemons = lab->daemon_count > 0 ? json_array() : NULL;
     for (size_t i = 0; i < lab->daemon_count; i++)
         json_array_append_new(daemons, encode_daemon(lab, &lab->daemons[i]));
     AUTO_FREE char *fleet = lab_fleet_path(lab);
     json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s?, s:{s:s, s:s}, s:{s:s, s:s, s:s}, s:o, s:o*}", "state",
-        lab_state_name(lab, views), "network", "loopback", "dir", lab->dir, "fleet", fleet,
-        "tls_ca", lab->is_tls ? lab->authority : NULL, "admin", "user", lab_account_name(LAB_ADMIN),
-        "password", secret_reveal(&lab->passwords[LAB_ADMIN]), "app", "user",
-        lab_account_name(LAB_APP), "password", secret_reveal(&lab->passwords[LAB_APP]), "database",
-        lab_database_name(), "servers", servers, "daemons", daemons);
+        "{s:s, s:s, s:s, s:s, s:s?, s:{s:s, s:s}, s:{s:s, s:s, s:s}, s:o, s:o*, s:o*}", "state",
+        lab_state_name(lab, views), "network", lab->network.is_netns ? "netns" : "loopback", "dir",
+        lab->dir, "fleet", fleet, "tls_ca", lab->is_tls ? lab->authority : NULL, "admin", "user",
+        lab_account_name(LAB_ADMIN), "password", secret_reveal(&lab->passwords[LAB_ADMIN]), "app",
+        "user", lab_account_name(LAB_APP), "password", secret_reveal(&lab->passwords[LAB_APP]),
+        "database", lab_database_name(), "servers", servers, "daemons", daemons, "wan",
+        encode_network(lab));
     json_dumpf(json, stdout, JSON_INDENT(2));
     puts("");
     json_decref(json);

@@ -28,7 +28,7 @@ CLI_SECONDS = 120
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "lab(shards=1, tls=False, daemons=False): what the lab of the test is like")
+    config.addinivalue_line("markers", "lab(shards=1, tls=False, daemons=False, wan=()): what the lab of the test is like")
     config.addinivalue_line("markers", "alone: compares times, so that nothing may run beside it")
 
 
@@ -50,7 +50,7 @@ def is_of_lab(words, folder):
     return (any(word.startswith((f"--defaults-file={folder}/", f"--data-dir={folder}/"))
                 for word in words)
             or (fleet in words and ("conductor" in words or "agent" in words))
-            or (folder in words and "keep" in words))
+            or (folder in words and ("keep" in words or "join" in words)))
 
 
 def lab_processes(folder):
@@ -97,10 +97,10 @@ class Lab:
         """Run a command with --json; what it printed."""
         return json.loads(self.cli(*args, "--json", check=check, **options).stdout)
 
-    def up(self, shards=1, tls=False, daemons=False):
+    def up(self, shards=1, tls=False, daemons=False, wan=()):
         self._servers = None
         return self.cli("lab", "up", "--shards", str(shards), *(["--tls"] if tls else []),
-                        *(["--daemons"] if daemons else []))
+                        *(["--daemons"] if daemons else []), *wan)
 
     def status(self):
         return self.json("lab", "status")
@@ -195,11 +195,11 @@ def make_lab():
           contextlib.ExitStack() as ends):  # all of them, also when one cannot be ended
         numbers = itertools.count()
 
-        def make(shards=1, tls=False, daemons=False):
+        def make(shards=1, tls=False, daemons=False, wan=()):
             lab = Lab(os.path.join(parent, f"lab{next(numbers)}"))
             ends.callback(lab.destroy)
             if shards:
-                lab.up(shards, tls, daemons)
+                lab.up(shards, tls, daemons, wan)
             return lab
 
         yield make

@@ -149,6 +149,9 @@ static void only_commands_of_this_lab_are_its_processes(void **state UNUSED)
         {WORDS("holdfast\0status\0--fleet\0/lab/holdfast.yaml"), false},
         {WORDS("holdfast\0conductor\0--fleet\0/lab2/holdfast.yaml"), false},
         {WORDS("holdfast\0lab\0keep\0west-1\0--dir\0/lab2"), false},
+        {WORDS("holdfast\0lab\0join\0--dir\0/lab"), true},
+        {WORDS("holdfast\0lab\0join\0--dir\0/lab2"), false},
+        {WORDS("nsenter\0--net=/lab/net/west\0mariadbd\0--defaults-file=/lab/servers/x"), true},
         {WORDS("holdfast\0lab\0down\0--dir\0/lab"), false},
         {WORDS("less\0/lab/holdfast.yaml"), false},
         {WORDS("holdfast\0agent"), false},
@@ -243,6 +246,47 @@ static void daemons_are_stored_and_agents_are_who_their_keepers_say(void **state
     assert_int_equal(folder_remove(run, NULL), ST_OK);
 }
 
+static void the_network_is_stored_and_is_a_process_of_no_region(void **state UNUSED)
+{
+    const struct lab_shape shape = {.shards = 1, .network = {.is_netns = true, .rtt_ms = 30}};
+    AUTO(lab_freep) struct lab *lab = lab__new(folder, &shape), *again = NULL;
+    AUTO(lab_choice_release) struct lab_choice west = {0};
+    AUTO(lab_choice_release) struct lab_choice wan = {0};
+    struct err err = ERR_INIT;
+    lab->mariadbd = mem_strdup("/usr/sbin/mariadbd");
+    assert_int_equal(lab__store(lab, NULL), ST_OK);
+    assert_int_equal(lab_open(folder, &again, NULL), ST_OK);
+    assert_true(again->network.is_netns && !again->has_daemons);
+    assert_int_equal(again->network.rtt_ms, 30);
+    assert_int_equal(lab_choose(again, "west", &west, NULL), ST_OK);
+    assert_int_equal(west.daemon_count, 0);
+    assert_int_equal(lab_choose(again, "wan", &wan, NULL), ST_OK);
+    assert_int_equal(wan.daemon_count, 1);
+    assert_int_equal(wan.count, 0);
+    assert_int_equal(lab_choose(again, "", &wan, &err), ST_INVALID);
+}
+
+static void a_region_is_unplugged_when_all_its_ways_are_cut(void **state UNUSED)
+{
+    const struct lab_shape shape = {.shards = 1, .network = {.is_netns = true}};
+    AUTO(lab_freep) struct lab *lab = lab__new(folder, &shape);
+    AUTO_FREE char *net = lab__path(lab, "net");
+    struct err err = ERR_INIT;
+    struct lab_cuts cuts;
+    assert_int_equal(lab__network_make(lab, NULL), ST_OK);
+    assert_int_equal(lab_cut(lab, 0, 1, true, NULL), ST_OK);
+    lab_cuts(lab, &cuts);
+    assert_true(cuts.is_cut[0][1] && !cuts.is_cut[1][0] && !lab_is_unplugged(&cuts, 0));
+    assert_int_equal(lab_cut(lab, 0, LAB_SITES, true, NULL), ST_OK);
+    lab_cuts(lab, &cuts);
+    assert_true(lab_is_unplugged(&cuts, 0) && !lab_is_unplugged(&cuts, 1) && !cuts.is_cut[1][2]);
+    assert_int_equal(lab_cut(lab, 0, LAB_SITES, false, NULL), ST_OK);
+    lab_cuts(lab, &cuts);
+    assert_false(cuts.is_cut[0][1] || cuts.is_cut[2][0]);
+    assert_int_equal(lab_cut(lab, 1, 1, true, &err), ST_INVALID);
+    assert_int_equal(folder_remove(net, NULL), ST_OK);
+}
+
 static void a_damaged_file_is_refused_with_its_path(void **state UNUSED)
 {
     static const char *const texts[] = {
@@ -333,6 +377,8 @@ int main(void)
         cmocka_unit_test(without_a_home_the_folder_has_to_be_named),
         cmocka_unit_test(what_is_stored_is_read_back),
         cmocka_unit_test(daemons_are_stored_and_agents_are_who_their_keepers_say),
+        cmocka_unit_test(the_network_is_stored_and_is_a_process_of_no_region),
+        cmocka_unit_test(a_region_is_unplugged_when_all_its_ways_are_cut),
         cmocka_unit_test(a_damaged_file_is_refused_with_its_path),
         cmocka_unit_test(configuration_is_role_neutral),
         cmocka_unit_test(passwords_are_long_different_and_only_for_the_owner),

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab with a network namespace for each region: regions that are apart, unplugged, plugged."""
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from conftest import HOLDFAST, Lab, lab_processes, wait_until
+
+RTT_MS = 40
+NETNS = ("--network", "netns", "--wan-rtt", str(RTT_MS))
+NOBODY = 65534
+
+
+def why_not():
+    """Why there can be no namespaces here, or None."""
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR))
+    except OSError as error:
+        return f"no TUN devices: {error}"
+    tried = [subprocess.run(["unshare", *kind, "true"], capture_output=True, check=False)
+             for kind in (["--net"], ["--user", "--net"])]
+    if all(one.returncode for one in tried):
+        return f"no network namespaces: {tried[0].stderr.decode().strip()}"
+    return None
+
+
+REASON = why_not()
+needs_namespaces = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+
+
+def inside(lab, region, code, *words, **options):
+    """Start Python code inside a region."""
+    enter = ["nsenter", f"--net={lab.dir}/net/{region}"]
+    if os.path.exists(f"{lab.dir}/net/user"):
+        enter += [f"--user={lab.dir}/net/user", "--preserve-credentials"]
+    return subprocess.Popen([*enter, sys.executable, "-c", code, *words], text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+
+
+CONNECT = """
+import socket, sys, time
+def once():
+    start = time.monotonic()
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 10).close()
+    return time.monotonic() - start
+print(min(once() for _ in range(5)) * 1000)
+"""
+
+
+def connect_ms(lab, region, name):
+    server = lab.servers()[name]
+    with inside(lab, region, CONNECT, server["host"], str(server["port"])) as child:
+        return float(child.communicate(timeout=60)[0])
+
+
+LISTEN = """
+import socket, sys
+each = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+each.bind((sys.argv[1], 9))
+each.settimeout(30)
+print("listens", flush=True)
+while True:
+    print(each.recv(100).decode(), flush=True)
+"""
+SEND = """
+import socket, sys
+each = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for word in sys.argv[2:]:
+    each.sendto(word.encode(), (sys.argv[1], 9))
+"""
+
+
+def send(lab, region, address, *words):
+    with inside(lab, region, SEND, address, *words) as child:
+        child.communicate(timeout=30)
+    assert child.returncode == 0
+
+
+@contextlib.contextmanager
+def listener(lab, region, address):
+    with inside(lab, region, LISTEN, address) as child:
+        assert child.stdout.readline() == "listens\n"
+        yield child
+        child.kill()
+
+
+def follows(lab, name):
+    return next(s["replicates"] for s in lab.status()["servers"] if s["name"] == name)
+
+
+def write(lab, server, word):
+    lab.sql(server, "CREATE TABLE IF NOT EXISTS app.words (word VARCHAR(20) PRIMARY KEY)")
+    lab.sql(server, "INSERT INTO app.words VALUES (%s)", word)
+
+
+def has(lab, server, word):
+    try:
+        return lab.value(server, "SELECT 1 FROM app.words WHERE word=%s", word) == 1
+    except Exception as error:  # the table comes with the word
+        if "doesn't exist" in str(error):
+            return False
+        raise
+
+
+def namespaces(lab):
+    return {os.stat(f"{lab.dir}/net/{site}").st_ino for site in ("west", "east", "witness")}
+
+
+def is_held(inode):
+    """Some process is in this namespace, has it open, or it is mounted."""
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        for path in (entry / "ns/net", *entry.glob("fd/*")):
+            with contextlib.suppress(OSError):
+                if path.stat().st_ino == inode and "net:[" in os.readlink(path):
+                    return True
+    return f"net:[{inode}]" in pathlib.Path("/proc/self/mountinfo").read_text()
+
+
+@needs_namespaces
+@pytest.mark.lab(wan=NETNS)
+def test_an_unplugged_region_is_cut_off_and_its_addresses_still_answer(lab):
+    status = lab.status()
+    assert (status["network"], status["wan"]) == ("netns", {"rtt_ms": RTT_MS, "cuts": []})
+    write(lab, "s0-west-1", "before")
+    lab.wait_for_replication()
+    assert connect_ms(lab, "west", "s0-west-2") < RTT_MS / 2
+    assert RTT_MS * 0.9 <= connect_ms(lab, "west", "s0-east-1") < 5 * RTT_MS
+    lab.cli("lab", "unplug", "west")
+    assert "west is unplugged" in lab.cli("lab", "status").stdout
+    write(lab, "s0-west-1", "apart")
+    wait_until(lambda: not follows(lab, "s0-east-1"), 60, "the relay has lost its source")
+    assert has(lab, "s0-east-1", "before") and not has(lab, "s0-east-1", "apart")
+    lab.cli("lab", "plug", "west")
+    wait_until(lambda: has(lab, "s0-east-1", "apart"), 120, "the relay has what it missed")
+    lab.wait_for_replication()
+
+
+@needs_namespaces
+@pytest.mark.lab(wan=NETNS)
+def test_one_direction_can_be_cut(lab):
+    with listener(lab, "west", "127.16.9.9") as west, listener(lab, "east", "127.17.9.9") as east:
+        lab.cli("lab", "unplug", "west", "--to", "east")
+        assert lab.status()["wan"]["cuts"] == [{"from": "west", "to": "east"}]
+        send(lab, "west", "127.17.9.9", "lost")
+        send(lab, "east", "127.16.9.9", "answered")
+        assert west.stdout.readline() == "answered\n"
+        lab.cli("lab", "plug", "west", "--to", "east")
+        send(lab, "west", "127.17.9.9", "plugged")
+        assert east.stdout.readline() == "plugged\n"
+
+
+@needs_namespaces
+@pytest.mark.lab(wan=NETNS)
+def test_a_network_that_died_shows_and_can_be_started_again(lab):
+    held = namespaces(lab)
+    lab.cli("lab", "unplug", "east")
+    lab.cli("lab", "kill", "wan")
+    status = lab.status()
+    assert status["state"] == "partly"
+    assert [(d["name"], d["state"]) for d in status["daemons"]] == [("wan", "down")]
+    assert "lab restart wan" in lab.cli("lab", "status").stdout
+    lab.cli("lab", "restart", "wan")
+    assert lab.status()["state"] == "up" and namespaces(lab) >= {
+        os.stat(f"/proc/{lab.pid(name)}/ns/net").st_ino for name in ("s0-west-1", "s0-east-1")}
+    lab.cli("lab", "plug", "east")  # a cut stays over a restart
+    write(lab, "s0-west-1", "again")
+    wait_until(lambda: has(lab, "s0-east-1", "again"), 120, "replication goes on")
+    lab.cli("lab", "kill", "wan")
+    lab.cli("lab", "down")
+    assert not lab_processes(lab.dir) and not os.path.exists(lab.dir)
+    assert not any(is_held(inode) for inode in held)
+
+
+@needs_namespaces
+def test_two_labs_side_by_side_are_cut_apart(make_lab):
+    one, two = make_lab(wan=NETNS), make_lab(wan=NETNS)
+    one.cli("lab", "unplug", "west")
+    write(two, "s0-west-1", "here")
+    two.wait_for_replication()
+    assert two.status()["wan"]["cuts"] == [] and one.status()["wan"]["cuts"] != []
+    assert one.value("s0-west-1", "SELECT @@server_id") == 111
+
+
+@needs_namespaces
+@pytest.mark.lab(daemons=True, tls=True, wan=("--network", "netns", "--wan-rtt", "10"))
+def test_a_region_of_daemons_that_is_unplugged_closes_itself(lab):
+    write(lab, "s0-west-1", "before")
+    lab.wait_for_replication()
+    lab.cli("lab", "unplug", "west")
+    wait_until(lambda: lab.value("s0-west-1", "SELECT @@read_only") == 1, 30, "west is closed")
+    assert all(daemon["state"] == "up" for daemon in lab.daemons().values())
+    lab.cli("lab", "plug", "west")
+    wait_until(lambda: [*lab.roles().values()].count("primary") == 1, 120, "there is a primary")
+    held = namespaces(lab)
+    lab.cli("lab", "down")
+    assert not lab_processes(lab.dir) and not any(is_held(inode) for inode in held)
+
+
+@needs_namespaces
+def test_what_kills_an_up_leaves_no_namespace(make_lab):
+    lab = make_lab(shards=0)
+    up = lab.popen("lab", "up", *NETNS)
+    wait_until(lambda: os.path.lexists(f"{lab.dir}/net/witness"), 60, "the network")
+    held = namespaces(lab)
+    up.send_signal(signal.SIGINT)
+    up.communicate(timeout=60)
+    assert up.returncode != 0
+    assert not os.path.exists(lab.dir) and not lab_processes(lab.dir)
+    assert not any(is_held(inode) for inode in held)
+
+
+def as_nobody(folder):
+    """Words that run a command as a user without privileges, who may open TUN devices."""
+    tun = f"{folder}/tun"
+    os.mknod(tun, 0o020666, os.makedev(10, 200))
+    os.chmod(tun, 0o666)
+    enter = f'mount --bind {tun} /dev/net/tun && exec setpriv --reuid {NOBODY} --regid {NOBODY} ' \
+            '--clear-groups "$@"'
+    return ["unshare", "--mount", "sh", "-c", enter, "sh"]
+
+
+@needs_namespaces
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_user_without_privileges_has_namespaces_too():
+    with tempfile.TemporaryDirectory(prefix="holdfast-test-") as folder:
+        words = as_nobody(folder)
+        os.chown(folder, NOBODY, NOBODY)
+        tried = subprocess.run([*words, "unshare", "--user", "--net", "true"], check=False,
+                               capture_output=True, text=True)
+        if tried.returncode:
+            pytest.skip(f"no user namespaces: {tried.stderr.strip()}")
+        lab = Lab(f"{folder}/lab")
+        env = {**lab.env, "HOME": folder, "XDG_CACHE_HOME": f"{folder}/cache"}
+        try:
+            subprocess.run([*words, HOLDFAST, "lab", "up", *NETNS], env=env, check=True,
+                           timeout=120, stdout=subprocess.DEVNULL)
+            write(lab, "s0-west-1", "here")
+            lab.wait_for_replication()
+            owners = {os.stat(f"/proc/{pid}").st_uid for pid in lab_processes(lab.dir)}
+            assert owners == {NOBODY}
+        finally:
+            lab.destroy()
+        assert not os.path.exists(lab.dir)
+
+
+@needs_namespaces
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a device")
+def test_where_there_is_no_network_an_up_says_why_and_leaves_nothing(make_lab):
+    lab = make_lab(shards=0)
+    hide = 'mount --bind /dev/null /dev/net/tun && exec "$@"'
+    up = subprocess.run(["unshare", "--mount", "sh", "-c", hide, "sh", HOLDFAST, "lab", "up", *NETNS],
+                        env=lab.env, capture_output=True, text=True, timeout=60, check=False)
+    assert up.returncode != 0 and "TUN" in up.stderr and "without --network netns" in up.stderr
+    assert not lab_processes(lab.dir) and not os.path.exists(lab.dir)
+
+
+def test_the_loopback_cannot_be_cut(make_lab):
+    none = make_lab(shards=0)
+    refused = none.cli("lab", "up", "--wan-rtt", "5", check=False)
+    assert refused.returncode != 0 and "--network netns" in refused.stderr
+    refused = none.cli("lab", "up", "--network", "moon", check=False)
+    assert refused.returncode != 0 and "loopback, or netns" in refused.stderr
+    assert not os.path.exists(none.dir)
+    lab = make_lab()
+    refused = lab.cli("lab", "unplug", "west", check=False)
+    assert refused.returncode != 0 and "--network netns" in refused.stderr
+    assert (lab.status()["network"], lab.status().get("wan")) == ("loopback", None)
