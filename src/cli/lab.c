@@ -11,7 +11,7 @@
 #include <signal.h>
 #include <string.h>
 
-enum { SHARDS_DEFAULT = 1, LOOK_MS = 1000 };
+enum { SHARDS_DEFAULT = 1, LOOK_MS = 1000, PERCENT_PPM = 10000 };
 
 #define DIR_OPTION                                                                                 \
     {                                                                                              \
@@ -106,11 +106,38 @@ static char *down_words(const struct lab *lab)
     return count && count <= WORDS_MAX ? buf_take(&words) : mem_strdup(" NAME...");
 }
 
+/* "0.1": percent. */
+static enum status read_loss(const char *text, int *ret_ppm, struct err *err)
+{
+    char *end = NULL;
+    double percent = strtod(text, &end);
+    if (end != text && !*end && percent >= 0 && percent * PERCENT_PPM <= LAB_LOSS_MAX_PPM) {
+        *ret_ppm = (int)(percent * PERCENT_PPM + 0.5);
+        return ST_OK;
+    }
+    err_set(err, ST_INVALID, "--wan-loss '%s' is no loss that can be", text);
+    return err_hint(err, "a percentage, as 0.1; %d at most", LAB_LOSS_MAX_PPM / PERCENT_PPM);
+}
+
+/* Those that are given. */
+static enum status read_numbers(const struct cli_args *args, struct lab_network *network,
+                                struct err *err)
+{
+    const char *loss = cli_text(args, "--wan-loss");
+    network->rtt_ms = (int)cli_number(args, "--wan-rtt", network->rtt_ms);
+    network->jitter_ms = (int)cli_number(args, "--wan-jitter", network->jitter_ms);
+    network->mbit_s = (int)cli_number(args, "--wan-mbit", network->mbit_s);
+    return loss ? read_loss(loss, &network->loss_ppm, err) : ST_OK;
+}
+
 static bool is_same_network(const struct cli_args *args, const struct lab *lab)
 {
     const char *wanted = cli_text(args, "--network");
-    return (!wanted || (strcmp(wanted, "netns") == 0) == lab->network.is_netns) &&
-           cli_number(args, "--wan-rtt", lab->network.rtt_ms) == lab->network.rtt_ms;
+    struct lab_network network = lab->network;
+    return (!wanted || (strcmp(wanted, "netns") == 0) == network.is_netns) &&
+           !read_numbers(args, &network, NULL) && network.rtt_ms == lab->network.rtt_ms &&
+           network.jitter_ms == lab->network.jitter_ms &&
+           network.loss_ppm == lab->network.loss_ppm && network.mbit_s == lab->network.mbit_s;
 }
 
 /* A second 'up' is fine when what it asks for runs already. */
@@ -151,11 +178,15 @@ static enum status read_network(const struct cli_args *args, struct lab_network 
         err_set(err, ST_INVALID, "a lab has no network '%s'", name);
         return err_hint(err, "it has loopback, or netns");
     }
-    if (!is_netns && cli_number(args, "--wan-rtt", 0) > 0) {
+    struct lab_network network = {.is_netns = is_netns};
+    enum status status = read_numbers(args, &network, err);
+    if (status)
+        return status;
+    if (!is_netns && (network.rtt_ms || network.jitter_ms || network.loss_ppm || network.mbit_s)) {
         err_set(err, ST_INVALID, "on the loopback, regions cannot be apart");
         return err_hint(err, "add --network netns");
     }
-    *ret = (struct lab_network){is_netns, (int)cli_number(args, "--wan-rtt", 0)};
+    *ret = network;
     return ST_OK;
 }
 
@@ -339,6 +370,22 @@ static const struct cli_option up_options[] = {
      .help = "with netns: the round-trip time between regions; 0 if not given",
      .minimum = 0,
      .maximum = LAB_RTT_MAX_MS},
+    {.name = "--wan-jitter",
+     .kind = OPTION_NUMBER,
+     .value = "MS",
+     .help = "the same: up to so much more in each direction, differently for each packet",
+     .minimum = 0,
+     .maximum = LAB_RTT_MAX_MS},
+    {.name = "--wan-loss",
+     .kind = OPTION_TEXT,
+     .value = "PERCENT",
+     .help = "the same: how many packets are lost in each direction, as 0.1"},
+    {.name = "--wan-mbit",
+     .kind = OPTION_NUMBER,
+     .value = "N",
+     .help = "the same: Mbit/s in each direction between two regions; no limit if not given",
+     .minimum = 1,
+     .maximum = LAB_MBIT_MAX},
     {.name = "--dir", .kind = OPTION_TEXT, .value = "DIR", .help = "the lab's folder"},
     {0},
 };

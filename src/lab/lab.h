@@ -35,6 +35,8 @@ enum {
                   2 * LAB_REGIONS * LAB_REGION_SERVERS,
     LAB_SITES = LAB_REGIONS + 1,
     LAB_RTT_MAX_MS = 1000,
+    LAB_LOSS_MAX_PPM = 500000,
+    LAB_MBIT_MAX = 100000,
 };
 
 enum lab_account { LAB_ADMIN, LAB_CONTROL, LAB_REPLICATION, LAB_PROBE, LAB_APP, LAB_ACCOUNTS };
@@ -77,6 +79,9 @@ struct lab_daemon {
 struct lab_network {
     bool is_netns; /* else loopback, and nothing of the rest */
     int rtt_ms;    /* between any two sites */
+    int jitter_ms; /* of each direction: so much more at most */
+    int loss_ppm;  /* of each direction, as are */
+    int mbit_s;    /* 0: no limit */
 };
 
 struct lab_shape {

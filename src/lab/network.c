@@ -42,7 +42,11 @@ static char *net_path(const struct lab *lab, const char *name)
 enum status lab__network_make(const struct lab *lab, struct err *err)
 {
     AUTO_FREE char *folder = lab__path(lab, "net"), *map = net_path(lab, WAN_MAP);
-    struct wan_way way = {.delay_us = (uint32_t)lab->network.rtt_ms * 1000 / 2};
+    const struct lab_network *network = &lab->network;
+    struct wan_way way = {.delay_us = (uint32_t)network->rtt_ms * 1000 / 2,
+                          .jitter_us = (uint32_t)network->jitter_ms * 1000,
+                          .loss_ppm = (uint32_t)network->loss_ppm,
+                          .kbit_s = (uint32_t)network->mbit_s * 1000};
     enum status status = folder_make(folder, FOLDER_MODE, err);
     return status ? status : wan_map_make(map, &way, err);
 }

@@ -65,7 +65,11 @@ static json_t *encode_daemons(const struct lab *lab)
 /* Absent: the loopback. */
 static json_t *encode_network(const struct lab *lab)
 {
-    return lab->network.is_netns ? json_pack("{s:i}", "rtt_ms", lab->network.rtt_ms) : NULL;
+    const struct lab_network *network = &lab->network;
+    return network->is_netns ? json_pack("{s:i, s:i, s:i, s:i}", "rtt_ms", network->rtt_ms,
+                                         "jitter_ms", network->jitter_ms, "loss_ppm",
+                                         network->loss_ppm, "mbit_s", network->mbit_s)
+                             : NULL;
 }
 
 enum status lab__store(const struct lab *lab, struct err *err)
@@ -121,14 +125,24 @@ static enum status decode_daemons(struct lab *lab, json_t *daemons, struct err *
     return ST_OK;
 }
 
+static bool is_in_range(int number, int maximum)
+{
+    return number >= 0 && number <= maximum;
+}
+
 static enum status decode_network(json_t *json, struct lab_network *ret, struct err *err)
 {
     json_error_t error;
     struct lab_network network = {.is_netns = json != NULL};
-    if (json && json_unpack_ex(json, &error, 0, "{s:i}", "rtt_ms", &network.rtt_ms))
+    if (json && json_unpack_ex(json, &error, 0, "{s:i, s?i, s?i, s?i}", "rtt_ms", &network.rtt_ms,
+                               "jitter_ms", &network.jitter_ms, "loss_ppm", &network.loss_ppm,
+                               "mbit_s", &network.mbit_s))
         return err_set(err, ST_INVALID, "network: %s", error.text);
-    if (network.rtt_ms < 0 || network.rtt_ms > LAB_RTT_MAX_MS)
-        return err_set(err, ST_INVALID, "network: a round-trip time that cannot be");
+    if (!is_in_range(network.rtt_ms, LAB_RTT_MAX_MS) ||
+        !is_in_range(network.jitter_ms, LAB_RTT_MAX_MS) ||
+        !is_in_range(network.loss_ppm, LAB_LOSS_MAX_PPM) ||
+        !is_in_range(network.mbit_s, LAB_MBIT_MAX))
+        return err_set(err, ST_INVALID, "network: a number that cannot be");
     *ret = network;
     return ST_OK;
 }

@@ -9,6 +9,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
+static const double PERCENT_PPM = 1e4;
+
 static void print_server(const struct lab *lab, const struct lab_server *server,
                          const struct lab_view *view)
 {
@@ -43,7 +45,14 @@ static void print_network(const struct lab *lab)
 {
     struct lab_cuts cuts;
     lab_cuts(lab, &cuts);
-    printf("regions are %d ms apart", lab->network.rtt_ms);
+    const struct lab_network *network = &lab->network;
+    printf("regions are %d ms apart", network->rtt_ms);
+    if (network->jitter_ms)
+        printf(", up to %d ms more each way", network->jitter_ms);
+    if (network->loss_ppm)
+        printf(", %g %% of packets are lost", network->loss_ppm / PERCENT_PPM);
+    if (network->mbit_s)
+        printf(", %d Mbit/s each way", network->mbit_s);
     if (process_state(&lab->daemons[0].process) != PROCESS_RUNS)
         printf("; nobody joins them: holdfast lab restart %s", lab->daemons[0].name);
     for (size_t i = 0; i < LAB_SITES; i++)
@@ -101,13 +110,16 @@ static json_t *encode_network(const struct lab *lab)
         return NULL;
     struct lab_cuts cuts;
     lab_cuts(lab, &cuts);
+    const struct lab_network *network = &lab->network;
     json_t *list = json_array();
     for (size_t i = 0; i < LAB_SITES * LAB_SITES; i++)
         if (cuts.is_cut[i / LAB_SITES][i % LAB_SITES])
             json_array_append_new(list,
                                   json_pack("{s:s, s:s}", "from", lab_region_name(i / LAB_SITES),
                                             "to", lab_region_name(i % LAB_SITES)));
-    return json_pack("{s:i, s:o}", "rtt_ms", lab->network.rtt_ms, "cuts", list);
+    return json_pack("{s:i, s:i, s:i, s:i, s:o}", "rtt_ms", network->rtt_ms, "jitter_ms",
+                     network->jitter_ms, "loss_ppm", network->loss_ppm, "mbit_s", network->mbit_s,
+                     "cuts", list);
 }
 
 /* The passwords are here on purpose: tests and tools read them, the file is the caller's. */

@@ -126,7 +126,8 @@ def is_held(inode):
 @pytest.mark.lab(wan=NETNS)
 def test_an_unplugged_region_is_cut_off_and_its_addresses_still_answer(lab):
     status = lab.status()
-    assert (status["network"], status["wan"]) == ("netns", {"rtt_ms": RTT_MS, "cuts": []})
+    assert (status["network"], status["wan"]) == (
+        "netns", {"rtt_ms": RTT_MS, "jitter_ms": 0, "loss_ppm": 0, "mbit_s": 0, "cuts": []})
     write(lab, "s0-west-1", "before")
     lab.wait_for_replication()
     assert connect_ms(lab, "west", "s0-west-2") < RTT_MS / 2
@@ -139,6 +140,38 @@ def test_an_unplugged_region_is_cut_off_and_its_addresses_still_answer(lab):
     lab.cli("lab", "plug", "west")
     wait_until(lambda: has(lab, "s0-east-1", "apart"), 120, "the relay has what it missed")
     lab.wait_for_replication()
+
+
+TAKE = """
+import socket, sys, time
+with socket.create_server((sys.argv[1], 9)) as listener:
+    print("listens", flush=True)
+    stream = listener.accept()[0]
+    start, count = time.monotonic(), 0
+    while part := stream.recv(1 << 16):
+        count += len(part)
+    print(count * 8 / 1e6 / (time.monotonic() - start), flush=True)
+"""
+GIVE = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 9), 30) as stream:
+    stream.sendall(bytes(int(sys.argv[2])))
+"""
+
+
+@needs_namespaces
+@pytest.mark.lab(wan=(*NETNS, "--wan-jitter", "3", "--wan-loss", "0.1", "--wan-mbit", "20"))
+def test_a_network_can_be_narrow_and_lossy(lab):
+    assert "3 ms more each way, 0.1 % of packets are lost, 20 Mbit/s" in lab.cli("lab", "status").stdout
+    with inside(lab, "east", TAKE, "127.17.9.9") as taker:
+        assert taker.stdout.readline() == "listens\n"
+        with inside(lab, "west", GIVE, "127.17.9.9", str(4 << 20)) as giver:
+            giver.communicate(timeout=120)
+        mbit_s = float(taker.stdout.readline())
+    assert 20 / 5 < mbit_s <= 22
+    again = lab.cli("lab", "up", *NETNS, "--wan-loss", "0.2", check=False)
+    assert again.returncode != 0 and "there is a lab" in again.stderr
+    assert "runs already" in lab.cli("lab", "up", *NETNS, "--wan-loss", "0.1").stdout
 
 
 @needs_namespaces
@@ -264,6 +297,8 @@ def test_the_loopback_cannot_be_cut(make_lab):
     none = make_lab(shards=0)
     refused = none.cli("lab", "up", "--wan-rtt", "5", check=False)
     assert refused.returncode != 0 and "--network netns" in refused.stderr
+    refused = none.cli("lab", "up", "--network", "netns", "--wan-loss", "1x", check=False)
+    assert refused.returncode != 0 and "percentage" in refused.stderr
     refused = none.cli("lab", "up", "--network", "moon", check=False)
     assert refused.returncode != 0 and "loopback, or netns" in refused.stderr
     assert not os.path.exists(none.dir)

@@ -248,7 +248,7 @@ static void daemons_are_stored_and_agents_are_who_their_keepers_say(void **state
 
 static void the_network_is_stored_and_is_a_process_of_no_region(void **state UNUSED)
 {
-    const struct lab_shape shape = {.shards = 1, .network = {.is_netns = true, .rtt_ms = 30}};
+    const struct lab_shape shape = {.shards = 1, .network = {true, 30, 2, 1000, 50}};
     AUTO(lab_freep) struct lab *lab = lab__new(folder, &shape), *again = NULL;
     AUTO(lab_choice_release) struct lab_choice west = {0};
     AUTO(lab_choice_release) struct lab_choice wan = {0};
@@ -256,8 +256,12 @@ static void the_network_is_stored_and_is_a_process_of_no_region(void **state UNU
     lab->mariadbd = mem_strdup("/usr/sbin/mariadbd");
     assert_int_equal(lab__store(lab, NULL), ST_OK);
     assert_int_equal(lab_open(folder, &again, NULL), ST_OK);
-    assert_true(again->network.is_netns && !again->has_daemons);
+    assert_false(again->has_daemons);
+    assert_true(again->network.is_netns);
     assert_int_equal(again->network.rtt_ms, 30);
+    assert_int_equal(again->network.jitter_ms, 2);
+    assert_int_equal(again->network.loss_ppm, 1000);
+    assert_int_equal(again->network.mbit_s, 50);
     assert_int_equal(lab_choose(again, "west", &west, NULL), ST_OK);
     assert_int_equal(west.daemon_count, 0);
     assert_int_equal(lab_choose(again, "wan", &wan, NULL), ST_OK);
