@@ -297,11 +297,12 @@ static void go_on(struct healer *healer, bool is_lost)
 
 /* ---- roles ---- */
 
-static bool is_permitted(void *context, const struct inventory_server *server)
+static bool may_open(void *context, const struct inventory_server *server)
 {
     struct healer *healer = context;
     struct steward_word word = words_find(healer->words, server->name);
-    return word.is_known && word.granted >= clock_now() - patience_with(healer);
+    return !server->has_agent ||
+           (word.is_known && word.granted >= clock_now() - patience_with(healer));
 }
 
 /* By what the observer saw last; not the same look twice, and not while a run goes on. */
@@ -315,7 +316,7 @@ static void keep_up(struct healer *healer)
         struct upkeeper upkeeper = {.store = store,
                                     .fleet = daemon->fleet,
                                     .is_unwelcome = &healer->is_urgent,
-                                    .is_permitted = is_permitted,
+                                    .may_open = may_open,
                                     .context = healer};
         enum status status = upkeep(&upkeeper, &picture->seen, &err);
         healer->kept_up = clock_now();

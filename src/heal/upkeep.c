@@ -44,12 +44,11 @@ struct need {
     bool has_route, is_adopted, has_steps;
 };
 
-/* The rest of its shard waits with it. */
-static bool opens_in_vain(const struct upkeeper *upkeeper, const struct role_plan *plan)
+static bool has_steps(const struct upkeeper *upkeeper, const struct role_plan *plan)
 {
     for (size_t i = 0; i < plan->step_count; i++)
-        if (plan->steps[i].action == ROLE_OPEN &&
-            !upkeeper->is_permitted(upkeeper->context, plan->steps[i].server->server))
+        if (plan->steps[i].action != ROLE_OPEN ||
+            upkeeper->may_open(upkeeper->context, plan->steps[i].server->server))
             return true;
     return false;
 }
@@ -69,7 +68,7 @@ static enum status look(const struct upkeeper *upkeeper, const struct shard_obse
     AUTO(role_plan_release) struct role_plan plan = {0};
     role_plan_make(seen, ret->has_route ? &ret->route : NULL, &standing->revoked,
                    &standing->drained, &plan);
-    ret->has_steps = plan.step_count > 0 && !opens_in_vain(upkeeper, &plan);
+    ret->has_steps = has_steps(upkeeper, &plan);
     return ST_OK;
 }
 
@@ -223,6 +222,8 @@ enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observati
     if (status)
         return status;
     run->mandate.is_unwelcome = is_unwelcome;
+    run->mandate.may_open = upkeeper->may_open;
+    run->mandate.asked = upkeeper->context;
     run->mandate.journal = journal_open(NULL, run->record.id);
     status = act(run, seen, needs, revoked, err);
     run_free(run);

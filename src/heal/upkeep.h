@@ -18,9 +18,9 @@ struct upkeeper {
     const struct inventory *fleet;
     /* Who needs the run lock more; the round ends soon when that is set. */
     const atomic_bool *is_unwelcome;
-    /* Was its agent granted permission to it a moment ago? Else it would close it right after it
-     * was opened. */
-    bool (*is_permitted)(void *context, const struct inventory_server *server);
+    /* Has it no agent, or was that granted permission to it a moment ago? Else it would close it
+     * right after it was opened. */
+    bool (*may_open)(void *context, const struct inventory_server *server);
     void *context;
 };
 

@@ -17,6 +17,7 @@ struct drain_list;
 struct drain_mark;
 struct freeze_gate;
 struct inventory;
+struct inventory_server;
 struct inventory_shard;
 struct journal;
 struct probe;
@@ -40,10 +41,13 @@ struct mandate {
     atomic_bool is_aborted;          /* it is to stop: what is in flight is undone or finished */
     atomic_bool is_called_off;       /* by an operator, not by a gate or for failures */
     const atomic_bool *is_unwelcome; /* somebody has more urgent work for the lock; NULL: nobody */
-    struct journal *journal;         /* never NULL once moves run */
-    struct probe *probe;             /* NULL: outages are not measured */
-    struct freeze_gate *gate;        /* the cap on simultaneous freezes */
-    _Atomic int *shard_states;       /* enum shard_state by index of the shard, for display */
+    /* Would the server stay open? NULL: nobody can say. */
+    bool (*may_open)(void *asked, const struct inventory_server *server);
+    void *asked;
+    struct journal *journal;   /* never NULL once moves run */
+    struct probe *probe;       /* NULL: outages are not measured */
+    struct freeze_gate *gate;  /* the cap on simultaneous freezes */
+    _Atomic int *shard_states; /* enum shard_state by index of the shard, for display */
     /* Hears each state that was recorded, from the mover's thread, also while clients wait: must
      * not block. NULL: nobody listens. */
     void (*on_state)(void *listener, const struct inventory_shard *shard,
@@ -66,5 +70,11 @@ static inline bool mandate_must_stop(const struct mandate *mandate)
 /* Is the shard's primary where it is wanted? */
 bool mandate_is_there(const struct mandate *mandate, const struct inventory_shard *shard,
                       const struct route *route);
+
+static inline bool mandate_may_open(const struct mandate *mandate,
+                                    const struct inventory_server *server)
+{
+    return !mandate->may_open || mandate->may_open(mandate->asked, server);
+}
 
 #endif

@@ -311,6 +311,11 @@ static void add_line(struct buf *lines, const struct role_step *step, const stru
     buf_add(lines, "\n");
 }
 
+static bool is_in_vain(const struct effort *effort, const struct role_step *step)
+{
+    return step->action == ROLE_OPEN && !mandate_may_open(effort->mandate, step->server->server);
+}
+
 /* All steps of a plan. What failed in an earlier round may work now: only this one's failures
  * count. */
 static enum status apply_all(const struct effort *effort, const struct role_plan *plan,
@@ -321,6 +326,8 @@ static enum status apply_all(const struct effort *effort, const struct role_plan
     for (size_t i = 0; i < plan->step_count; i++) {
         if (mandate_must_stop(effort->mandate))
             return err_set(err, ST_ABORTED, "stopped");
+        if (is_in_vain(effort, &plan->steps[i]))
+            continue;
         struct err why = ERR_INIT;
         enum status status = apply(effort, &plan->steps[i], &why);
         if (status == ST_FENCED) {

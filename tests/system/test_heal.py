@@ -272,3 +272,51 @@ def test_a_replaced_primary_keeps_its_heir_from_nothing(fleet):
     told = fleet.cli("fleet", "converge", "--dry-run").stdout
     assert f"{lost.address}: it was the primary, and has what the failover found nowhere else: {tail}" in told
     assert not fleet.sql(lost, "SHOW ALL SLAVES STATUS"), "it is left as it is"
+
+
+CONDUCTORS = ["conductor-west-1", "conductor-west-2"]
+
+
+def close_by_silence(fleet, server):
+    """Nobody permits it anything, until the conductors of its region run again."""
+    fleet.cli("lab", "kill", *CONDUCTORS, expect=0)
+    wait_until(lambda: not is_open(fleet, server), HEALED_SECONDS, "its agent closed it")
+
+
+def test_roles_are_brought_back_while_the_primary_may_not_serve(fleet):
+    primary, replica, *_ = ends(fleet)
+    close_by_silence(fleet, primary)
+    fleet.sql(replica, "STOP SLAVE")
+    wait_until(lambda: replicates(fleet, replica), HEALED_SECONDS, "it follows again")
+    assert not is_open(fleet, primary)
+    fleet.cli("lab", "restart", *CONDUCTORS, expect=0)
+    wait_until(lambda: is_open(fleet, primary), HEALED_SECONDS, "it is open again")
+
+
+def leave_without_agents(lab, shard):
+    """It is on no host of the fleet file, which conductors and agents read again."""
+    path = pathlib.Path(lab.fleet)
+    head, hosts = path.read_text(encoding="utf-8").split("\nhosts:")
+    for name in lab.servers():
+        if name.startswith(f"{shard}-"):
+            hosts = hosts.replace(f", {lab.address(name)}", "")
+    path.write_text(f"{head}\nhosts:{hosts}", encoding="utf-8")
+    for name in lab.daemons():
+        if name.startswith(("conductor-", "agent-")):  # whose keeper starts it again
+            lab.cli("lab", "kill", name)
+        if name.startswith("conductor-"):
+            lab.cli("lab", "restart", name)
+
+
+@pytest.mark.lab(shards=2, daemons=True)
+def test_a_primary_without_an_agent_is_opened_again(lab):
+    leave_without_agents(lab, "s1")
+
+    def is_known():
+        shards = json.loads(lab.cli("status", "--json", check=False).stdout or "{}").get("shards", [])
+        return is_first_opened(lab, "s1-west-1") and any(
+            shard["name"] == "s1" and shard.get("epoch") for shard in shards)
+    wait_until(is_known, HEALED_SECONDS, "the leader knows the shard")
+    lab.sql("s1-west-1", "SET GLOBAL read_only=1")
+    wait_until(lambda: not lab.value("s1-west-1", "SELECT @@GLOBAL.read_only"), HEALED_SECONDS,
+               "it is open again")
