@@ -35,6 +35,7 @@ void link_close(struct link *link)
 /* Each ask comes here once. 'err' says why when it failed. */
 static void done(struct ask *ask, enum status status, const struct err *err)
 {
+    ask->is_done = true;
     ask->status = status;
     if (status) {
         ask->err = mem_zalloc(sizeof(*ask->err));
@@ -49,53 +50,6 @@ void ask_release(struct ask *ask)
     free(ask->err);
     sql_result_release(&ask->result);
     ask->err = NULL;
-}
-
-/* ---- opening ---- */
-
-struct opening {
-    struct monitor *monitor;
-    struct ask *ask;
-};
-
-static void on_open(struct sql_call *call)
-{
-    struct opening *opening = call->context;
-    struct link *link = opening->ask->link;
-    if (call->status) {
-        link_close(link);
-        done(opening->ask, call->status, &call->err);
-        return;
-    }
-    link->lean = lean_take(link->conn);
-    if (!link->lean)
-        return;
-    sql_conn_free(link->conn);
-    link->conn = NULL;
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = link};
-    epoll_ctl(opening->monitor->epoll_fd, EPOLL_CTL_ADD, lean_fd(link->lean), &event);
-}
-
-static void open_links(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
-{
-    AUTO_FREE struct opening *openings = mem_zalloc((count + 1) * sizeof(*openings));
-    AUTO_FREE struct sql_call *calls = mem_zalloc((count + 1) * sizeof(*calls));
-    size_t closed = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct link *link = asks[i].link;
-        if (link_is_open(link))
-            continue;
-        link_close(link);
-        struct sql_endpoint endpoint =
-            inventory_endpoint(monitor->fleet, &monitor->fleet->credentials, link->server);
-        link->conn = sql_conn_new(&endpoint);
-        openings[closed] = (struct opening){monitor, &asks[i]};
-        calls[closed] =
-            (struct sql_call){.conn = link->conn, .on_done = on_open, .context = &openings[closed]};
-        closed++;
-    }
-    if (closed > 0)
-        sql_run(calls, closed, deadline);
 }
 
 /* ---- asking ---- */
@@ -125,22 +79,20 @@ static void step(struct link *link)
         end(ask, &err);
 }
 
-static size_t begin(struct ask *asks, size_t count)
+static void begin(struct ask *ask)
 {
-    size_t waiting = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct ask *ask = &asks[i];
-        if (!ask->link->lean || ask->status)
-            continue;
-        ask->started = clock_now();
-        ask->link->pending = ask;
-        struct err err = ERR_INIT;
-        if (lean_ask(ask->link->lean, ask->sql, &err) == LEAN_WAITS)
-            waiting++;
-        else
-            end(ask, &err);
-    }
-    return waiting;
+    struct err err = ERR_INIT;
+    ask->started = clock_now();
+    ask->link->pending = ask;
+    if (lean_ask(ask->link->lean, ask->sql, &err) != LEAN_WAITS)
+        end(ask, &err);
+}
+
+static void begin_open(struct ask *asks, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (asks[i].link->lean)
+            begin(&asks[i]);
 }
 
 static void expire(struct ask *asks, size_t count)
@@ -163,12 +115,14 @@ static size_t count_pending(const struct ask *asks, size_t count)
     return pending;
 }
 
-static void ask_lean(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
+/* What has come is taken, also when the time is over. */
+static void collect(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
 {
     struct epoll_event events[EVENTS_MAX];
-    size_t waiting = begin(asks, count);
-    while (waiting > 0 && clock_now() < deadline) {
-        int ready = epoll_wait(monitor->epoll_fd, events, EVENTS_MAX, clock_ms_left(deadline));
+    size_t waiting = count_pending(asks, count);
+    int ready = 1;
+    while (waiting > 0 && (ready > 0 || clock_now() < deadline)) {
+        ready = epoll_wait(monitor->epoll_fd, events, EVENTS_MAX, clock_ms_left(deadline));
         for (int i = 0; i < ready; i++)
             step(events[i].data.ptr);
         waiting = ready < EVENTS_MAX ? count_pending(asks, count) : waiting;
@@ -176,13 +130,18 @@ static void ask_lean(struct monitor *monitor, struct ask *asks, size_t count, ns
     expire(asks, count);
 }
 
-static void on_answer(struct sql_call *call)
+/* Over a connection of libmariadb's. */
+static void answer(struct ask *ask, struct sql_call *call)
 {
-    struct ask *ask = call->context;
     ask->result = call->result;
     ask->started = call->started;
     ask->finished = call->finished;
     done(ask, call->status, &call->err);
+}
+
+static void on_answer(struct sql_call *call)
+{
+    answer(call->context, call);
 }
 
 static void ask_others(struct ask *asks, size_t count, nsec deadline)
@@ -190,7 +149,7 @@ static void ask_others(struct ask *asks, size_t count, nsec deadline)
     AUTO_FREE struct sql_call *calls = mem_zalloc((count + 1) * sizeof(*calls));
     size_t asked = 0;
     for (size_t i = 0; i < count; i++)
-        if (asks[i].link->conn && !asks[i].status)
+        if (!asks[i].is_done && asks[i].link->conn && sql_conn_is_open(asks[i].link->conn))
             calls[asked++] = (struct sql_call){.conn = asks[i].link->conn,
                                                .sql = asks[i].sql,
                                                .on_done = on_answer,
@@ -199,9 +158,69 @@ static void ask_others(struct ask *asks, size_t count, nsec deadline)
         sql_run(calls, asked, deadline);
 }
 
+/* ---- opening ---- */
+
+struct opening {
+    struct monitor *monitor;
+    struct ask *ask;
+};
+
+static void on_open(struct sql_call *call)
+{
+    struct opening *opening = call->context;
+    struct link *link = opening->ask->link;
+    if (call->status) {
+        link_close(link);
+        done(opening->ask, call->status, &call->err);
+        return;
+    }
+    if (call->sql) {
+        answer(opening->ask, call);
+        return;
+    }
+    link->lean = lean_take(link->conn);
+    if (!link->lean)
+        return;
+    sql_conn_free(link->conn);
+    link->conn = NULL;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = link};
+    epoll_ctl(opening->monitor->epoll_fd, EPOLL_CTL_ADD, lean_fd(link->lean), &event);
+    begin(opening->ask);
+}
+
+static void open_links(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
+{
+    AUTO_FREE struct opening *openings = mem_zalloc((count + 1) * sizeof(*openings));
+    AUTO_FREE struct sql_call *calls = mem_zalloc((count + 1) * sizeof(*calls));
+    size_t closed = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct link *link = asks[i].link;
+        if (asks[i].is_done)
+            continue;
+        link_close(link);
+        struct sql_endpoint endpoint =
+            inventory_endpoint(monitor->fleet, &monitor->fleet->credentials, link->server);
+        link->conn = sql_conn_new(&endpoint);
+        openings[closed] = (struct opening){monitor, &asks[i]};
+        calls[closed] = (struct sql_call){.conn = link->conn,
+                                          .sql = endpoint.tls ? asks[i].sql : NULL,
+                                          .on_done = on_open,
+                                          .context = &openings[closed]};
+        closed++;
+    }
+    if (closed > 0)
+        sql_run(calls, closed, deadline);
+}
+
+/* ---- both ---- */
+
+/* A socket of which the library would not let go is asked like that, too. */
 void monitor__ask(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
 {
+    begin_open(asks, count);
+    collect(monitor, asks, count, deadline);
+    ask_others(asks, count, deadline);
     open_links(monitor, asks, count, deadline);
-    ask_lean(monitor, asks, count, deadline);
+    collect(monitor, asks, count, deadline);
     ask_others(asks, count, deadline);
 }

@@ -19,6 +19,7 @@ struct link {
 struct ask {
     struct link *link;
     const char *sql;
+    bool is_done;
     enum status status;
     struct err *err; /* owned; NULL while status is ST_OK: thousands are asked at the same time */
     struct sql_result result;
@@ -41,7 +42,8 @@ void link_close(struct link *link);
 
 void ask_release(struct ask *ask);
 
-/* Ask all, side by side; connections that are closed are opened first. */
+/* Ask all, side by side: those whose connection is open, then those for which one must be opened
+ * first, so that one that does not let itself be connected to holds nobody up. */
 void monitor__ask(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline);
 
 #endif
