@@ -102,6 +102,11 @@ struct task {
     nsec deadline;
 };
 
+static nsec step_deadline(const struct effort *effort)
+{
+    return clock_deadline(effort->is_once ? ONCE_MS : STEP_MS);
+}
+
 static enum status set(struct task *task, const struct buf *sql, struct err *err)
 {
     return session_exec(&task->session, CALL_ROLE, buf_text(sql), task->deadline, NULL, err);
@@ -157,17 +162,22 @@ static enum status do_acknowledge_received(struct task *task, struct err *err)
     return set(task, &sql, err);
 }
 
-static enum status count_ackers(struct task *task, int64_t *ret_ackers, struct err *err)
+/* How it is now, over our session. */
+static enum status ask(struct task *task, struct sql_server_state *ret, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
-    AUTO(sql_server_state_release) struct sql_server_state state = {0};
     const struct sql_flavour *flavour = task->session.flavour;
     flavour->observe(&sql);
     enum status status = session_exec(&task->session, CALL_ROLE_ACKERS, buf_text(&sql),
                                       task->deadline, &result, err);
-    if (!status)
-        status = flavour->read_observation(&result, &state, err);
+    return status ? status : flavour->read_observation(&result, ret, err);
+}
+
+static enum status count_ackers(struct task *task, int64_t *ret_ackers, struct err *err)
+{
+    AUTO(sql_server_state_release) struct sql_server_state state = {0};
+    enum status status = ask(task, &state, err);
     if (!status)
         *ret_ackers = state.ackers;
     return status;
@@ -209,22 +219,33 @@ static enum status claim(const struct task *task, const struct route *route, nse
     return ST_OK;
 }
 
-/* The steps before took their time: somebody may have opened another server by hand. And so may
- * they later: the server opens by its own clock only for a moment after this look. */
-static enum status look_again(const struct task *task, double *ret_until_s, struct err *err)
+/* The steps before took their time: somebody may have opened another server by hand. A silent one
+ * takes a look's whole time, so what follows has a time of its own. */
+static enum status look_again(struct task *task, struct route *ret, struct err *err)
 {
     AUTO(round_release) struct round now = {0};
     enum status status = look(task->effort, &now, err);
-    for (size_t i = 0; !status && i < now.plan.step_count; i++) {
-        const struct role_step *step = &now.plan.steps[i];
-        nsec span = 0;
-        if (step->action != ROLE_OPEN || step->server->server != task->step->server->server)
-            continue;
-        status = claim(task, &now.route, &span, err);
-        *ret_until_s = step->server->state.clock_s + clock_ms(span) / 1e3;
-        return status;
-    }
+    task->deadline = step_deadline(task->effort);
+    *ret = now.route;
+    for (size_t i = 0; !status && i < now.plan.step_count; i++)
+        if (now.plan.steps[i].action == ROLE_OPEN &&
+            now.plan.steps[i].server->server == task->step->server->server)
+            return ST_OK;
     return status ? status : err_set(err, ST_CONFLICT, "not any more: the shard changed meanwhile");
+}
+
+/* Somebody may open another server later, too: this one opens by its own clock only for a moment
+ * after this look. */
+static enum status permit_opening(struct task *task, const struct route *route, double *ret_until_s,
+                                  struct err *err)
+{
+    AUTO(sql_server_state_release) struct sql_server_state state = {0};
+    nsec span = 0;
+    enum status status = ask(task, &state, err);
+    if (!status)
+        status = claim(task, route, &span, err);
+    *ret_until_s = state.clock_s + clock_ms(span) / 1e3;
+    return status;
 }
 
 /* No write there would return before somebody acknowledges: so wait for that first. */
@@ -254,10 +275,13 @@ static enum status do_open(struct task *task, struct err *err)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
+    struct route route = {0};
     double until_s = 0;
     enum status status = wait_for_ackers(task, err);
     if (!status)
-        status = look_again(task, &until_s, err);
+        status = look_again(task, &route, err);
+    if (!status)
+        status = permit_opening(task, &route, &until_s, err);
     if (status)
         return status;
     task->session.flavour->open(&sql, until_s);
@@ -286,7 +310,7 @@ static enum status apply(const struct effort *effort, const struct role_step *st
         .session = {.server = step->server->server,
                     .flavour = step->server->flavour,
                     .end = SESSION_ROLE},
-        .deadline = clock_deadline(effort->is_once ? ONCE_MS : STEP_MS),
+        .deadline = step_deadline(effort),
     };
     enum status status = session_take(effort->mandate, &task.session, task.deadline, err);
     if (!status)

@@ -293,6 +293,16 @@ def test_roles_are_brought_back_while_the_primary_may_not_serve(fleet):
     wait_until(lambda: is_open(fleet, primary), HEALED_SECONDS, "it is open again")
 
 
+def test_a_closed_primary_is_opened_beside_a_frozen_host(fleet):
+    """A host that answers nothing takes each look its whole time, which is longer than a permission is."""
+    primary, replica, *_ = ends(fleet)
+    close_by_silence(fleet, primary)
+    fleet.cli("lab", "freeze", host_of(replica), expect=0)
+    fleet.cli("lab", "restart", *CONDUCTORS, expect=0)
+    wait_until(lambda: is_open(fleet, primary), HEALED_SECONDS, "it is open again")
+    fleet.cli("lab", "thaw", host_of(replica), expect=0)
+
+
 def leave_without_agents(lab, shard):
     """It is on no host of the fleet file, which conductors and agents read again."""
     path = pathlib.Path(lab.fleet)
