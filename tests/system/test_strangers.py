@@ -3,9 +3,11 @@
 tool, or because they took a run for lost. There must not be two writable servers because of Holdfast,
 and every run must come to an end.
 """
+import os
 import pathlib
 import re
 import shlex
+import sys
 
 import pytest
 
@@ -261,13 +263,17 @@ def test_converge_does_not_open_a_primary_whose_permission_was_withdrawn(lab):
 
 
 @pytest.mark.parametrize("key", ["revoked/{address}", "fenced/{region}"])
-def test_a_shard_is_not_moved_to_a_server_that_may_not_serve(lab, key):
+def test_a_shard_is_not_moved_to_a_server_that_may_not_serve(lab, tmp_path, key):
+    """Also when that is withdrawn after readiness had looked."""
     fleet = of_lab(lab)
     fleet.move(fleet.relay().region, expect=DONE)
     primary, relay = fleet.primary(), fleet.relay()
     key = key.format(address=relay.address, region=relay.region)
-    put_in_store(lab, key, "{}")
-    done = fleet.move(relay.region)
+    script = tmp_path / "withdraw.py"
+    script.write_text(f"import sys, types\nsys.path.insert(0, {os.path.dirname(__file__)!r})\n"
+                      "from moves import put_in_store\n"
+                      f"put_in_store(types.SimpleNamespace(dir={str(lab.dir)!r}), {key!r}, '{{}}')\n")
+    done = fleet.move(relay.region, fault=f"new.connect:before=run:{sys.executable} {script}")
     assert done["code"] != DONE and f"no permission to serve: the store has '{key}'" in done["shard"]["error"], done
     assert fleet.unfinished() is None and writable(fleet) == [primary.name]
 
