@@ -273,7 +273,7 @@ def test_a_shard_is_not_moved_to_a_server_that_may_not_serve(lab, tmp_path, key)
     script.write_text(f"import sys, types\nsys.path.insert(0, {os.path.dirname(__file__)!r})\n"
                       "from moves import put_in_store\n"
                       f"put_in_store(types.SimpleNamespace(dir={str(lab.dir)!r}), {key!r}, '{{}}')\n")
-    done = fleet.move(relay.region, fault=f"new.connect:before=run:{sys.executable} {script}")
+    done = fleet.move(relay.region, fault=f"cas.preparing:before=run:{sys.executable} {script}")
     assert done["code"] != DONE and f"no permission to serve: the store has '{key}'" in done["shard"]["error"], done
     assert fleet.unfinished() is None and writable(fleet) == [primary.name]
 
