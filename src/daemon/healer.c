@@ -33,7 +33,7 @@ enum {
     LOOKS_PER_INTERVAL = 4,
     PING_MS = 200,
     UPKEEP_MS = 500,
-    AGAIN_S = 10, /* an attempt takes as long */
+    AGAIN_S = 10, /* after the last attempt in vain, for any shard: roles are brought back then */
 };
 
 struct healer {
@@ -214,7 +214,8 @@ static void remember(struct healer *healer, const struct run *run,
     if (is_refused || (report->result == MOVE_MOVED && !is_counted))
         loss_watch_done(watch, clock_now());
     else if (report->result == MOVE_STUCK || report->result == MOVE_UNDONE)
-        loss_watch_failed(watch, clock_now());
+        loss_watch_failed(healer->watches, healer->daemon->fleet->shard_count, report->shard->index,
+                          clock_now());
 }
 
 static void carry_out(struct healer *healer, struct run *run)

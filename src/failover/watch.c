@@ -53,7 +53,10 @@ void loss_watch_done(struct loss_watch *watch, nsec now)
     watch->silent_since = watch->tried = 0;
 }
 
-void loss_watch_failed(struct loss_watch *watch, nsec now)
+void loss_watch_failed(struct loss_watch *watches, size_t count, size_t index, nsec now)
 {
-    watch->tried = now;
+    watches[index].tried = now;
+    for (size_t i = 0; i < count; i++)
+        if (watches[i].tried)
+            watches[i].tried = now;
 }

@@ -58,7 +58,8 @@ enum loss_verdict loss_watch_see(struct loss_watch *watch, const struct loss_rul
                                  bool answers, enum witness witness, nsec now);
 /* It was failed over, by whomever, or is the primary of another server now. */
 void loss_watch_done(struct loss_watch *watch, nsec now);
-/* Nobody could take over. */
-void loss_watch_failed(struct loss_watch *watch, nsec now);
+/* Nobody could take over, of all 'watches' for this one. The others of whom that is so wait with
+ * it: by turns they would have the run lock all the time. */
+void loss_watch_failed(struct loss_watch *watches, size_t count, size_t index, nsec now);
 
 #endif

@@ -68,20 +68,30 @@ static void after_a_failover_the_next_one_waits(void **state UNUSED)
 static void after_one_in_vain_others_have_their_turn(void **state UNUSED)
 {
     struct loss_watch watch = {0};
-    loss_watch_failed(&watch, 1000);
+    loss_watch_failed(&watch, 1, 0, 1000);
     assert_int_equal(silent(&watch, WITNESS_DEAD, 1049), LOSS_TRIED);
     assert_int_equal(silent(&watch, WITNESS_DEAD, 1050), LOSS_CERTAIN);
     loss_watch_done(&watch, 1060);
     assert_int_equal(silent(&watch, WITNESS_DEAD, 1160), LOSS_CERTAIN);
     for (nsec at = 2000; at <= 2400; at += 50) /* they are no failovers: it does not flap */
-        loss_watch_failed(&watch, at);
+        loss_watch_failed(&watch, 1, 0, at);
     assert_int_equal(silent(&watch, WITNESS_DEAD, 2450), LOSS_CERTAIN);
+}
+
+static void those_in_vain_have_no_turns_of_their_own(void **state UNUSED)
+{
+    struct loss_watch watches[3] = {{0}};
+    loss_watch_failed(watches, 3, 0, 1000);
+    loss_watch_failed(watches, 3, 1, 1045);
+    assert_int_equal(silent(&watches[0], WITNESS_DEAD, 1094), LOSS_TRIED);
+    assert_int_equal(silent(&watches[0], WITNESS_DEAD, 1095), LOSS_CERTAIN);
+    assert_int_equal(silent(&watches[2], WITNESS_DEAD, 1046), LOSS_CERTAIN);
 }
 
 static void one_that_answered_meanwhile_is_lost_anew(void **state UNUSED)
 {
     struct loss_watch watch = {0};
-    loss_watch_failed(&watch, 1000); /* it was back before anything was done */
+    loss_watch_failed(&watch, 1, 0, 1000); /* it was back before anything was done */
     assert_int_equal(loss_watch_see(&watch, &rules, true, WITNESS_NONE, 1001), LOSS_NONE);
     assert_int_equal(silent(&watch, WITNESS_DEAD, 1002), LOSS_CERTAIN);
 }
@@ -116,6 +126,7 @@ int main(void)
         cmocka_unit_test(without_an_agent_it_is_an_operators),
         cmocka_unit_test(after_a_failover_the_next_one_waits),
         cmocka_unit_test(after_one_in_vain_others_have_their_turn),
+        cmocka_unit_test(those_in_vain_have_no_turns_of_their_own),
         cmocka_unit_test(one_that_answered_meanwhile_is_lost_anew),
         cmocka_unit_test(without_a_limit_it_is_failed_over_again_and_again),
         cmocka_unit_test(whoever_fails_over_again_and_again_is_left_to_an_operator),
