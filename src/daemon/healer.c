@@ -193,6 +193,14 @@ static bool route_since(void *context, const struct inventory_shard *shard, uint
     return revision != 0 && sighting.revision == revision;
 }
 
+static bool may_open(void *context, const struct inventory_server *server)
+{
+    struct healer *healer = context;
+    struct steward_word word = words_find(healer->words, server->name);
+    return !server->has_agent ||
+           (word.is_known && word.granted >= clock_now() - patience_with(healer));
+}
+
 void healer_lend_ears(struct healer *healer, struct run *run)
 {
     run->ears = healer ? &healer->ears : NULL;
@@ -298,14 +306,6 @@ static void go_on(struct healer *healer, bool is_lost)
 
 /* ---- roles ---- */
 
-static bool may_open(void *context, const struct inventory_server *server)
-{
-    struct healer *healer = context;
-    struct steward_word word = words_find(healer->words, server->name);
-    return !server->has_agent ||
-           (word.is_known && word.granted >= clock_now() - patience_with(healer));
-}
-
 /* By what the observer saw last; not the same look twice, and not while a run goes on. */
 static void keep_up(struct healer *healer)
 {
@@ -406,7 +406,7 @@ struct healer *healer_start(struct daemon *daemon)
         .watches = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->watches)),
         .said = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->said)),
         .sightings = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->sightings)),
-        .ears = {healer, hear, last_grant, route_since},
+        .ears = {healer, hear, last_grant, route_since, may_open},
         .rules = {.suspect = interval,
                   .hold_down = fleet->policy.hold_down_ms * NSEC_PER_MS,
                   .again = AGAIN_S * NSEC_PER_SEC,

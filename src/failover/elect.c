@@ -61,13 +61,20 @@ static size_t count_ahead(const struct shard_observation *shard,
     return count;
 }
 
+/* For lack of permission; one that is revoked can be given it back. */
+static bool is_closed_again(const struct unwanted *unwanted, const struct inventory_server *server)
+{
+    return permit_list_find(unwanted->revoked, server->name) ||
+           (unwanted->may_open && !unwanted->may_open(unwanted->context, server));
+}
+
 /* What others are ahead of, it catches up in a moment; a permission comes by way of conductor and
  * agent; a host that is drained may go down now. */
 static size_t reluctance(const struct shard_observation *shard, const struct server_observation *at,
                          const struct unwanted *unwanted)
 {
     size_t all = count_of(shard), reluctance = count_ahead(shard, at);
-    reluctance += permit_list_find(unwanted->revoked, at->server->name) ? all : 0;
+    reluctance += is_closed_again(unwanted, at->server) ? all : 0;
     reluctance += drain_keeps_off(unwanted->drained, at->server->name) ? 2 * all : 0;
     return reluctance;
 }

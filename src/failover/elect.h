@@ -17,6 +17,9 @@ struct permit_list;
 struct unwanted {
     const struct permit_list *revoked; /* has no permission to serve */
     const struct drain_list *drained;  /* NULL: no host is */
+    /* Would it stay open, by what its agent is granted? NULL: nobody can say. */
+    bool (*may_open)(void *context, const struct inventory_server *server);
+    void *context;
 };
 
 struct election {

@@ -34,6 +34,8 @@ struct failover_ears {
     /* Since when the route is known to have this revision; false: it is not. */
     bool (*route_since)(void *context, const struct inventory_shard *shard, uint64_t revision,
                         nsec *ret);
+    /* Has it no agent, or was that granted permission to it a moment ago? */
+    bool (*may_open)(void *context, const struct inventory_server *server);
 };
 
 struct failover {

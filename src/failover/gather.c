@@ -182,7 +182,9 @@ static void drain(struct failover *failover)
 enum status failover_step_gather(struct failover *failover, struct err *err)
 {
     nsec began = clock_now();
-    struct unwanted unwanted = {&failover->revoked, failover->mandate->drained};
+    const struct failover_ears *ears = failover->ears;
+    struct unwanted unwanted = {&failover->revoked, failover->mandate->drained,
+                                ears ? ears->may_open : NULL, ears ? ears->context : NULL};
     failover->view.is_appointed = false;
     observe(failover);
     enum status status = failover_know_revocations(failover, clock_deadline(STORE_MS), err);

@@ -27,6 +27,13 @@ static void set_position(struct sample *sample, size_t index, const char *positi
     state->received = state->applied = state->position = state->binlog_state = position;
 }
 
+static const struct inventory_server *not_granted;
+
+static bool is_granted(void *context UNUSED, const struct inventory_server *server)
+{
+    return server != not_granted;
+}
+
 /* "w3", "w2 after e1", or the beginning of what is in the way. */
 static void expect_without(struct sample *sample, const struct permit_list *revoked,
                            const char *wanted)
@@ -35,7 +42,7 @@ static void expect_without(struct sample *sample, const struct permit_list *revo
     struct err err = ERR_INIT;
     char found[ERR_TEXT_MAX];
     sample_derive(sample);
-    struct unwanted unwanted = {revoked, drained_now};
+    struct unwanted unwanted = {revoked, drained_now, is_granted, NULL};
     if (elect(&sample->observation, &sample->servers[W1], &unwanted, &made, &err))
         snprintf(found, sizeof(found), "%.*s", (int)strlen(wanted), err.text);
     else
@@ -49,6 +56,17 @@ static void expect(struct sample *sample, const char *wanted)
 {
     struct permit_list none = {0};
     expect_without(sample, &none, wanted);
+}
+
+static void one_whose_agent_would_close_it_takes_over_only_when_nobody_else_can(void **state UNUSED)
+{
+    struct sample sample;
+    lose(&sample);
+    not_granted = &sample.servers[W2];
+    expect(&sample, "w3");
+    sample.seen[W3].status = ST_UNREACHABLE;
+    expect(&sample, "w2");
+    not_granted = NULL;
 }
 
 static void one_that_is_not_permitted_takes_over_only_when_nobody_else_can(void **state UNUSED)
@@ -161,7 +179,7 @@ static void two_histories_are_nobodys_to_choose_from(void **state UNUSED)
     struct err err = ERR_INIT;
     sample_derive(&sample);
     struct permit_list none = {0};
-    struct unwanted nobody = {&none, NULL};
+    struct unwanted nobody = {.revoked = &none};
     assert_int_equal(elect(&sample.observation, &sample.servers[W1], &nobody, &made, &err),
                      ST_CONFLICT);
 }
@@ -179,6 +197,7 @@ static void only_a_server_of_the_region_with_a_log_takes_over(void **state UNUSE
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_whose_agent_would_close_it_takes_over_only_when_nobody_else_can),
         cmocka_unit_test(one_that_is_not_permitted_takes_over_only_when_nobody_else_can),
         cmocka_unit_test(of_equals_the_first_in_the_file_takes_over),
         cmocka_unit_test(the_replica_that_has_more_takes_over),
