@@ -26,8 +26,6 @@
 
 enum { LEASE_MS = 10000, CAP_MAX = 10000 /* more than there are movers */ };
 
-#define HOLD_ID "converge" /* in the lock, instead of a run's id */
-
 enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX], struct err *err)
 {
     AUTO(store_entry_release) struct store_entry entry = {0};
@@ -54,7 +52,7 @@ static enum status explain_busy(struct store *store, struct err *err)
     char id[RUN_ID_MAX];
     struct err ignored = ERR_INIT;
     bool is_held = run_lock_holder(store, id, &ignored) == ST_OK;
-    if (is_held && strcmp(id, HOLD_ID) == 0) {
+    if (is_held && strcmp(id, MANDATE_HOLD) == 0) {
         err_set(err, ST_BUSY, "another process brings roles back");
         err_hint(err, "try again in a moment");
     } else if (is_held) {
@@ -208,17 +206,17 @@ enum status run_hold(struct store *store, const struct inventory *fleet, struct 
 {
     struct run *run = run_new(store, fleet);
     run_record_init(&run->record, fleet->regions[0]);
-    snprintf(run->record.id, sizeof(run->record.id), "%s", HOLD_ID);
+    snprintf(run->record.id, sizeof(run->record.id), "%s", MANDATE_HOLD);
     struct store_compare compares[] = {{STORE_ABSENT, MANDATE_LOCK_KEY, 0},
                                        {STORE_ABSENT, RUN_CURRENT_KEY, 0}};
     enum status status = grant_lease(run, err);
-    AUTO_FREE char *abort_key = keeper_abort_key(HOLD_ID);
+    AUTO_FREE char *abort_key = keeper_abort_key(MANDATE_HOLD);
     struct store_op ops[] = {
-        {STORE_PUT, MANDATE_LOCK_KEY, HOLD_ID, run->lease},
+        {STORE_PUT, MANDATE_LOCK_KEY, MANDATE_HOLD, run->lease},
         {STORE_DELETE, abort_key, NULL, 0}, /* meant for whoever held it before us */
     };
     struct store_txn txn = {compares, ARRAY_SIZE(compares), ops, ARRAY_SIZE(ops)};
-    struct run_evidence lock = {MANDATE_LOCK_KEY, HOLD_ID, run->lease};
+    struct run_evidence lock = {MANDATE_LOCK_KEY, MANDATE_HOLD, run->lease};
     if (!status)
         status = run__write(store, CALL_RUN_BEGIN, &txn, &lock, err);
     if (status == ST_CONFLICT)

@@ -25,6 +25,7 @@ struct route;
 struct store;
 
 #define MANDATE_LOCK_KEY "run-lock"
+#define MANDATE_HOLD "converge" /* instead of a run's id: roles are brought back */
 
 struct mandate {
     const struct inventory *fleet;

@@ -130,8 +130,9 @@ static char *run_lock_name(const struct mandate *mandate)
 }
 
 struct holder {
-    int64_t id;     /* connection; 0: nobody */
-    int64_t run_id; /* who holds the run's own lock */
+    int64_t id;      /* connection; 0: nobody */
+    int64_t run_id;  /* who holds the run's own lock */
+    int64_t hold_id; /* who brings roles back */
 };
 
 static enum status look_for_holder(const struct mandate *mandate, struct session *session,
@@ -143,11 +144,14 @@ static enum status look_for_holder(const struct mandate *mandate, struct session
     session->flavour->lock_holder(&sql, SESSION_LOCK);
     buf_add(&sql, "; ");
     session->flavour->lock_holder(&sql, of_run);
+    buf_add(&sql, "; ");
+    session->flavour->lock_holder(&sql, SESSION_LOCK "/" MANDATE_HOLD);
     enum call call = calls_of(session)->holder;
     enum status status = exec_on(session->conn, call, buf_text(&sql), deadline, &result, err);
     if (!status)
         *ret = (struct holder){sql_number(sql_value(&result, 0, 0, 0), 0),
-                               sql_number(sql_value(&result, 1, 0, 0), 0)};
+                               sql_number(sql_value(&result, 1, 0, 0), 0),
+                               sql_number(sql_value(&result, 2, 0, 0), 0)};
     return status;
 }
 
@@ -162,9 +166,10 @@ static enum status find_holder(const struct mandate *mandate, struct session *se
     return look_for_holder(mandate, session, deadline, ret, err);
 }
 
-/* End the session that holds the lock, if it is one that we may end: this process's own, or one of
- * the run that it has taken over. Another store, or another fleet file, may have a run of its own
- * there, and that is in its critical section. */
+/* End the session that holds the lock, if it is one that we may end: this process's own, one of the
+ * run that it has taken over, or of somebody who brought roles back: he had the run lock before us,
+ * and each of his steps may be cut short. Another store, or another fleet file, may have a run of
+ * its own there, and that is in its critical section. */
 static enum status evict(const struct mandate *mandate, struct session *session, nsec deadline,
                          struct err *err)
 {
@@ -173,7 +178,8 @@ static enum status evict(const struct mandate *mandate, struct session *session,
     if (status || holder.id == 0)
         return status;
     bool is_of_run = mandate->is_resumed && holder.id == holder.run_id;
-    if (!is_of_run && (unsigned long)holder.id != session->last_id) {
+    bool is_of_hold = holder.id == holder.hold_id;
+    if (!is_of_run && !is_of_hold && (unsigned long)holder.id != session->last_id) {
         err_set(err, ST_BUSY, "%s is held by another Holdfast (connection %lld)",
                 session->server->name, (long long)holder.id);
         err_hint(err, "look at 'SHOW PROCESSLIST' there; another store may be moving this shard");

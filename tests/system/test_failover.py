@@ -261,6 +261,26 @@ def test_a_primary_that_thaws_while_others_are_pointed_acknowledges_nothing(flee
     assert not missing, f"acknowledged, and lost: {missing}"
 
 
+@contextlib.contextmanager
+def held_locks(fleet, server, *names):
+    """By a session whose process says nothing any more."""
+    with fleet.connect(server) as connection, connection.cursor() as cursor:
+        for name in names:
+            cursor.execute("SELECT GET_LOCK(%s, 5) AS got", (name,))
+            assert cursor.fetchone()["got"] == 1
+        yield
+
+
+def test_who_died_while_bringing_roles_back_is_not_waited_for(fleet):
+    """Its host is gone, so its session stays for as long as the server believes in it."""
+    lost = fleet.primary()
+    replica = fleet.replicas(lost)[0]
+    fleet.cli("lab", "kill", lost.name, expect=0)
+    with held_locks(fleet, replica, "holdfast", "holdfast/converge"):
+        done = fail_over(fleet)
+    assert done["code"] == DONE, done
+
+
 def test_a_primary_that_answers_is_not_lost(fleet):
     give_route(fleet)
     lost = fleet.primary()
