@@ -360,6 +360,23 @@ enum status run_end(struct run *run, enum run_state state, const struct run_reco
     return ST_OK;
 }
 
+enum status run_set_aside(struct store *store, const char *id, struct err *err)
+{
+    AUTO(store_entry_release) struct store_entry current = {0};
+    nsec deadline = store_deadline(store, STORE_WORK);
+    enum status status = store_get(store, RUN_CURRENT_KEY, deadline, &current, err);
+    if (status)
+        return status;
+    if (strcmp(current.value, id) != 0)
+        return err_set(err, ST_CONFLICT, "run %s is not the unfinished one", id);
+    struct store_compare compares[] = {{STORE_ABSENT, MANDATE_LOCK_KEY, 0},
+                                       {STORE_MOD_REV_IS, RUN_CURRENT_KEY, current.mod_rev}};
+    struct store_op op = {STORE_DELETE, RUN_CURRENT_KEY, NULL, 0};
+    struct store_txn txn = {compares, ARRAY_SIZE(compares), &op, 1};
+    struct store_txn_result result = {0};
+    return store_txn(store, &txn, deadline, &result, err);
+}
+
 void run_free(struct run *run)
 {
     if (!run)

@@ -66,6 +66,11 @@ MUST_CHECK enum status run_end(struct run *run, enum run_state state, const stru
                                struct err *err);
 void run_free(struct run *run);
 
+/* Let others run although this one waits for an operator: its shards stay in the middle, and
+ * run_take() goes on with them. ST_CONFLICT: somebody carries it out, or it is not the unfinished
+ * one. */
+MUST_CHECK enum status run_set_aside(struct store *store, const char *id, struct err *err);
+
 /* The run whose process is alive; ST_NOT_FOUND: none. */
 MUST_CHECK enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX],
                                        struct err *err);

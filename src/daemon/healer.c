@@ -49,6 +49,7 @@ struct healer {
     atomic_bool is_urgent;  /* somebody may be lost: bringing roles back must not have the lock */
     atomic_bool is_held_up; /* bringing roles back waits for a run */
     nsec kept_up;           /* when it ended looking after the roles; older looks say nothing */
+    nsec took_up;           /* a run that was set aside; others have their turn before the next */
     struct failover_ears ears;
     struct sighting { /* of a route's revision, for the first time; by shard */
         uint64_t revision;
@@ -282,9 +283,68 @@ static void order(struct healer *healer, const struct suspect *suspects, size_t 
         carry_out(healer, run);
 }
 
+/* ---- runs that were left in the middle ---- */
+
+/* A failover whose candidate may have been open: it can only be gone on with, once that one
+ * answers. */
+static bool is_past_return(const struct route *route)
+{
+    return (route->state == SHARD_FENCING || route->state == SHARD_OPENING ||
+            route->state == SHARD_REPOINTING) &&
+           route->new_primary[0];
+}
+
+/* Is that so of all that it left? */
+static bool can_only_wait(struct healer *healer, const char *run)
+{
+    const struct inventory *fleet = healer->daemon->fleet;
+    size_t waiting = 0;
+    for (size_t i = 0; i < fleet->shard_count; i++) {
+        struct route route = {0};
+        struct err ignored = ERR_INIT;
+        if (mirror_get_route(healer->daemon->mirror, fleet->shards[i].name, &route, &ignored) ||
+            route.state == SHARD_SERVING || strcmp(route.run, run) != 0)
+            continue;
+        if (!is_past_return(&route))
+            return false;
+        waiting++;
+    }
+    return waiting > 0;
+}
+
+static bool answers(struct healer *healer, const char *server)
+{
+    struct picture *picture = daemon_picture(healer->daemon);
+    const struct pictured_server *found = picture ? picture_find(picture, server) : NULL;
+    bool does = found && found->server->status == ST_OK;
+    picture_unref(picture);
+    return does;
+}
+
+/* One that was set aside, when its candidate is back. */
+static void take_up(struct healer *healer, struct store *store)
+{
+    const struct inventory *fleet = healer->daemon->fleet;
+    struct err err = ERR_INIT;
+    struct run *run = NULL;
+    if (clock_now() - healer->took_up < healer->rules.again)
+        return;
+    for (size_t i = 0; i < fleet->shard_count && !run; i++) {
+        struct route route = {0};
+        if (mirror_get_route(healer->daemon->mirror, fleet->shards[i].name, &route, &err) ||
+            !is_past_return(&route) || !answers(healer, route.new_primary) || is_paused(store))
+            continue;
+        if (run_take(store, fleet, route.run, false, &run, &err))
+            continue;
+        carry_out(healer, run);
+        healer->took_up = clock_now();
+    }
+}
+
 /* A failover that the leader before us began, or that waited: its shards have no primary. It is
- * called off when it waits for an operator and other shards wait for it. Any other run that its
- * process left is called off when a primary is lost: else that could not be healed. */
+ * called off when it waits for an operator and other shards wait for it, or set aside when there is
+ * no way back. Any other run that its process left is called off when a primary is lost: else that
+ * could not be healed. */
 static void go_on(struct healer *healer, bool is_lost)
 {
     struct daemon *daemon = healer->daemon;
@@ -293,12 +353,23 @@ static void go_on(struct healer *healer, bool is_lost)
     char id[RUN_ID_MAX], holder[RUN_ID_MAX];
     struct err err = ERR_INIT;
     struct run *run = NULL;
-    if (!store || run_current(store, id, &err) || run_lock_holder(store, holder, &err) == ST_OK ||
+    bool is_held_up = is_lost || atomic_load(&healer->is_held_up);
+    enum status status = store ? run_current(store, id, &err) : ST_BUSY;
+    if (status == ST_NOT_FOUND && !is_held_up)
+        take_up(healer, store);
+    if (status || run_lock_holder(store, holder, &err) == ST_OK ||
         run_record_load(store, id, &record, &err))
         return;
     bool is_ours = record.kind == RUN_FAILOVER && !record.is_called_off;
-    bool is_in_the_way = record.state == RUN_STUCK && (is_lost || atomic_load(&healer->is_held_up));
-    if ((!is_ours && !is_lost) || is_paused(store))
+    bool is_in_the_way = record.state == RUN_STUCK && is_held_up;
+    if ((!is_ours && !is_held_up) || is_paused(store))
+        return;
+    if (is_in_the_way && can_only_wait(healer, id)) {
+        if (run_set_aside(store, id, &err) == ST_OK)
+            log_event(EV_LOSS, "run", id, "is", "set aside until its candidate answers", NULL);
+        return;
+    }
+    if (!is_ours && !is_lost)
         return;
     if (run_take(store, daemon->fleet, id, !is_ours || is_in_the_way, &run, &err) == ST_OK)
         carry_out(healer, run);

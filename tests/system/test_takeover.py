@@ -3,6 +3,7 @@
 failover that it began by itself, and of bringing the lost server back. It stays down: another one takes over.
 """
 import os
+import shlex
 import signal
 import time
 import urllib.error
@@ -10,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from conftest import wait_until
+from conftest import HOLDFAST, wait_until
 from host_disasters import WHOLE_SECONDS, World, assert_one_at_a_time, longest_gap, wait_until_whole
 from moves import SOAK
 from test_host_disasters import show_logs
@@ -120,3 +121,30 @@ def test_another_conductor_takes_over_at_every_point(world, tmp_path):
         print(f"{point}: {'not passed' if outage is None else f'outage {outage:.2f} s'}", flush=True)
         missed += [point] if outage is None else []
     assert not missed, missed
+
+
+def test_a_candidate_that_died_keeps_no_other_shard_from_a_primary(make_lab):
+    """It may be open, so there is no way back: the run is set aside until it answers."""
+    lab = make_lab(shards=2, daemons=True)
+    world = World(lab)
+    replicas = [server.name for server in world.by_shard["s0"].replicas(world.primary("s0"))]
+    kill = shlex.join([HOLDFAST, "lab", "kill", "--dir", str(lab.dir), *replicas])
+    try:
+        lab.cli("lab", "kill", *ASIDE)
+        put_in_the_lead(lab, "conductor-west-1", "conductor-west-2",
+                        HOLDFAST_FAULT=f"failover.cas-opening:after=run:{kill} >/dev/null")
+        began, lost = time.monotonic(), [world.primary(shard).name for shard in ("s0", "s1")]
+        lab.cli("lab", "kill", lost[0])
+        wait_until(lambda: [run["state"] for run in lab.json("run", "list")] == ["stuck"], WHOLE_SECONDS,
+                   "the failover of s0 waits for its candidate")
+        lab.cli("lab", "kill", lost[1])
+        assert world.wait_for_more("s1", time.monotonic(), WHOLE_SECONDS).server != lost[1]
+        lab.cli("lab", "restart", "--bare", *replicas)
+        world.wait_for_more("s0", time.monotonic(), WHOLE_SECONDS)
+        lab.cli("lab", "restart", "--bare", *lost)
+        wait_until_whole(world, began, down=ASIDE)
+    except BaseException:
+        show_logs(lab)
+        raise
+    finally:
+        world.close()
