@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { NAMED_MAX = 3 /* shards in an audit line */ };
+enum { NAMED_MAX = 3 /* shards in an audit line */, AUDIT_FIRST = 8, AUDIT_LAST = 24 };
 
 static const char *const state_names[] = {RUN_STATE_TABLE(TABLE_TEXT)};
 
@@ -60,11 +60,33 @@ void run_record_add_shard(struct run_record *record, const char *name)
     VEC_PUSH(record->shards, record->shard_count, record->shard_capacity, mem_strdup(name));
 }
 
+/* A run that waits is taken over again and again: who ordered it is kept, and who was there last.
+ */
+static void drop_line(char *audit)
+{
+    char *from = audit;
+    for (size_t i = 0; i < AUDIT_FIRST && from; i++)
+        from = strchr(from, '\n') ? strchr(from, '\n') + 1 : NULL;
+    char *to = from ? strchr(from, '\n') : NULL;
+    if (to)
+        memmove(from, to + 1, strlen(to + 1) + 1);
+}
+
+static size_t count_lines(const char *text)
+{
+    size_t count = 1;
+    for (const char *at = strchr(text, '\n'); at; at = strchr(at + 1, '\n'))
+        count++;
+    return count;
+}
+
 void run_record_add_line(struct run_record *record, const char *line)
 {
     char *all = record->audit ? mem_printf("%s\n%s", record->audit, line) : mem_strdup(line);
     free(record->audit);
     record->audit = all;
+    while (count_lines(all) > AUDIT_FIRST + AUDIT_LAST)
+        drop_line(all);
 }
 
 void run_record_add_without(struct run_record *record, const char *name)

@@ -24,6 +24,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,7 @@ enum {
     SILENT_INTERVALS = 2, /* an agent that has not asked for so many of them is silent */
     LOOKS_PER_INTERVAL = 4,
     PING_MS = 200,
+    CLOSED_TTLS = 2,
     UPKEEP_MS = 500,
     AGAIN_S = 10, /* after the last attempt in vain, for any shard: roles are brought back then */
 };
@@ -47,9 +49,11 @@ struct healer {
     enum loss_verdict *said;
     bool was_leading;
     atomic_bool is_urgent;  /* somebody may be lost: bringing roles back must not have the lock */
-    atomic_bool is_held_up; /* bringing roles back waits for a run */
-    nsec kept_up;           /* when it ended looking after the roles; older looks say nothing */
-    nsec took_up;           /* a run that was set aside; others have their turn before the next */
+    atomic_bool is_held_up; /* bringing roles back waits for a run ... */
+    atomic_bool is_opening_held_up; /* ... and so does a primary that is to be opened again */
+    nsec kept_up; /* when it ended looking after the roles; older looks say nothing */
+    char said_busy[ERR_TEXT_MAX]; /* why a loss was not healed */
+    nsec took_up;                 /* a run that was left; others have their turn before the next */
     struct failover_ears ears;
     struct sighting { /* of a route's revision, for the first time; by shard */
         uint64_t revision;
@@ -145,6 +149,35 @@ static nsec ping_span(nsec interval)
     return interval / 2 > least ? interval / 2 : least;
 }
 
+static bool may_open(void *context, const struct inventory_server *server)
+{
+    struct healer *healer = context;
+    struct steward_word word = words_find(healer->words, server->name);
+    return !server->has_agent ||
+           (word.is_known && word.granted >= clock_now() - patience_with(healer));
+}
+
+/* It answers, but nobody would ever open it: its agent is gone, and left it closed. */
+static bool is_closed_for_good(struct healer *healer, const struct suspect *suspect, nsec now)
+{
+    const struct inventory_server *primary = suspect->ping.server;
+    struct steward_word word = words_find(healer->words, primary->name);
+    nsec ttl = healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS;
+    if (!word.is_known || now - word.at < CLOSED_TTLS * ttl)
+        return false;
+    struct picture *picture = daemon_picture(healer->daemon);
+    const struct pictured_server *seen = picture ? picture_find(picture, primary->name) : NULL;
+    bool is_closed = seen && seen->server->status == ST_OK && seen->server->state.is_read_only &&
+                     picture->began > word.at;
+    picture_unref(picture);
+    for (size_t i = 0; is_closed && i < suspect->shard->server_count; i++) {
+        const struct inventory_server *other = &suspect->shard->servers[i];
+        if (other != primary && other->region == primary->region && may_open(healer, other))
+            return true;
+    }
+    return false;
+}
+
 static void judge_all(struct healer *healer, struct suspect *suspects, size_t count)
 {
     nsec interval = permit_interval(healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS);
@@ -156,7 +189,7 @@ static void judge_all(struct healer *healer, struct suspect *suspects, size_t co
     nsec now = clock_now();
     for (size_t i = 0; i < count; i++) {
         struct suspect *suspect = &suspects[i];
-        bool answers = pings[i].status == ST_OK;
+        bool answers = pings[i].status == ST_OK && !is_closed_for_good(healer, suspect, now);
         enum witness witness =
             answers ? WITNESS_NONE : witness_of(healer, suspect->ping.server->name, now);
         struct loss_watch *watch = &healer->watches[suspect->shard->index];
@@ -192,14 +225,6 @@ static bool route_since(void *context, const struct inventory_shard *shard, uint
     pthread_mutex_unlock(&healer->sightings_lock);
     *ret = sighting.at;
     return revision != 0 && sighting.revision == revision;
-}
-
-static bool may_open(void *context, const struct inventory_server *server)
-{
-    struct healer *healer = context;
-    struct steward_word word = words_find(healer->words, server->name);
-    return !server->has_agent ||
-           (word.is_known && word.granted >= clock_now() - patience_with(healer));
 }
 
 void healer_lend_ears(struct healer *healer, struct run *run)
@@ -277,10 +302,11 @@ static void order(struct healer *healer, const struct suspect *suspects, size_t 
             run_record_add_shard(&record, suspects[i].shard->name);
     if (record.shard_count == 0 || !store || is_paused(store))
         return;
-    if (run_begin(store, daemon->fleet, &record, &run, &err))
-        log_event(EV_LOSS, "region", daemon->fleet->regions[region], "not healed", err.text, NULL);
-    else
+    if (!run_begin(store, daemon->fleet, &record, &run, &err))
         carry_out(healer, run);
+    else if (strcmp(healer->said_busy, err.text) != 0) /* it is tried again at once */
+        log_event(EV_LOSS, "region", daemon->fleet->regions[region], "not healed", err.text, NULL);
+    snprintf(healer->said_busy, sizeof(healer->said_busy), "%s", err.text);
 }
 
 /* ---- runs that were left in the middle ---- */
@@ -321,13 +347,18 @@ static bool answers(struct healer *healer, const char *server)
     return does;
 }
 
+static bool is_time_again(const struct healer *healer)
+{
+    return clock_now() - healer->took_up >= healer->rules.again;
+}
+
 /* One that was set aside, when its candidate is back. */
 static void take_up(struct healer *healer, struct store *store)
 {
     const struct inventory *fleet = healer->daemon->fleet;
     struct err err = ERR_INIT;
     struct run *run = NULL;
-    if (clock_now() - healer->took_up < healer->rules.again)
+    if (!is_time_again(healer))
         return;
     for (size_t i = 0; i < fleet->shard_count && !run; i++) {
         struct route route = {0};
@@ -342,9 +373,9 @@ static void take_up(struct healer *healer, struct store *store)
 }
 
 /* A failover that the leader before us began, or that waited: its shards have no primary. It is
- * called off when it waits for an operator and other shards wait for it, or set aside when there is
- * no way back. Any other run that its process left is called off when a primary is lost: else that
- * could not be healed. */
+ * called off when it waits for an operator and other shards wait for it. Any other run that its
+ * process left is called off when a primary is lost, or closed: else that could not be healed.
+ * What cannot even be called off is set aside. */
 static void go_on(struct healer *healer, bool is_lost)
 {
     struct daemon *daemon = healer->daemon;
@@ -364,15 +395,19 @@ static void go_on(struct healer *healer, bool is_lost)
     bool is_in_the_way = record.state == RUN_STUCK && is_held_up;
     if ((!is_ours && !is_held_up) || is_paused(store))
         return;
-    if (is_in_the_way && can_only_wait(healer, id)) {
+    if (is_in_the_way && (record.is_called_off || can_only_wait(healer, id))) {
         if (run_set_aside(store, id, &err) == ST_OK)
-            log_event(EV_LOSS, "run", id, "is", "set aside until its candidate answers", NULL);
+            log_event(EV_LOSS, "run", id, "is", "set aside: others wait for it", NULL);
         return;
     }
-    if (!is_ours && !is_lost)
+    if (!is_ours && !is_lost && !atomic_load(&healer->is_opening_held_up))
         return;
-    if (run_take(store, daemon->fleet, id, !is_ours || is_in_the_way, &run, &err) == ST_OK)
-        carry_out(healer, run);
+    if (is_ours && record.state == RUN_STUCK && !is_in_the_way && !is_time_again(healer))
+        return;
+    if (run_take(store, daemon->fleet, id, !is_ours || is_in_the_way, &run, &err))
+        return;
+    carry_out(healer, run);
+    healer->took_up = clock_now();
 }
 
 /* ---- roles ---- */
@@ -390,9 +425,11 @@ static void keep_up(struct healer *healer)
                                     .is_unwelcome = &healer->is_urgent,
                                     .may_open = may_open,
                                     .context = healer};
-        enum status status = upkeep(&upkeeper, &picture->seen, &err);
+        bool has_opening = false;
+        enum status status = upkeep(&upkeeper, &picture->seen, &has_opening, &err);
         healer->kept_up = clock_now();
         atomic_store(&healer->is_held_up, status == ST_BUSY);
+        atomic_store(&healer->is_opening_held_up, status == ST_BUSY && has_opening);
         if (status && status != ST_BUSY)
             log_event(EV_LOSS, "roles", "not brought back", "why", err.text, NULL);
     }

@@ -41,16 +41,24 @@ static enum status standing_load(struct store *store, struct standing *ret, stru
 struct need {
     const struct shard_observation *seen;
     struct route route; /* as it is, or should be */
-    bool has_route, is_adopted, has_steps;
+    bool has_route, is_adopted, has_steps, has_opening;
 };
+
+static bool has_opening(const struct upkeeper *upkeeper, const struct role_plan *plan)
+{
+    for (size_t i = 0; i < plan->step_count; i++)
+        if (plan->steps[i].action == ROLE_OPEN &&
+            upkeeper->may_open(upkeeper->context, plan->steps[i].server->server))
+            return true;
+    return false;
+}
 
 static bool has_steps(const struct upkeeper *upkeeper, const struct role_plan *plan)
 {
     for (size_t i = 0; i < plan->step_count; i++)
-        if (plan->steps[i].action != ROLE_OPEN ||
-            upkeeper->may_open(upkeeper->context, plan->steps[i].server->server))
+        if (plan->steps[i].action != ROLE_OPEN)
             return true;
-    return false;
+    return has_opening(upkeeper, plan);
 }
 
 static enum status look(const struct upkeeper *upkeeper, const struct shard_observation *seen,
@@ -69,6 +77,7 @@ static enum status look(const struct upkeeper *upkeeper, const struct shard_obse
     role_plan_make(seen, ret->has_route ? &ret->route : NULL, &standing->revoked,
                    &standing->drained, &plan);
     ret->has_steps = has_steps(upkeeper, &plan);
+    ret->has_opening = has_opening(upkeeper, &plan);
     return ST_OK;
 }
 
@@ -202,7 +211,7 @@ static enum status act(struct run *run, const struct fleet_observation *seen, st
 }
 
 enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observation *seen,
-                   struct err *err)
+                   bool *ret_has_opening, struct err *err)
 {
     struct store *store = upkeeper->store;
     const atomic_bool *is_unwelcome = upkeeper->is_unwelcome;
@@ -210,10 +219,12 @@ enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observati
     AUTO(standing_release) struct standing standing = {0};
     const struct permit_list *revoked = &standing.revoked;
     bool is_needed = false;
+    *ret_has_opening = false;
     enum status status = standing_load(store, &standing, err);
     for (size_t i = 0; i < seen->count && !status; i++) {
         status = look(upkeeper, &seen->shards[i], &standing, &needs[i], err);
         is_needed = is_needed || needs[i].is_adopted || needs[i].has_steps;
+        *ret_has_opening |= needs[i].has_opening;
     }
     if (status || (!is_needed && !can_give_back(seen, revoked)) || atomic_load(is_unwelcome))
         return status;

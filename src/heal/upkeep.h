@@ -25,8 +25,9 @@ struct upkeeper {
 };
 
 /* 'seen' is of a moment ago, with lag. ST_OK: there was nothing to do, or it was done as far as it
- * goes; ST_BUSY: a run has the lock; others: the store, or another process took over. */
+ * goes; ST_BUSY: a run has the lock, and whether a primary waits to be opened; others: the store,
+ * or another process took over. */
 MUST_CHECK enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observation *seen,
-                              struct err *err);
+                              bool *ret_has_opening, struct err *err);
 
 #endif

@@ -5,8 +5,10 @@ of it, and its shard has a primary again; what was acknowledged is there.
 import base64
 import contextlib
 import json
+import os
 import pathlib
 import re
+import signal
 import threading
 import urllib.request
 
@@ -238,6 +240,22 @@ def test_a_replica_without_permission_takes_over_when_nobody_else_can(lab, fleet
     assert done.returncode == 0, done
     assert (primary_is_another(fleet, lost) is replicas[1]) == (count == 1)
     assert ("got its permission to serve back" in done.stdout) == (count == 2), done.stdout
+
+
+def test_a_primary_that_was_closed_for_good_is_replaced(lab, fleet):
+    """Its agent is gone, and systemd closed the server, as it does then: it answers, and nobody would open it."""
+    lost = fleet.primary()
+    daemons = lab.daemons()
+    for name in (f"keeper-{host_of(lost)}", f"agent-{host_of(lost)}"):
+        os.kill(daemons[name]["pid"], signal.SIGKILL)
+    with Writers(fleet, ends=ends(fleet)) as writers:
+        def heir_of_closed():  # conductors may have taken it for permitted a moment ago, and opened it again
+            fleet.sql(lost, "SET GLOBAL read_only=1")
+            return primary_is_another(fleet, lost)
+        heir = wait_until(heir_of_closed, HEALED_SECONDS, "another primary")
+        writers.wait_for_more(5, seconds=HEALED_SECONDS)
+    assert fleet.value(lost, "SELECT @@GLOBAL.read_only") and heir.region == lost.region
+    kept(fleet, heir, writers.acked)
 
 
 def leave_a_tail(fleet, server):

@@ -6,6 +6,8 @@ writes at once, and everything comes back by itself. A soak ends with a table of
 import pathlib
 import time
 
+import pytest
+
 from conftest import wait_until
 from host_disasters import (WHOLE_SECONDS, World, draw_disasters, go_through, seed_from_environment, table,
                             wait_until_whole)
@@ -43,16 +45,20 @@ def test_hosts_are_lost_at_random_and_nothing_else_is(make_lab):
         print(table(outcomes))
 
 
-def test_a_run_that_its_process_left_does_not_keep_other_shards_without_a_primary(make_lab):
+@pytest.mark.parametrize("what", ["killed", "closed"])
+def test_a_run_that_its_process_left_does_not_keep_other_shards_without_a_primary(make_lab, what):
     lab = make_lab(shards=2, daemons=True)
     world = World(lab)
     try:
         world.by_shard["s0"].cli("switchover", "--to", "east", "--shard", "s0", "--yes", "--direct",
                                  fault="cas.preparing:after=kill", expect=KILLED)
         lost = world.primary("s1")
-        lab.cli("lab", "kill", lost.name)
+        if what == "killed":
+            lab.cli("lab", "kill", lost.name)
+        else:
+            world.by_shard["s1"].sql(lost, "SET GLOBAL read_only=1")
         heir = world.wait_for_more("s1", time.monotonic(), WHOLE_SECONDS)
-        assert heir.server != lost.name
+        assert (heir.server != lost.name) == (what == "killed")
         wait_until(lambda: world.by_shard["s0"].route()["state"] == "serving", 10, "s0 is at one side")
         assert [run["state"] for run in lab.json("run", "list")][0] == "aborted"
     except BaseException:
