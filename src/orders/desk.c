@@ -127,12 +127,36 @@ static enum status read_order(const struct desk *desk, const char *text, size_t 
     return status;
 }
 
-/* An order may come again, when its answer was lost: it is the same run. */
-static bool was_begun(struct store *store, const char *id)
+static bool are_same(char *const *names, size_t count, char *const *others, size_t other_count)
+{
+    if (count != other_count)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], others[i]) != 0)
+            return false;
+    return true;
+}
+
+static bool is_same_order(const struct run_record *record, const struct run_record *other)
+{
+    return record->kind == other->kind && record->is_forced == other->is_forced &&
+           strcmp(record->target, other->target) == 0 &&
+           are_same(record->shards, record->shard_count, other->shards, other->shard_count) &&
+           are_same(record->without, record->without_count, other->without, other->without_count);
+}
+
+/* An order may come again, when its answer was lost: it is the same run. ST_NOT_FOUND: it is new.
+ */
+static enum status find_begun(struct store *store, const struct run_record *order, struct err *err)
 {
     AUTO(run_record_release) struct run_record record = {0};
     struct err ignored = ERR_INIT;
-    return run_record_load(store, id, &record, &ignored) == ST_OK;
+    if (run_record_load(store, order->id, &record, &ignored))
+        return ST_NOT_FOUND;
+    if (is_same_order(&record, order))
+        return ST_OK;
+    err_set(err, ST_CONFLICT, "run %s was ordered already, to do something else", order->id);
+    return err_hint(err, "a new order needs a name of its own; holdfast run show %s", order->id);
 }
 
 enum status desk_take(const struct desk *desk, const char *text, size_t length,
@@ -143,8 +167,9 @@ enum status desk_take(const struct desk *desk, const char *text, size_t length,
     if (status)
         return status;
     snprintf(ret_id, RUN_ID_MAX, "%s", record.id);
-    if (was_begun(desk->store, record.id))
-        return ST_OK;
+    status = find_begun(desk->store, &record, err);
+    if (status != ST_NOT_FOUND)
+        return status;
     status = record.kind == RUN_SWITCHOVER ? check_ready(desk, &record, err)
                                            : check_lost(desk, &record, err);
     if (status)

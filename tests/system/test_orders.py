@@ -120,6 +120,8 @@ def test_one_run_at_a_time_and_the_same_order_again_is_the_same_run(conductors):
     slow = {"kind": "switchover", "to": "east", "wave": "canary=1,100%", "settle_s": 30, "run": RUN}
     assert order(conductors, **slow) == (202, {"run": RUN})
     assert order(conductors, **slow) == (202, {"run": RUN})
+    code, told = order(conductors, **{**slow, "to": "west"})
+    assert code == 409 and "to do something else" in told["error"], told
     code, told = order(conductors, kind="switchover", to="east")
     assert code in (409, 412) and RUN in told["error"]
     assert [run["run"] for run in runs(conductors)] == [RUN]
