@@ -3,6 +3,7 @@
 #include "daemon/words.h"
 
 #include "api/client.h"
+#include "api/hosts.h"
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
@@ -14,20 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct word {
-    char *server;
-    struct steward_word said;
-};
-
 /* Another conductor, and the thread that asks it. */
 struct voice {
     struct words *words;
     const struct inventory_conductor *conductor;
     pthread_t thread;
-    char *granter;    /* under the lock, like the rest: of the newest answer; NULL: none */
-    int64_t revision; /* of the list of revoked servers by which it granted since */
-    struct word *items;
-    size_t count, capacity;
+    struct host_words told; /* the newest; under the lock */
 };
 
 struct words {
@@ -39,46 +32,15 @@ struct words {
     size_t count;
 };
 
-static void forget(struct voice *voice)
-{
-    for (size_t i = 0; i < voice->count; i++)
-        free(voice->items[i].server);
-    voice->count = 0;
-    free(take_pointer(voice->granter));
-}
-
-/* The answer was made between 'asked' and 'received': what it calls so many ms old was said that
- * long before the first, or later, and granted that long before the second, or earlier. */
 static void take(struct voice *voice, const json_t *answer, nsec asked, nsec received)
 {
-    const json_t *entry = NULL;
-    size_t index = 0;
+    struct host_words told, old;
+    host_words_decode(answer, asked, received, &told);
     pthread_mutex_lock(&voice->words->lock);
-    forget(voice);
-    voice->granter = mem_strdup(json_string_value(json_object_get(answer, "granter")));
-    voice->revision = json_integer_value(json_object_get(answer, "revision"));
-    json_array_foreach(json_object_get(answer, "servers"), index, entry)
-    {
-        const char *server = json_string_value(json_object_get(entry, "server"));
-        double age_ms = json_number_value(json_object_get(entry, "heard_ms"));
-        const json_t *granted_ms = json_object_get(entry, "granted_ms");
-        if (!server || age_ms < 0 || json_number_value(granted_ms) < 0) {
-            free(take_pointer(voice->granter)); /* who knows what it granted */
-            continue;
-        }
-        struct word word = {
-            .server = mem_strdup(server),
-            .said = {.is_known = true,
-                     .is_closed = json_is_true(json_object_get(entry, "closed")),
-                     .closed = json_integer_value(json_object_get(entry, "version")),
-                     .at = asked - (nsec)(age_ms * NSEC_PER_MS),
-                     .granted = granted_ms
-                                    ? received - (nsec)(json_number_value(granted_ms) * NSEC_PER_MS)
-                                    : INT64_MIN},
-        };
-        VEC_PUSH(voice->items, voice->count, voice->capacity, word);
-    }
+    old = voice->told;
+    voice->told = told;
     pthread_mutex_unlock(&voice->words->lock);
+    host_words_release(&old);
 }
 
 static void *ask(void *context)
@@ -123,8 +85,7 @@ void words_free(struct words *words)
     daemon_bell_ring(&words->bell);
     for (size_t i = 0; i < words->count; i++) {
         pthread_join(words->voices[i].thread, NULL);
-        forget(&words->voices[i]);
-        free(words->voices[i].items);
+        host_words_release(&words->voices[i].told);
     }
     daemon_bell_release(&words->bell);
     pthread_mutex_destroy(&words->lock);
@@ -132,11 +93,12 @@ void words_free(struct words *words)
     free(words);
 }
 
-static void prefer(struct steward_word *best, const struct steward_word *other)
+static void prefer(struct steward_word *best, const struct host_word *other)
 {
     int64_t closed = best->closed > other->closed ? best->closed : other->closed;
-    if (other->is_known && (!best->is_known || other->at > best->at))
-        *best = *other;
+    if (!best->is_known || other->at > best->at)
+        *best =
+            (struct steward_word){true, other->is_closed, other->closed, other->at, other->granted};
     best->closed = closed; /* a closing that was confirmed stays so */
 }
 
@@ -144,10 +106,11 @@ struct steward_word words_find(struct words *words, const char *server)
 {
     struct steward_word best = steward_word(words->steward, server);
     pthread_mutex_lock(&words->lock);
-    for (size_t i = 0; i < words->count; i++)
-        for (size_t j = 0; j < words->voices[i].count; j++)
-            if (strcmp(words->voices[i].items[j].server, server) == 0)
-                prefer(&best, &words->voices[i].items[j].said);
+    for (size_t i = 0; i < words->count; i++) {
+        const struct host_word *told = host_words_find(&words->voices[i].told, server);
+        if (told)
+            prefer(&best, told);
+    }
     pthread_mutex_unlock(&words->lock);
     return best;
 }
@@ -158,12 +121,11 @@ struct steward_word words_find(struct words *words, const char *server)
 static bool voice_last_grant(const struct voice *voice, const char *granter, const char *server,
                              int64_t revocation, nsec *ret)
 {
-    if (!voice->granter || strcmp(voice->granter, granter) != 0 || voice->revision < revocation)
+    const struct host_words *told = &voice->told;
+    if (!told->granter || strcmp(told->granter, granter) != 0 || told->revision < revocation)
         return false;
-    *ret = INT64_MIN;
-    for (size_t i = 0; i < voice->count; i++)
-        if (strcmp(voice->items[i].server, server) == 0)
-            *ret = voice->items[i].said.granted;
+    const struct host_word *word = host_words_find(told, server);
+    *ret = word ? word->granted : INT64_MIN;
     return true;
 }
 

@@ -56,6 +56,9 @@ struct permit_term {
     int64_t revision; /* of the record; 0: not in the store */
 };
 
+/* Of the record's text, without its revision. */
+MUST_CHECK enum status permit_term_decode(const char *text, struct permit_term *ret,
+                                          struct err *err);
 /* ST_NOT_FOUND: no conductor ever ran here, and no server is looked after. */
 MUST_CHECK enum status permit_term_load(struct store *store, nsec deadline, struct permit_term *ret,
                                         struct err *err);

@@ -55,7 +55,7 @@ char *permit_revoked_key(const char *server)
     return mem_printf(PERMIT_REVOKED_PREFIX "%s", server);
 }
 
-static enum status decode(const char *text, struct permit_term *ret, struct err *err)
+enum status permit_term_decode(const char *text, struct permit_term *ret, struct err *err)
 {
     json_int_t ttl_ms = 0, wait_ms = 0;
     json_t *object = json_loads(text, 0, NULL);
@@ -80,7 +80,7 @@ enum status permit_term_load(struct store *store, nsec deadline, struct permit_t
     struct permit_term term = {0};
     enum status status = store_get(store, PERMIT_TERM_KEY, deadline, &entry, err);
     if (!status)
-        status = decode(entry.value, &term, err);
+        status = permit_term_decode(entry.value, &term, err);
     if (status)
         return err_wrap(err, "term of permission");
     term.revision = entry.mod_rev;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Fuzz api/: an answer that is accepted is written and read again, and is the same. */
+#include "api/hosts.h"
 #include "api/readiness.h"
 #include "api/status.h"
 #include "base/invariant.h"
@@ -43,6 +44,16 @@ static void check(const json_t *json, char *(*write)(const json_t *json))
     INVARIANT(twice && strcmp(once, twice) == 0);
 }
 
+/* Nothing is newer than it can be. */
+static void check_hosts(const json_t *json)
+{
+    AUTO(host_words_release) struct host_words words;
+    host_words_decode(json, 1000, 2000, &words);
+    for (size_t i = 0; i < words.count; i++)
+        INVARIANT(words.items[i].at <= 1000 && words.items[i].granted <= 2000 &&
+                  host_words_find(&words, words.items[i].server));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     json_t *json = json_loadb((const char *)data, size, 0, NULL);
@@ -50,6 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     check(json, write_status);
     check(json, write_readiness);
+    check_hosts(json);
     json_decref(json);
     return 0;
 }
