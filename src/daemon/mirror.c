@@ -412,10 +412,30 @@ bool mirror_get_left(struct mirror *mirror, struct run_record *ret)
     return is_left;
 }
 
+/* Others may run meanwhile, but its shards are in the middle. */
+static bool get_set_aside(struct mirror *mirror, struct run_record *ret)
+{
+    bool is_found = false;
+    pthread_mutex_lock(&mirror->lock);
+    const struct store_list *routes = &mirror->shelves[SHELF_ROUTES].list;
+    for (size_t i = 0; i < routes->count && !is_found; i++) {
+        struct route route = {0};
+        if (route_decode(routes->entries[i].value, &route, NULL) || route.state == SHARD_SERVING)
+            continue;
+        AUTO_FREE char *key = run_record_key(route.run);
+        const struct store_entry *entry = shelf_find(&mirror->shelves[SHELF_RUNS], key);
+        run_record_release(ret);
+        is_found = entry && !run_record_decode(entry->value, ret, NULL) && ret->state == RUN_STUCK;
+    }
+    pthread_mutex_unlock(&mirror->lock);
+    return is_found;
+}
+
 char *mirror_left_text(struct mirror *mirror)
 {
     AUTO(run_record_release) struct run_record record = {0};
-    return mirror_get_left(mirror, &record) ? run_left_text(&record) : NULL;
+    bool is_left = mirror_get_left(mirror, &record) || get_set_aside(mirror, &record);
+    return is_left ? run_left_text(&record) : NULL;
 }
 
 /* Under the lock. */

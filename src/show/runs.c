@@ -36,6 +36,25 @@ static bool is_alive(struct store *store, const struct run_record *record)
     return status ? status != ST_NOT_FOUND : strcmp(holder, record->id) == 0;
 }
 
+/* Others may run meanwhile, but its shards are in the middle. */
+static bool find_set_aside(struct store *store, struct run_record *ret)
+{
+    AUTO(route_list_release) struct route_list routes = {0};
+    struct err ignored = ERR_INIT;
+    if (route_list_load(store, store_deadline(store, STORE_GLANCE), &routes, &ignored))
+        return false;
+    for (size_t i = 0; i < routes.list->count; i++) {
+        struct route route = {0};
+        if (route_decode(routes.list->entries[i].value, &route, &ignored) ||
+            route.state == SHARD_SERVING)
+            continue;
+        run_record_release(ret);
+        if (run_record_load(store, route.run, ret, &ignored) == ST_OK && ret->state == RUN_STUCK)
+            return true;
+    }
+    return false;
+}
+
 char *runs_left_text(struct store *store)
 {
     AUTO(run_record_release) struct run_record record = {0};
@@ -44,9 +63,9 @@ char *runs_left_text(struct store *store)
     bool is_left = store && run_current(store, id, &ignored) == ST_OK &&
                    run_lock_holder(store, holder, &ignored) == ST_NOT_FOUND &&
                    run_record_load(store, id, &record, &ignored) == ST_OK;
-    if (!is_left)
-        return NULL;
-    return run_left_text(&record);
+    if (!is_left && store)
+        is_left = find_set_aside(store, &record);
+    return is_left ? run_left_text(&record) : NULL;
 }
 
 static const char *way_of(const struct run_record *record)

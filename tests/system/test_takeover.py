@@ -139,6 +139,9 @@ def test_a_candidate_that_died_keeps_no_other_shard_from_a_primary(make_lab):
                    "the failover of s0 waits for its candidate")
         lab.cli("lab", "kill", lost[1])
         assert world.wait_for_more("s1", time.monotonic(), WHOLE_SECONDS).server != lost[1]
+        for way in (["status"], ["status", "--direct"]):
+            told = lab.cli(*way, check=False)
+            assert "it waits for an operator" in told.stdout + told.stderr, told
         lab.cli("lab", "restart", "--bare", *replicas)
         world.wait_for_more("s0", time.monotonic(), WHOLE_SECONDS)
         lab.cli("lab", "restart", "--bare", *lost)
