@@ -140,8 +140,8 @@ def test_a_candidate_that_died_keeps_no_other_shard_from_a_primary(make_lab):
         lab.cli("lab", "kill", lost[1])
         assert world.wait_for_more("s1", time.monotonic(), WHOLE_SECONDS).server != lost[1]
         for way in (["status"], ["status", "--direct"]):
-            told = lab.cli(*way, check=False)
-            assert "it waits for an operator" in told.stdout + told.stderr, told
+            wait_until(lambda way=way: "it waits for an operator" in lab.cli(*way, check=False).stdout,
+                       WHOLE_SECONDS, f"{' '.join(way)} tells of the run that was set aside")
         lab.cli("lab", "restart", "--bare", *replicas)
         world.wait_for_more("s0", time.monotonic(), WHOLE_SECONDS)
         lab.cli("lab", "restart", "--bare", *lost)
