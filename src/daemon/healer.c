@@ -503,7 +503,7 @@ static void *heal(void *context)
 struct healer *healer_start(struct daemon *daemon)
 {
     const struct inventory *fleet = daemon->fleet;
-    if (!fleet->policy.is_automatic || fleet->host_count == 0)
+    if (fleet->policy.automatic == AUTOMATIC_NONE || fleet->host_count == 0)
         return NULL;
     struct healer *healer = mem_zalloc(sizeof(*healer));
     nsec interval = permit_interval(fleet->permission_ttl_ms * NSEC_PER_MS);

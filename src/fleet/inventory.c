@@ -389,7 +389,7 @@ static void write_list(struct buf *buf, char *const *texts, size_t count)
 static void write_policy(struct buf *buf, const struct inventory_policy *policy)
 {
     if (policy->freeze_cap == default_policy.freeze_cap && !policy->is_reason_required &&
-        !policy->is_automatic && policy->accept_count == 0 &&
+        policy->automatic == AUTOMATIC_NONE && policy->accept_count == 0 &&
         policy->hold_down_ms == default_policy.hold_down_ms &&
         policy->failovers_an_hour == default_policy.failovers_an_hour &&
         policy->freeze_timeout_ms == default_policy.freeze_timeout_ms &&
@@ -408,8 +408,9 @@ static void write_policy(struct buf *buf, const struct inventory_policy *policy)
     buf_printf(buf, "\n  keep_runs: %" PRIu32, policy->keep_runs);
     if (policy->is_reason_required)
         buf_add(buf, "\n  reason_required: true");
-    if (policy->is_automatic)
-        buf_add(buf, "\n  automatic: host");
+    if (policy->automatic != AUTOMATIC_NONE)
+        buf_printf(buf, "\n  automatic: %s",
+                   policy->automatic == AUTOMATIC_REGION ? "region" : "host");
     if (policy->hold_down_ms != default_policy.hold_down_ms) {
         buf_add(buf, "\n  hold_down: ");
         inventory__write_duration(buf, policy->hold_down_ms);

@@ -50,6 +50,14 @@ struct inventory_account {
     struct inventory_tls tls; /* of 'replication' only: files on the database hosts */
 };
 
+/* X(id, name): which losses are healed without an operator's word. */
+#define INVENTORY_AUTOMATIC_TABLE(X)                                                               \
+    X(AUTOMATIC_NONE, "none")                                                                      \
+    X(AUTOMATIC_HOST, "host")                                                                      \
+    X(AUTOMATIC_REGION, "region") /* of a region, and of a host */
+
+enum inventory_automatic { INVENTORY_AUTOMATIC_TABLE(TABLE_ID) INVENTORY_AUTOMATICS };
+
 struct inventory_policy {
     uint32_t freeze_cap; /* shards frozen at the same time; 0: the runner's cores */
     int64_t freeze_timeout_ms;
@@ -58,7 +66,7 @@ struct inventory_policy {
     uint32_t max_error_percent; /* of a gate's writes, while a wave settles */
     uint32_t keep_runs;         /* finished runs whose record, report and journal are kept */
     bool is_reason_required;    /* of whoever orders a run */
-    bool is_automatic;          /* the loss of a host is healed without an operator's word */
+    enum inventory_automatic automatic;
     int64_t hold_down_ms;       /* so long after a failover by itself there is no other one */
     uint32_t failovers_an_hour; /* by itself, of a shard; 0: as many as it takes */
     char **accept;              /* ids of readiness checks whose no-go the operator accepts */

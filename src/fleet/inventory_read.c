@@ -279,7 +279,6 @@ static enum status read_accept(struct yaml_file *file, yaml_node_t *node, void *
     return yaml_read_items(file, node, read_accepted, target, err);
 }
 
-/* "none": a human's go only; "host": the loss of a host is healed. */
 static enum status read_automatic(struct yaml_file *file, yaml_node_t *node, void *target,
                                   struct err *err)
 {
@@ -287,11 +286,17 @@ static enum status read_automatic(struct yaml_file *file, yaml_node_t *node, voi
     enum status status = yaml_read_text(file, node, &word, err);
     if (status)
         return status;
-    *(bool *)target = strcmp(word, "host") == 0;
-    if (*(bool *)target || strcmp(word, "none") == 0)
-        return ST_OK;
-    status = yaml_error(file, node, err, "'automatic': '%s' is neither 'none' nor 'host'", word);
-    err_hint(err, "none: failover by an operator's word only; host: also by itself");
+    static const char *const names[] = {INVENTORY_AUTOMATIC_TABLE(TABLE_TEXT)};
+    for (unsigned i = 0; i < INVENTORY_AUTOMATICS; i++)
+        if (strcmp(word, names[i]) == 0) {
+            *(enum inventory_automatic *)target = (enum inventory_automatic)i;
+            return ST_OK;
+        }
+    status = yaml_error(file, node, err, "'automatic': '%s' is neither 'none', 'host' nor 'region'",
+                        word);
+    err_hint(err,
+             "none: failover by an operator's word only; host: the loss of a host is healed by "
+             "itself; region: that of a region, too");
     return status;
 }
 
@@ -321,7 +326,7 @@ static enum status read_policy(struct yaml_file *file, yaml_node_t *node, void *
         {"keep_runs", false, offsetof(struct inventory_policy, keep_runs), read_positive_number},
         {"reason_required", false, offsetof(struct inventory_policy, is_reason_required),
          yaml_read_bool},
-        {"automatic", false, offsetof(struct inventory_policy, is_automatic), read_automatic},
+        {"automatic", false, offsetof(struct inventory_policy, automatic), read_automatic},
         {"hold_down", false, offsetof(struct inventory_policy, hold_down_ms),
          read_positive_duration},
         {"failovers_an_hour", false, offsetof(struct inventory_policy, failovers_an_hour),

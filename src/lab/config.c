@@ -223,7 +223,7 @@ static enum status add_daemons(const struct lab *lab, struct inventory *inventor
 {
     enum status status = ST_OK;
     inventory->permission_ttl_ms = LAB_TTL_MS;
-    inventory->policy.is_automatic = true;
+    inventory->policy.automatic = AUTOMATIC_HOST;
     add_conductors(lab, inventory);
     add_tokens(&inventory->api);
     for (size_t i = 0; i < lab->daemon_count && !status; i++)
