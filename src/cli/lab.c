@@ -169,12 +169,12 @@ static enum status already_up(const struct cli_args *args, const char *dir, stru
     return err_hint(err, "holdfast lab down%s, or another folder: --dir DIR", words);
 }
 
-static enum status read_network(const struct cli_args *args, struct lab_network *ret,
-                                struct err *err)
+/* Where nothing is said: namespaces, if they can be had. */
+static enum status read_network(const struct cli_args *args, struct lab_shape *ret, struct err *err)
 {
     const char *name = cli_text(args, "--network");
-    bool is_netns = name && strcmp(name, "netns") == 0;
-    if (name && !is_netns && strcmp(name, "loopback") != 0) {
+    bool is_netns = !name || strcmp(name, "netns") == 0;
+    if (!is_netns && strcmp(name, "loopback") != 0) {
         err_set(err, ST_INVALID, "a lab has no network '%s'", name);
         return err_hint(err, "it has loopback, or netns");
     }
@@ -182,11 +182,13 @@ static enum status read_network(const struct cli_args *args, struct lab_network 
     enum status status = read_numbers(args, &network, err);
     if (status)
         return status;
-    if (!is_netns && (network.rtt_ms || network.jitter_ms || network.loss_ppm || network.mbit_s)) {
+    bool is_apart = network.rtt_ms || network.jitter_ms || network.loss_ppm || network.mbit_s;
+    if (!is_netns && is_apart) {
         err_set(err, ST_INVALID, "on the loopback, regions cannot be apart");
-        return err_hint(err, "add --network netns");
+        return err_hint(err, "with --network netns they can");
     }
-    *ret = network;
+    ret->network = network;
+    ret->may_be_loopback = !name && !is_apart;
     return ST_OK;
 }
 
@@ -202,7 +204,7 @@ static enum status run_up(const struct cli_args *args, struct err *err)
     struct lab_shape shape = {.shards = (size_t)cli_number(args, "--shards", SHARDS_DEFAULT),
                               .is_tls = cli_flag(args, "--tls"),
                               .has_daemons = cli_flag(args, "--daemons")};
-    status = read_network(args, &shape.network, err);
+    status = read_network(args, &shape, err);
     if (!status)
         status = lab_up(dir, &shape, &progress, &lab, err);
     if (status == ST_EXISTS)
@@ -344,6 +346,18 @@ static enum status run_join(const struct cli_args *args, struct err *err)
     return status ? status : lab_join(dir, err);
 }
 
+/* --try: says why there can be none here; nothing when there can. */
+static enum status run_join_or_try(const struct cli_args *args, struct err *err)
+{
+    if (!cli_flag(args, "--try"))
+        return run_join(args, err);
+    if (lab_join_try(err)) {
+        puts(err->text);
+        *err = (struct err)ERR_INIT;
+    }
+    return ST_OK;
+}
+
 /* --- The table ---------------------------------------------------------------------------------
  */
 
@@ -363,7 +377,8 @@ static const struct cli_option up_options[] = {
     {.name = "--network",
      .kind = OPTION_TEXT,
      .value = "KIND",
-     .help = "netns: a network namespace for each region; loopback if not given"},
+     .help = "netns: a network namespace for each region, or loopback; if not given, netns where "
+             "it can be had"},
     {.name = "--wan-rtt",
      .kind = OPTION_NUMBER,
      .value = "MS",
@@ -406,6 +421,11 @@ static const struct cli_option cut_options[] = {
 };
 
 static const struct cli_option dir_options[] = {DIR_OPTION, {0}};
+static const struct cli_option join_options[] = {
+    DIR_OPTION,
+    {.name = "--try", .kind = OPTION_FLAG, .help = "only say why there can be none here"},
+    {0},
+};
 static const struct cli_option restart_options[] = {
     DIR_OPTION,
     {.name = "--bare", .kind = OPTION_FLAG, .help = "leave replication as the restart left it"},
@@ -422,7 +442,8 @@ static const struct cli_option restart_options[] = {
 static const char choice_details[] = CHOICE_DETAILS;
 
 static const char cut_details[] =
-    "For a lab of --network netns. REGION is west, east, or witness, the third site. Packets are\n"
+    "For a lab whose network is netns. REGION is west, east, or witness, the third site. Packets "
+    "are\n"
     "lost, also those underway; connections hang, as they do when a cable is cut. Addresses still\n"
     "work from the host, as for an operator who stands in that region. 'lab status' shows what is\n"
     "cut.";
@@ -445,11 +466,13 @@ const struct cli_command lab_commands[] = {
          "a\n"
          "host (west-1: server 1 of west of every shard), which can be lost as a whole.\n"
          "\n"
-         "With --network netns each region, and the witness's site, is in a network namespace, "
-         "and\n"
-         "can be unplugged from the others. Addresses are the same as on the loopback, and work\n"
-         "from the host as well, also into a region that is unplugged. It needs root, or a kernel\n"
-         "that lets users make namespaces, and /dev/net/tun. The namespace of a region is\n"
+         "Each region, and the witness's site, is in a network namespace, and can be unplugged "
+         "from\n"
+         "the others. Addresses are the same as on the loopback, and work from the host as well,\n"
+         "also into a region that is unplugged. That needs root, or a kernel that lets users make\n"
+         "namespaces, and /dev/net/tun; where it cannot be had, the lab is on the loopback, and "
+         "says\n"
+         "why. --network says which of the two it must be. The namespace of a region is\n"
          "DIR/net/REGION: nsenter --net=DIR/net/west COMMAND runs a command there.\n"
          "\n"
          "The server program is mariadbd of the PATH, or $HOLDFAST_MARIADBD. An empty data folder\n"
@@ -518,8 +541,8 @@ const struct cli_command lab_commands[] = {
     {.path = "lab join",
      .operands = "",
      .summary = "Be the network between the regions of the lab",
-     .options = dir_options,
-     .run = run_join,
+     .options = join_options,
+     .run = run_join_or_try,
      .is_hidden = true},
     {0},
 };

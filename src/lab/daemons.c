@@ -326,7 +326,7 @@ static enum status failed(const struct lab *lab, const struct lab_daemon *daemon
     enum status status = strstr(text, "address already in use") ? ST_CONFLICT : ST_IO;
     err_set(err, status, "%s %s: %s", daemon->name, how, text[0] ? text : "its log is empty");
     return daemon->kind == LAB_WAN && status == ST_IO
-               ? err_hint(err, "namespaces are not to be had here? then without --network netns")
+               ? err_hint(err, "namespaces are not to be had here? then --network loopback")
                : status;
 }
 

@@ -131,6 +131,8 @@ MUST_CHECK enum status lab__serving_wait(const struct lab *lab, const struct lab
 void lab__address(char *host, size_t region, unsigned third, unsigned last);
 /* Where connections of programs in a region, or a site, come from. */
 void lab__source(const struct lab *lab, size_t region, char ret_host[static LAB_HOST_MAX]);
+/* Where there can be no namespaces, and they need not be: the loopback. Says so, and why. */
+void lab__network_choose(struct lab_shape *shape, const struct lab_progress *progress);
 MUST_CHECK enum status lab__network_make(const struct lab *lab, struct err *err);
 /* Its process is the one that holds the namespaces. */
 bool lab__wan_is_up(const struct lab *lab, const struct lab_daemon *wan);

@@ -6,8 +6,8 @@
  * 'lab.json' (which processes it started). The processes outlive the command that started them.
  *
  * Each server has an address of its own, 127.<16 + region>.<shard>.<number>, and all have one port,
- * so labs run side by side. On demand each region, and the witness's site, is in a network
- * namespace, which can be unplugged; the addresses are the same, and work from the host too.
+ * so labs run side by side. Each region, and the witness's site, may be in a network namespace,
+ * which can be unplugged; the addresses are the same, and work from the host too.
  * Configuration is role-neutral, as failover.md wants it; 'up' sets the
  * first roles, and from then on they are whatever happens to the fleet: observed, never stored.
  *
@@ -89,6 +89,7 @@ struct lab_shape {
     bool is_tls;
     bool has_daemons;
     struct lab_network network;
+    bool may_be_loopback; /* where there can be no namespaces: instead of an error */
 };
 
 struct lab {
@@ -214,5 +215,7 @@ MUST_CHECK enum status lab_keep(const char *dir, const char *host,
                                 const struct lab_progress *progress, struct err *err);
 /* Be the network between the sites. The same. */
 MUST_CHECK enum status lab_join(const char *dir, struct err *err);
+/* Make the namespaces of one, for a process that ends then: could there be one here? */
+MUST_CHECK enum status lab_join_try(struct err *err);
 
 #endif

@@ -7,14 +7,23 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "lab/internal.h"
+#include "os/capture.h"
 #include "os/file.h"
+#include "os/program.h"
 
 #include <stdio.h>
 #include <string.h>
 
 _Static_assert((int)LAB_SITES == (int)WAN_SITES, "each site of a lab is one of its network");
 
-enum { ADDRESS_FIRST = 16, FOLDER_MODE = 0700, LINK_MAX_BYTES = 64, OPTIONS = 4 };
+enum {
+    ADDRESS_FIRST = 16,
+    FOLDER_MODE = 0700,
+    LINK_MAX_BYTES = 64,
+    OPTIONS = 4,
+    TRY_MS = 5000,
+    TRY_OUTPUT_MAX = 1024,
+};
 
 static uint8_t second(size_t region)
 {
@@ -49,6 +58,48 @@ enum status lab__network_make(const struct lab *lab, struct err *err)
                           .kbit_s = (uint32_t)network->mbit_s * 1000};
     enum status status = folder_make(folder, FOLDER_MODE, err);
     return status ? status : wan_map_make(map, &way, err);
+}
+
+/* --- Can there be one? --------------------------------------------------------------------------
+ * A process of its own tries: whoever has entered a namespace does not get out of it. */
+
+enum status lab_join_try(struct err *err)
+{
+    struct wan_plan plan = {0};
+    for (size_t i = 0; i < WAN_SITES; i++)
+        plan.sites[i] = (struct wan_site){lab_region_name(i), second(i), 0};
+    return wan_try(&plan, err);
+}
+
+/* What it prints is why not. */
+static enum status try_namespaces(struct err *err)
+{
+    AUTO_FREE char *self = NULL, *nsenter = program_find("nsenter");
+    AUTO(capture_release) struct capture capture = {0};
+    enum status status = program_self(&self, err);
+    const char *argv[] = {self, "lab", "join", "--try", NULL};
+    struct capture_job job = {.argv = argv,
+                              .input = "",
+                              .output_cap = TRY_OUTPUT_MAX,
+                              .deadline = clock_deadline(TRY_MS),
+                              .grace_ms = TRY_MS};
+    if (!nsenter)
+        return err_set(err, ST_NOT_FOUND, "nsenter(1) is not installed");
+    status = status ? status : capture_run(&job, &capture, err);
+    if (status || (capture.exit_status == 0 && capture.output.length == 0))
+        return status;
+    const char *why = buf_text(&capture.output);
+    return err_set(err, ST_IO, "%.*s", (int)strcspn(why, "\n"), why[0] ? why : "the trial died");
+}
+
+void lab__network_choose(struct lab_shape *shape, const struct lab_progress *progress)
+{
+    struct err why = ERR_INIT;
+    if (!shape->network.is_netns || !shape->may_be_loopback || try_namespaces(&why) == ST_OK)
+        return;
+    shape->network = (struct lab_network){0};
+    lab__say(progress, "network   loopback, no region can be unplugged: netns is not to be had: %s",
+             why.text);
 }
 
 /* --- Being the network --------------------------------------------------------------------------

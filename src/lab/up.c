@@ -208,7 +208,8 @@ static enum status start_network(struct rise *rise, struct err *err)
     status = status ? status : start_daemons(rise, LAB_WAN, err);
     status = status ? status : wait_daemons(rise, LAB_WAN, err);
     if (!status)
-        lab__say(rise->progress, "network   a namespace for each region, %d ms apart: %.1f s",
+        lab__say(rise->progress,
+                 "network   netns, each region can be unplugged, %d ms apart: %.1f s",
                  lab->network.rtt_ms, clock_ms(clock_now() - start) / 1000);
     return status;
 }
@@ -338,11 +339,16 @@ enum status lab_up(const char *dir, const struct lab_shape *shape,
                    const struct lab_progress *progress, struct lab **ret, struct err *err)
 {
     AUTO_CLOSE int lock = -1;
-    AUTO(lab_freep) struct lab *lab = lab__new(dir, shape);
+    AUTO(lab_freep) struct lab *lab = NULL;
+    struct lab_shape chosen = *shape;
     struct err unused = ERR_INIT;
     err = err ? err : &unused;
     enum status status = check_folder(dir, err);
-    status = status ? status : lab__find_mariadbd(&lab->mariadbd, err);
+    if (status)
+        return status;
+    lab__network_choose(&chosen, progress);
+    lab = lab__new(dir, &chosen);
+    status = lab__find_mariadbd(&lab->mariadbd, err);
     status = status ? status : lab__daemons_find_programs(lab, err);
     status = status ? status : folder_make(dir, FOLDER_MODE, err);
     status = status ? status : lab__lock(dir, &lock, err);

@@ -150,6 +150,16 @@ static enum status open_sites(struct wan *wan, bool *has_user, struct err *err)
     return status;
 }
 
+enum status wan_try(const struct wan_plan *plan, struct err *err)
+{
+    struct wan_port port;
+    bool has_user = false;
+    enum status status = ST_OK;
+    for (size_t i = 0; i < WAN_SITES && !status; i++)
+        status = wan__site_open(plan, i, &has_user, &port, err);
+    return status;
+}
+
 enum status wan_run(const struct wan_plan *plan, struct err *err)
 {
     AUTO_FREE struct wan *wan = mem_zalloc(sizeof(*wan));

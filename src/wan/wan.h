@@ -75,4 +75,8 @@ struct wan_plan {
  * process that has no other threads. */
 MUST_CHECK enum status wan_run(const struct wan_plan *plan, struct err *err);
 
+/* Make the sites, and no more: could there be a network here? For a process that ends then: it is
+ * inside the last one. */
+MUST_CHECK enum status wan_try(const struct wan_plan *plan, struct err *err);
+
 #endif

@@ -99,8 +99,9 @@ class Lab:
 
     def up(self, shards=1, tls=False, daemons=False, wan=()):
         self._servers = None
+        network = [] if "--network" in wan else ["--network", "loopback"]
         return self.cli("lab", "up", "--shards", str(shards), *(["--tls"] if tls else []),
-                        *(["--daemons"] if daemons else []), *wan)
+                        *(["--daemons"] if daemons else []), *network, *wan)
 
     def status(self):
         return self.json("lab", "status")

@@ -284,20 +284,53 @@ def test_a_user_without_privileges_has_namespaces_too():
         assert not os.path.exists(lab.dir)
 
 
+WITHOUT = {  # words that run a command where there is no...
+    "TUN device": ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev/net && exec "$@"', "sh"],
+    "user namespace": ["unshare", "--user", "--map-root-user", "sh", "-c",
+                       "echo 0 >/proc/sys/user/max_user_namespaces && "
+                       'exec setpriv --bounding-set=-all --inh-caps=-all "$@"', "sh"],
+}
+WHY_NOT = {"TUN device": "/dev/net/tun", "user namespace": "a user namespace"}
+
+
+def up_without(what, lab, *options):
+    return subprocess.run([*WITHOUT[what], HOLDFAST, "lab", "up", *options], env=lab.env, text=True,
+                          capture_output=True, timeout=60, check=False)
+
+
 @needs_namespaces
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a device")
-def test_where_there_is_no_network_an_up_says_why_and_leaves_nothing(make_lab):
+@pytest.mark.parametrize("options", [NETNS, ("--wan-rtt", "5")], ids=["netns", "apart"])
+def test_where_there_is_no_network_an_up_says_why_and_leaves_nothing(make_lab, options):
     lab = make_lab(shards=0)
-    hide = 'mount --bind /dev/null /dev/net/tun && exec "$@"'
-    up = subprocess.run(["unshare", "--mount", "sh", "-c", hide, "sh", HOLDFAST, "lab", "up", *NETNS],
-                        env=lab.env, capture_output=True, text=True, timeout=60, check=False)
-    assert up.returncode != 0 and "TUN" in up.stderr and "without --network netns" in up.stderr
+    up = up_without("TUN device", lab, *options)
+    assert up.returncode != 0 and "/dev/net/tun" in up.stderr and "--network loopback" in up.stderr
     assert not lab_processes(lab.dir) and not os.path.exists(lab.dir)
+
+
+@needs_namespaces
+def test_a_lab_has_a_network_where_nothing_else_is_said(make_lab):
+    lab = make_lab(shards=0)
+    assert "network   netns" in lab.cli("lab", "up").stdout
+    assert lab.status()["network"] == "netns"
+    assert "runs already" in lab.cli("lab", "up").stdout
+
+
+@needs_namespaces
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a device")
+@pytest.mark.parametrize("what", WITHOUT)
+def test_a_lab_is_on_the_loopback_where_there_is_no_other_network(make_lab, what):
+    lab = make_lab(shards=0)
+    up = up_without(what, lab)
+    assert up.returncode == 0, up.stderr
+    lines = [line for line in up.stdout.splitlines() if line.startswith("network ")]
+    assert len(lines) == 1 and "loopback" in lines[0] and WHY_NOT[what] in lines[0]
+    assert lab.status()["network"] == "loopback" and lab.primary() == "s0-west-1"
 
 
 def test_the_loopback_cannot_be_cut(make_lab):
     none = make_lab(shards=0)
-    refused = none.cli("lab", "up", "--wan-rtt", "5", check=False)
+    refused = none.cli("lab", "up", "--network", "loopback", "--wan-rtt", "5", check=False)
     assert refused.returncode != 0 and "--network netns" in refused.stderr
     refused = none.cli("lab", "up", "--network", "netns", "--wan-loss", "1x", check=False)
     assert refused.returncode != 0 and "percentage" in refused.stderr
