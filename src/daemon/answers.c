@@ -13,10 +13,10 @@
 #include "conductor/run.h"
 #include "daemon/election.h"
 #include "daemon/internal.h"
-#include "daemon/mirror.h"
 #include "daemon/steward.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
+#include "mirror/mirror.h"
 #include "orders/desk.h"
 
 #include <jansson.h>

@@ -10,10 +10,10 @@
 #include "daemon/election.h"
 #include "daemon/healer.h"
 #include "daemon/internal.h"
-#include "daemon/mirror.h"
 #include "daemon/observer.h"
 #include "daemon/steward.h"
 #include "fleet/inventory.h"
+#include "mirror/mirror.h"
 #include "orders/runner.h"
 #include "os/caller.h"
 

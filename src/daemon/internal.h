@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Shared by the files of daemon/ only: how its threads are woken and ended, the store as it becomes
- * available, and the conductor as its handlers see it.
+ * Shared by the files of daemon/ only: the conductor as its handlers see it.
  */
 #ifndef HOLDFAST_DAEMON_INTERNAL_H
 #define HOLDFAST_DAEMON_INTERNAL_H
@@ -10,6 +9,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "fleet/observation.h"
+#include "mirror/bell.h"
+#include "mirror/source.h"
 #include "net/server.h"
 
 #include <pthread.h>
@@ -21,24 +22,6 @@ struct mirror;
 struct runner;
 struct steward;
 struct store;
-
-/* ---- bell.c: a thread waits for its end, or for something to do ---- */
-struct daemon_bell {
-    int fd; /* readable once it has rung */
-};
-void daemon_bell_init(struct daemon_bell *bell);
-void daemon_bell_release(struct daemon_bell *bell);
-void daemon_bell_ring(struct daemon_bell *bell); /* for good */
-bool daemon_bell_has_rung(const struct daemon_bell *bell);
-void daemon_bell_wait(const struct daemon_bell *bell, nsec deadline); /* until it rings, or then */
-
-/* ---- store.c: opened as soon as it can be, for all threads ---- */
-struct daemon_store;
-struct daemon_store *daemon_store_start(const struct inventory *fleet);
-struct store *daemon_store_get(struct daemon_store *store);             /* NULL: not yet */
-void daemon_store_problem(struct daemon_store *store, struct err *ret); /* why not */
-/* No other thread may use it any more. NULL is fine. */
-void daemon_store_stop(struct daemon_store *store);
 
 /* ---- picture.c: what was seen last, and what follows from it; immutable ---- */
 struct picture {

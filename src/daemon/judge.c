@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "daemon/internal.h"
-#include "daemon/mirror.h"
+#include "mirror/mirror.h"
 
 #include <stdlib.h>
 

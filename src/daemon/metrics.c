@@ -8,7 +8,7 @@
 #include "base/table.h"
 #include "daemon/election.h"
 #include "daemon/internal.h"
-#include "daemon/mirror.h"
+#include "mirror/mirror.h"
 
 #include <stdarg.h>
 #include <stdlib.h>

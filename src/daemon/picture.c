@@ -3,9 +3,9 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "daemon/internal.h"
-#include "daemon/mirror.h"
 #include "drain/mark.h"
 #include "fleet/route.h"
+#include "mirror/mirror.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * is there. One watch of everything feeds them all, so that what happened first is told first. A
  * watch that breaks is begun again with a new reading.
  */
-#include "daemon/mirror.h"
+#include "mirror/mirror.h"
 
 #include "base/clock.h"
 #include "base/invariant.h"
@@ -14,15 +14,17 @@
 #include "conductor/pause.h"
 #include "conductor/run.h"
 #include "conductor/run_json.h"
-#include "daemon/internal.h"
-#include "daemon/listeners.h"
-#include "daemon/shelf.h"
 #include "drain/mark.h"
 #include "fleet/route.h"
 #include "hooks/waiting.h"
+#include "mirror/bell.h"
+#include "mirror/listeners.h"
+#include "mirror/shelf.h"
+#include "mirror/source.h"
 #include "store/store.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 

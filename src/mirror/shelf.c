@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * See shelf.h. */
-#include "daemon/shelf.h"
+#include "mirror/shelf.h"
 
 #include "base/mem.h"
 

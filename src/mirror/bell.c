@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See internal.h. */
+ * See bell.h. */
+#include "mirror/bell.h"
 #include "base/invariant.h"
-#include "daemon/internal.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>

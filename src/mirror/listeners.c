@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * See listeners.h. */
-#include "daemon/listeners.h"
+#include "mirror/listeners.h"
 
 #include "base/mem.h"
 #include "base/scope.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the store holds below one prefix, by key, kept by applying changes in the order of their
  * revisions. No lock of its own. {0} is empty. */
-#ifndef HOLDFAST_DAEMON_SHELF_H
-#define HOLDFAST_DAEMON_SHELF_H
+#ifndef HOLDFAST_MIRROR_SHELF_H
+#define HOLDFAST_MIRROR_SHELF_H
 
 #include "store/store.h"
 

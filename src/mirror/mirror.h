@@ -4,8 +4,8 @@
  * Answers need no round trip, and who wants to hear of changes is told at once. A thread of its own
  * writes; any may read. When the store is silent, what was known stays, and the problem says so.
  */
-#ifndef HOLDFAST_DAEMON_MIRROR_H
-#define HOLDFAST_DAEMON_MIRROR_H
+#ifndef HOLDFAST_MIRROR_MIRROR_H
+#define HOLDFAST_MIRROR_MIRROR_H
 
 #include "base/clock.h"
 #include "base/err.h"

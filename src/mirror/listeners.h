@@ -3,8 +3,8 @@
  * Who waits to hear of changes: requests that are answered when there is something new, and streams
  * of events. Owned by the mirror, used under its lock.
  */
-#ifndef HOLDFAST_DAEMON_LISTENERS_H
-#define HOLDFAST_DAEMON_LISTENERS_H
+#ifndef HOLDFAST_MIRROR_LISTENERS_H
+#define HOLDFAST_MIRROR_LISTENERS_H
 
 #include "base/clock.h"
 

@@ -3,14 +3,17 @@
  * The coordination store for all threads of the conductor: opened as soon as it can be. A conductor
  * that starts while the store is gone watches and answers all the same, and says so.
  */
-#include "store/store.h"
+#include "mirror/source.h"
 
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "daemon/internal.h"
 #include "fleet/inventory.h"
+#include "mirror/bell.h"
+#include "store/store.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum { OPEN_MS = 2000, AGAIN_MS = 1000 };
