@@ -12,6 +12,7 @@
 #include "daemon/internal.h"
 #include "daemon/observer.h"
 #include "daemon/steward.h"
+#include "exposure/surveyor.h"
 #include "fleet/inventory.h"
 #include "mirror/mirror.h"
 #include "orders/runner.h"
@@ -149,6 +150,7 @@ enum status daemon_run(const struct inventory *fleet, const char *name, struct e
     mirror_wait(daemon.mirror, clock_deadline(STORE_MS));
     daemon.election = election_start(daemon.store, name);
     daemon.judge = judge_start(fleet, daemon.store, daemon.mirror);
+    daemon.surveyor = surveyor_start(fleet, daemon.self->region);
     daemon.steward = steward_start(fleet, daemon.self, daemon.store);
     struct observer *observer = NULL;
     daemon.healer = healer_start(&daemon);
@@ -166,6 +168,7 @@ enum status daemon_run(const struct inventory *fleet, const char *name, struct e
     stop_all(&daemon, observer);
     http_server_free(daemon.server);
     steward_free(daemon.steward);
+    surveyor_stop(daemon.surveyor);
     return status;
 }
 

@@ -22,6 +22,7 @@ struct mirror;
 struct runner;
 struct steward;
 struct store;
+struct surveyor;
 
 /* ---- picture.c: what was seen last, and what follows from it; immutable ---- */
 struct picture {
@@ -66,8 +67,9 @@ struct daemon {
     struct mirror *mirror;
     struct election *election;
     struct judge *judge;
-    struct steward *steward; /* NULL: the fleet file has no hosts */
-    struct healer *healer;   /* NULL: nothing heals by itself */
+    struct surveyor *surveyor; /* what the loss of a region would cost now */
+    struct steward *steward;   /* NULL: the fleet file has no hosts */
+    struct healer *healer;     /* NULL: nothing heals by itself */
     struct runner *runner;
     atomic_bool is_ordering; /* somebody's order is being checked */
     struct http_server *server;

@@ -135,6 +135,7 @@ struct inventory_api {
 
 struct inventory {
     int64_t promise_rto_ms, promise_rpo_ms;
+    bool is_rpo_guarded; /* a region that loses touch serves no longer than rpo allows */
     char *regions[INVENTORY_REGIONS];
     size_t region_count;
     char *store_url;                        /* "file:///directory", "etcd://host:port,..." */

@@ -17,6 +17,12 @@ bool link_is_open(const struct link *link)
     return link->lean || (link->conn && sql_conn_is_open(link->conn));
 }
 
+void link_watch(struct monitor *monitor, struct link *link)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = link};
+    epoll_ctl(monitor->epoll_fd, EPOLL_CTL_ADD, lean_fd(link->lean), &event);
+}
+
 const char *link_server_version(const struct link *link)
 {
     return link->lean ? lean_server_version(link->lean) : sql_conn_server_version(link->conn);
@@ -183,8 +189,7 @@ static void on_open(struct sql_call *call)
         return;
     sql_conn_free(link->conn);
     link->conn = NULL;
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = link};
-    epoll_ctl(opening->monitor->epoll_fd, EPOLL_CTL_ADD, lean_fd(link->lean), &event);
+    link_watch(opening->monitor, link);
     begin(opening->ask);
 }
 
@@ -214,12 +219,17 @@ static void open_links(struct monitor *monitor, struct ask *asks, size_t count, 
 
 /* ---- both ---- */
 
-/* A socket of which the library would not let go is asked like that, too. */
-void monitor__ask(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
+void monitor__ask_open(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
 {
     begin_open(asks, count);
     collect(monitor, asks, count, deadline);
     ask_others(asks, count, deadline);
+}
+
+/* A socket of which the library would not let go is asked like that, too. */
+void monitor__ask(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
+{
+    monitor__ask_open(monitor, asks, count, deadline);
     open_links(monitor, asks, count, deadline);
     collect(monitor, asks, count, deadline);
     ask_others(asks, count, deadline);

@@ -36,12 +36,16 @@ struct monitor {
     int epoll_fd; /* of the lean ones */
 };
 
+/* A lean one is waited for from now on. Of the thread that asks. */
+void link_watch(struct monitor *monitor, struct link *link);
 bool link_is_open(const struct link *link);
 const char *link_server_version(const struct link *link);
 void link_close(struct link *link);
 
 void ask_release(struct ask *ask);
 
+/* Ask those whose connection is open, side by side; the others are not done when it returns. */
+void monitor__ask_open(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline);
 /* Ask all, side by side: those whose connection is open, then those for which one must be opened
  * first, so that one that does not let itself be connected to holds nobody up. */
 void monitor__ask(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline);

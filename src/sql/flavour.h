@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/secret.h"
 #include "sql/conn.h"
+#include "sql/glimpse.h"
 #include "sql/result.h"
 #include "wire/gtid.h"
 
@@ -110,12 +111,6 @@ struct sql_source {
 /* No statement that commits takes that long, so its acknowledgement does not come. */
 enum { SQL_HELD_UP_MS = 1000 };
 
-/* Of a server's process, for those who share a machine with it. Texts point into the result. */
-struct sql_process {
-    bool is_read_only;
-    const char *pid_file, *data_folder, *machine;
-};
-
 enum { SQL_LOG_ROWS_MAX = 5000 }; /* of one look at a log */
 
 /* An entry of a server's own log: the begin of a transaction (with its position), or a part. */
@@ -148,6 +143,9 @@ struct sql_flavour {
     void (*ask_process)(struct buf *sql);
     MUST_CHECK enum status (*read_process)(const struct sql_result *result, struct sql_process *ret,
                                            struct err *err);
+    void (*ask_whereabouts)(struct buf *sql);
+    MUST_CHECK enum status (*read_whereabouts)(const struct sql_result *result,
+                                               struct sql_whereabouts *ret, struct err *err);
     /* Rows of one column: the grants of the account that asks. */
     void (*list_grants)(struct buf *sql);
     void (*inspect)(struct buf *sql, int long_ms);

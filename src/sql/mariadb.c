@@ -185,6 +185,27 @@ static enum status read_process(const struct sql_result *result, struct sql_proc
     return ST_OK;
 }
 
+static void ask_whereabouts(struct buf *sql)
+{
+    buf_add(sql, "SELECT @@server_id, @@read_only, @@gtid_binlog_pos;SHOW ALL SLAVES STATUS");
+}
+
+static enum status read_whereabouts(const struct sql_result *result, struct sql_whereabouts *ret,
+                                    struct err *err)
+{
+    if (sql_rows(result, 0) != 1 || result->count < 2)
+        return err_set(err, ST_INVALID, "the server did not answer what it was asked");
+    *ret = (struct sql_whereabouts){
+        .server_id = sql_number(sql_value(result, 0, 0, 0), 0),
+        .is_read_only = sql_true(sql_value(result, 0, 0, 1)),
+        .is_replica = sql_rows(result, 1) > 0,
+        .source_id = sql_number(sql_named(result, 1, 0, "Master_Server_Id"), 0),
+        .position = text_of(sql_value(result, 0, 0, 2)),
+        .received = text_of(sql_named(result, 1, 0, "Gtid_IO_Pos")),
+    };
+    return ST_OK;
+}
+
 const struct sql_flavour sql_mariadb = {
     .name = "mariadb",
     .gtid = GTID_MARIADB,
@@ -192,6 +213,8 @@ const struct sql_flavour sql_mariadb = {
     .read_observation = read_observation,
     .ask_process = ask_process,
     .read_process = read_process,
+    .ask_whereabouts = ask_whereabouts,
+    .read_whereabouts = read_whereabouts,
     .list_grants = mariadb_list_grants,
     .inspect = mariadb_inspect,
     .read_inspection = mariadb_read_inspection,

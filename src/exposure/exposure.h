@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the loss of a shard's home region would cost now. Pure; times are points on one machine's
+ * boot clock, and 'now' is a parameter.
+ *
+ * A server that accepts writes, or follows nobody, is a *source*. It is asked at some moment and
+ * says its position: whatever was acknowledged before that moment is in it. When a server of the
+ * other region has received all of that position, whatever was acknowledged before that moment is
+ * there: 'covered_until' is the newest such moment. A source that writes nothing stays covered.
+ */
+#ifndef HOLDFAST_EXPOSURE_EXPOSURE_H
+#define HOLDFAST_EXPOSURE_EXPOSURE_H
+
+#include "base/clock.h"
+#include "fleet/inventory.h"
+
+#define EXPOSURE_NEVER INT64_MIN /* before all moments */
+
+/* Of a server, as it answered. */
+struct exposure_sight {
+    size_t server; /* index in the shard */
+    nsec asked;    /* before the question was sent */
+    bool is_open, is_replica;
+    int64_t server_id, source_id; /* 0: not known */
+    const char *position;         /* GTID text: the end of its own log */
+    const char *received;         /* from its source; "": nothing */
+};
+
+/* What is remembered of a shard: a few moments of each source, and what the others have received.
+ */
+struct exposure_track;
+struct exposure_track *exposure_track_new(const struct inventory_shard *shard);
+void exposure_track_free(struct exposure_track *track);
+/* In any order; one that is older than what is known of that server is dropped. */
+void exposure_track_see(struct exposure_track *track, const struct exposure_sight *sight);
+
+/* What is known of a shard, a copy. */
+struct exposure {
+    const struct inventory_server *primary; /* the source that was last open; NULL: none was seen */
+    nsec asked;                             /* when it was asked for ... */
+    char *position;                         /* ... this; owned */
+    nsec covered_until;                     /* EXPOSURE_NEVER: nothing is known to be there */
+    const struct inventory_server *receiver; /* of the other region; NULL: none */
+    nsec receiver_asked;
+    char *received;       /* owned */
+    int64_t transactions; /* of that position, which the receiver lacks; -1: not known */
+};
+void exposure_get(const struct exposure_track *track, struct exposure *ret);
+void exposure_release(struct exposure *exposure);
+/* Acknowledged writes of so long would be lost with the region at 'now'; -1: not known. */
+double exposure_ms(const struct exposure *exposure, nsec now);
+
+/* Of one server: all that was acknowledged by it, or by those before it, and is not in the other
+ * region was acknowledged after this moment, as far as is known. Either it is covered until then,
+ * or it was a replica then, which acknowledges nothing. EXPOSURE_NEVER: it is not known. */
+nsec exposure_since(const struct exposure_track *track, size_t server);
+/* Is this server's answer worth a question now? Sources are asked, and of the other region the one
+ * that receives first; all of them, while no source that is open was seen for a while, or none of
+ * the other region has its newest positions. */
+bool exposure_wants(const struct exposure_track *track, size_t server, nsec now);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Asks primaries and who receives from them, again and again, on a thread of its own; what follows
+ * from that is exposure.h. Any thread may look.
+ */
+#ifndef HOLDFAST_EXPOSURE_SURVEYOR_H
+#define HOLDFAST_EXPOSURE_SURVEYOR_H
+
+#include "exposure/exposure.h"
+
+struct surveyor;
+
+/* Borrows the fleet. 'region': of whoever asks; with rpo_guard all servers there are asked, because
+ * it is asked about them. */
+struct surveyor *surveyor_start(const struct inventory *fleet, size_t region);
+void surveyor_stop(struct surveyor *surveyor); /* NULL is fine */
+
+/* A copy of what is known of the shard; exposure_release() it. */
+void surveyor_get(struct surveyor *surveyor, const struct inventory_shard *shard,
+                  struct exposure *ret);
+/* exposure_since() of a server. */
+nsec surveyor_since(struct surveyor *surveyor, const struct inventory_shard *shard, size_t server);
+
+/* Between two questions. */
+nsec surveyor_pace(const struct inventory *fleet);
+
+#endif
