@@ -10,9 +10,9 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "permit/granters.h"
+#include "permit/pulse.h"
 #include "store/store.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 
 void permit_basis_init(struct permit_basis *basis)
@@ -28,15 +28,6 @@ void permit_basis_release(struct permit_basis *basis)
 
 /* ---- the beat ---- */
 
-static char *beat_value(const char *who)
-{
-    json_t *object =
-        json_pack("{s:s, s:I}", "by", who, "wall_us", (json_int_t)clock_wall_us()); /* for people */
-    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
-    return text ? text : mem_strdup("{}");
-}
-
 enum status permit_beat(struct store *store, const struct permit_beater *beater, nsec deadline,
                         struct permit_beat *ret_beat, struct err *err)
 {
@@ -45,13 +36,14 @@ enum status permit_beat(struct store *store, const struct permit_beater *beater,
     AUTO_FREE char *key = permit_region_key(region);
     AUTO_FREE char *granter = permit_granter_key(beater->granter);
     AUTO_FREE char *fenced = permit_fenced_key(region);
-    AUTO_FREE char *value = beat_value(beater->who);
+    nsec sent = clock_now();
+    AUTO_FREE char *value = permit_pulse_encode(beater->who, beater->granter, sent);
+    AUTO_FREE char *of_whom = permit_granter_encode(region);
     struct store_compare compares[] = {{STORE_ABSENT, fenced, 0},
                                        {STORE_MOD_REV_IS, PERMIT_TERM_KEY, term->revision}};
-    struct store_op puts[] = {{STORE_PUT, key, value, 0}, {STORE_PUT, granter, "{}", 0}};
+    struct store_op puts[] = {{STORE_PUT, key, value, 0}, {STORE_PUT, granter, of_whom, 0}};
     struct store_txn txn = {compares, ARRAY_SIZE(compares), puts, ARRAY_SIZE(puts)};
     struct store_txn_result result = {0};
-    nsec sent = clock_now();
     enum status status = store_txn(store, &txn, deadline, &result, err);
     if (status == ST_CONFLICT && result.failed_compare == 0) {
         err_set(err, ST_DENIED, "region '%s' is fenced", region);

@@ -8,6 +8,7 @@
 #include "store/store.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +26,32 @@ char *permit_granter_key(const char *granter)
     return mem_printf("granters/%s", granter);
 }
 
+char *permit_granter_encode(const char *region)
+{
+    json_t *object = json_pack("{s:s}", "region", region);
+    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    json_decref(object);
+    return text ? text : mem_strdup("{}");
+}
+
+static char *region_of(const char *value)
+{
+    json_t *object = json_loads(value, 0, NULL);
+    char *region = mem_strdup(json_string_value(json_object_get(object, "region")));
+    json_decref(object);
+    return region;
+}
+
+static void release_granter(struct permit_granter *granter)
+{
+    free(granter->name);
+    free(granter->region);
+}
+
 void permit_granters_release(struct permit_granters *granters)
 {
     for (size_t i = 0; i < granters->count; i++)
-        free(granters->items[i].name);
+        release_granter(&granters->items[i]);
     free(granters->items);
     *granters = (struct permit_granters){0};
 }
@@ -46,9 +69,24 @@ enum status permit_granters_load(struct store *store, nsec deadline, struct perm
     for (size_t i = 0; i < list.count; i++) {
         const struct store_entry *entry = &list.entries[i];
         ret->items[ret->count++] =
-            (struct permit_granter){mem_strdup(entry->key + strlen(prefix)), entry->mod_rev};
+            (struct permit_granter){.name = mem_strdup(entry->key + strlen(prefix)),
+                                    .region = region_of(entry->value),
+                                    .revision = entry->mod_rev};
     }
     return ST_OK;
+}
+
+void permit_granters_leave_out(struct permit_granters *granters, const char *region)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < granters->count; i++) {
+        struct permit_granter *granter = &granters->items[i];
+        if (granter->region && strcmp(granter->region, region) == 0)
+            release_granter(granter);
+        else
+            granters->items[kept++] = *granter;
+    }
+    granters->count = kept;
 }
 
 static bool has_beaten_since(const struct permit_granters *before,

@@ -21,11 +21,12 @@ enum { PERMIT_GRANTER_MAX = 96 };
 
 /* The name of this process as a granter: no other process ever has the same. */
 void permit_granter_name(const char *conductor, char ret[static PERMIT_GRANTER_MAX]);
-char *permit_granter_key(const char *granter); /* the caller frees */
+char *permit_granter_key(const char *granter);   /* the caller frees, as of the next */
+char *permit_granter_encode(const char *region); /* what is put there */
 
 struct permit_granter {
-    char *name;       /* owned */
-    int64_t revision; /* of its last beat */
+    char *name, *region; /* owned; for which it beats, for ever the same. NULL: it is not said */
+    int64_t revision;    /* of its last beat */
 };
 
 struct permit_granters {
@@ -37,6 +38,10 @@ struct permit_granters {
 MUST_CHECK enum status permit_granters_load(struct store *store, nsec deadline,
                                             struct permit_granters *ret, struct err *err);
 void permit_granters_release(struct permit_granters *granters);
+
+/* Leave out those that beat for the region. It is fenced, since before these were read: what they
+ * granted is over, and they grant nothing more. */
+void permit_granters_leave_out(struct permit_granters *granters, const char *region);
 
 /* Take away those that have not beaten from one reading to the next, when a wait or more passed
  * between: what they granted is over, and their next beat would bring the key back. What cannot be

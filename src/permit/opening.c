@@ -76,6 +76,13 @@ void permit_part_open(struct permit_part *part, const char *server, const char *
     demand(part, STORE_ABSENT, keep(part, permit_fenced_key(region)), 0);
 }
 
+void permit_part_keep_fence(struct permit_part *part, const char *region, int64_t revision)
+{
+    const char *key = keep(part, permit_fenced_key(region));
+    if (!has_demand(part, key))
+        demand(part, STORE_MOD_REV_IS, key, revision);
+}
+
 void permit_part_return(struct permit_part *part, const char *server, int64_t revision)
 {
     const char *key = keep(part, permit_revoked_key(server));
@@ -175,13 +182,20 @@ enum status permit_claim(struct store *store, const struct permit_route *route,
     return send(store, route, part, deadline, &result, err);
 }
 
+/* Since then, by the statement with the longest guard. */
+static bool is_settled(const struct permit_wait *wait, nsec since, nsec now)
+{
+    return now - since >= permit_settle_span(wait->term.wait, wait->guard);
+}
+
 /* Whoever granted it something granted nothing later than that, and whoever opened it recorded that
  * in the route before, so it opens by no statement that is still on its way. */
 static bool is_over_by_grants(const struct permit_wait *wait, const struct permit_rumour *rumour,
                               nsec now)
 {
-    nsec last = rumour->last_grant > wait->settled ? rumour->last_grant : wait->settled;
-    return rumour->is_last_grant_known && now - last >= wait->term.wait;
+    bool is_granted = rumour->last_grant != INT64_MIN;
+    return rumour->is_last_grant_known && is_settled(wait, wait->settled, now) &&
+           (!is_granted || now - rumour->last_grant >= wait->term.wait);
 }
 
 enum permit_end permit_end_of(const struct permit_wait *wait, const struct permit_rumour *rumour,
@@ -192,8 +206,8 @@ enum permit_end permit_end_of(const struct permit_wait *wait, const struct permi
     if (rumour->heard && rumour->heard->closed >= wait->revision)
         return PERMIT_CLOSED;
     if (is_over_by_grants(wait, rumour, now))
-        return PERMIT_LAST_GRANT_OVER;
-    return now - wait->since >= wait->term.wait ? PERMIT_TTL_OVER : PERMIT_LASTS;
+        return wait->fence ? PERMIT_REGION_FENCED : PERMIT_LAST_GRANT_OVER;
+    return is_settled(wait, wait->since, now) ? PERMIT_TTL_OVER : PERMIT_LASTS;
 }
 
 const char *permit_end_text(enum permit_end end)

@@ -3,6 +3,7 @@
  * The opener's side: what a run writes beside its route, and how long it waits. A part holds the
  * compares and writes that a transaction of the run carries beside those of its route:
  *   (a) revoke every server that may be open    permit_part_revoke(), one for each
+ *       of a region that is fenced              permit_part_keep_fence(), too
  *   (b) wait                                    permit_end_of()
  *   (c) open another one                        permit_part_open()
  *   7.  it is back as a replica                 permit_part_return()
@@ -37,6 +38,8 @@ void permit_part_revoke(struct permit_part *part, const struct permit_term *term
 void permit_part_open(struct permit_part *part, const char *server, const char *region);
 /* Demand that the term is still this one: whoever revokes it afterwards waits for term->wait. */
 void permit_part_keep_term(struct permit_part *part, const struct permit_term *term);
+/* Demand that the region is fenced since this revision (fence.h): see struct permit_wait. */
+void permit_part_keep_fence(struct permit_part *part, const char *region, int64_t revision);
 /* Take the revocation of this revision back: under the server's lock it was seen to be closed. */
 void permit_part_return(struct permit_part *part, const char *server, int64_t revision);
 void permit_part_release(struct permit_part *part);
@@ -68,13 +71,20 @@ struct permit_wait {
     int64_t revision;        /* of the revocation; 0: there is none yet */
     nsec since;              /* it was known to be in the store */
     nsec settled;            /* the route was seen with the revision that the revocation compared */
+    /* Its region is fenced by this one: the revocation demanded it (permit_part_keep_fence()), or
+     * it was in a list of fences as of the revocation's revision or later. 0: none. */
+    int64_t fence;
+    /* Of the longest guard that a statement may have that is on its way to open the server. 0: none
+     * is longer than permit_guard_span(). */
+    nsec guard;
 };
 
 /* What others told of it. */
 struct permit_rumour {
     const struct permit_heard *heard; /* by its agent; NULL: nothing */
     /* Every granter that was in the store at the revocation or later (granters.h) has said that it
-     * knew of the revocation, and when it granted the last time. */
+     * knew of the revocation, and when it granted the last time. With wait->fence those may be left
+     * out that beat for the fenced region: permit_granters_leave_out(). */
     bool is_last_grant_known;
     nsec last_grant; /* or later; INT64_MIN: there was none */
 };
@@ -84,6 +94,7 @@ struct permit_rumour {
     X(PERMIT_LASTS, "it may still serve")                                                          \
     X(PERMIT_CLOSED, "its agent closed it")                                                        \
     X(PERMIT_LAST_GRANT_OVER, "all that it was granted is over")                                   \
+    X(PERMIT_REGION_FENCED, "its region is fenced, and nobody else granted it anything")           \
     X(PERMIT_TTL_OVER, "a TTL has passed since it was revoked")
 
 enum permit_end { PERMIT_END_TABLE(TABLE_ID) PERMIT_ENDS };

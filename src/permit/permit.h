@@ -48,6 +48,10 @@ nsec permit_fence_span(nsec ttl);
  * 'wait': what is left of that, its agent has to see an opening for which there is no permission,
  * or the supervisor to see that there is no agent, and to close it. */
 nsec permit_guard_span(nsec wait);
+/* So long after it is surely recorded an opening is over, whether it happened or not: its statement
+ * counts for 'guard' at most, and then the server is closed again as above. Not less than the wait.
+ */
+nsec permit_settle_span(nsec wait, nsec guard);
 
 /* ---- the term ---- */
 struct permit_term {

@@ -40,6 +40,14 @@ nsec permit_guard_span(nsec wait)
     return wait / GUARD_PARTS;
 }
 
+/* Guard and closing are by other clocks than the waiting, each of them up to 5 % wrong. */
+nsec permit_settle_span(nsec wait, nsec guard)
+{
+    nsec span = guard + permit_guard_span(wait) + permit_fence_span(wait);
+    span += span * 2 / 19 + 1;
+    return span > wait ? span : wait;
+}
+
 char *permit_region_key(const char *region)
 {
     return mem_printf("regions/%s", region);

@@ -100,6 +100,11 @@ static void a_beat_was_sent_before_the_store_had_it(void **state)
     fixture->store = store_wrap_faults(fixture->store, note_time, &had);
     EXPECT_OK(beat(fixture->store, "west", &term, &first));
     assert_true(first.sent <= had);
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    EXPECT_OK(store_get(fixture->store, "regions/west", soon(), &entry, &trouble));
+    AUTO_FREE char *stamp =
+        mem_printf("\"granter\":\"conductor-1\",\"sent_ns\":%lld}", (long long)first.sent);
+    assert_non_null(strstr(entry.value, stamp)); /* and it says so */
     store_close(fixture->store);
     fixture->store = NULL;
 }
@@ -380,6 +385,59 @@ static void waiting_ends_after_the_last_grant_and_the_last_opening(UNUSED void *
     assert_int_equal(permit_end_of(&wait, &rumour, 3999), PERMIT_LASTS);
 }
 
+static void waiting_ends_when_the_region_is_fenced_and_no_opening_is_on_its_way(UNUSED void **state)
+{
+    struct permit_wait wait = waiting;
+    struct permit_rumour rumour = {.is_last_grant_known = true, .last_grant = INT64_MIN};
+    wait.fence = 18;
+    assert_int_equal(permit_end_of(&wait, &rumour, 2499), PERMIT_LASTS);
+    assert_int_equal(permit_end_of(&wait, &rumour, 2500), PERMIT_REGION_FENCED);
+    rumour.last_grant = 0; /* in another region, by another fleet file */
+    assert_int_equal(permit_end_of(&wait, &rumour, 2999), PERMIT_LASTS);
+    assert_int_equal(permit_end_of(&wait, &rumour, 3000), PERMIT_REGION_FENCED);
+    rumour.is_last_grant_known = false;
+    assert_int_equal(permit_end_of(&wait, &rumour, 3999), PERMIT_LASTS);
+    wait.revision = 0;
+    rumour.is_last_grant_known = true;
+    assert_int_equal(permit_end_of(&wait, &rumour, 9000), PERMIT_LASTS);
+}
+
+/* (2000 + 1000 + 300) * 21 / 19, rounded up. */
+static void a_long_guard_is_waited_for(UNUSED void **state)
+{
+    struct permit_wait wait = waiting;
+    struct permit_rumour rumour = {.is_last_grant_known = true, .last_grant = INT64_MIN};
+    assert_int_equal(permit_settle_span(3000, permit_guard_span(3000)), 3000);
+    assert_int_equal(permit_settle_span(3000, 2000), 3648);
+    wait.guard = 2000;
+    assert_int_equal(permit_end_of(&wait, &rumour, -500 + 3647), PERMIT_LASTS);
+    assert_int_equal(permit_end_of(&wait, &rumour, -500 + 3648), PERMIT_LAST_GRANT_OVER);
+    rumour.is_last_grant_known = false;
+    assert_int_equal(permit_end_of(&wait, &rumour, 1000 + 3647), PERMIT_LASTS);
+    assert_int_equal(permit_end_of(&wait, &rumour, 1000 + 3648), PERMIT_TTL_OVER);
+}
+
+static void who_grants_in_a_fenced_region_is_left_out(void **state)
+{
+    struct store *store = ((struct fixture *)*state)->store;
+    struct permit_term term = term_of(store, TTL);
+    struct permit_beat made = {0};
+    AUTO(permit_granters_release) struct permit_granters granters = {0};
+    struct permit_beater beater = {"east", "c2", "conductor-2", term};
+    put(store, "granters/older", "{}"); /* does not say its region */
+    put(store, "granters/west-c1", "{\"region\":\"westerly\"}");
+    EXPECT_OK(beat(store, "west", &term, &made));
+    EXPECT_OK(permit_beat(store, &beater, soon(), &made, &trouble));
+    EXPECT_OK(permit_granters_load(store, soon(), &granters, &trouble));
+    assert_int_equal(granters.count, 4);
+    permit_granters_leave_out(&granters, "west");
+    assert_int_equal(granters.count, 3);
+    assert_string_equal(granters.items[0].name, "conductor-2");
+    assert_string_equal(granters.items[0].region, "east");
+    assert_string_equal(granters.items[1].name, "older");
+    assert_string_equal(granters.items[2].name, "west-c1");
+}
+
 static void who_may_have_granted_is_in_the_store_with_his_first_beat(void **state)
 {
     struct store *store = ((struct fixture *)*state)->store;
@@ -450,6 +508,9 @@ int main(void)
         STORE_TEST(a_route_of_the_same_text_without_its_revocation_is_not_ours),
         cmocka_unit_test(waiting_ends_by_time_or_by_a_closing_after_the_revocation),
         cmocka_unit_test(waiting_ends_after_the_last_grant_and_the_last_opening),
+        cmocka_unit_test(waiting_ends_when_the_region_is_fenced_and_no_opening_is_on_its_way),
+        cmocka_unit_test(a_long_guard_is_waited_for),
+        STORE_TEST(who_grants_in_a_fenced_region_is_left_out),
         STORE_TEST(who_may_have_granted_is_in_the_store_with_his_first_beat),
         STORE_TEST(only_who_beats_no_more_is_forgotten),
         cmocka_unit_test(no_two_processes_have_one_name),

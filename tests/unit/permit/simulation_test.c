@@ -406,7 +406,10 @@ static void open_another(struct world *world, struct opener *opener)
 {
     size_t other = 1 - opener->primary;
     struct permit_rumour rumour = rumour_of(world, opener), only_heard = {.heard = rumour.heard};
-    struct permit_wait wait = {opener->term, opener->revision, opener->since, opener->settled};
+    struct permit_wait wait = {.term = opener->term,
+                               .revision = opener->revision,
+                               .since = opener->since,
+                               .settled = opener->settled};
     nsec now = clock_read(world, &opener->clock);
     if (world->revoked[world->revision][other] && is_seen_closed(&world->hosts[other])) {
         take_back(world, other);
