@@ -37,6 +37,7 @@ class Ack(NamedTuple):
     server: str
     sent: float
     got: float
+    place: str = ""  # where the client is, when that is not the host
 
 
 class Clients:
@@ -83,6 +84,7 @@ class Clients:
 
 
 READ_ONLY = 1290
+ETCD = ["etcd-west", "etcd-east", "etcd-witness"]
 
 
 # ---- the lab ----
@@ -106,10 +108,13 @@ class World:
         for fleet in self.fleets:
             wait_until(lambda f=fleet: is_first_opened(f) and has_table(f), 30, "the primary is open")
         wait_until(self._are_all_known, 30, "the leader knows all shards")
-        self.clients = {fleet.shard: Clients(fleet, [s for s in fleet.servers if s.region == "west"])
-                        for fleet in self.fleets}
+        self.clients = self.start_clients()
         for shard in self.by_shard:
             self.wait_for_more(shard, time.monotonic(), 30)
+
+    def start_clients(self):
+        return {fleet.shard: Clients(fleet, [s for s in fleet.servers if s.region == "west"])
+                for fleet in self.fleets}
 
     def _fleet(self, shard):
         servers = [Server(name, s["host"], s["port"], s["region"])
@@ -156,13 +161,18 @@ def allow_any_number(lab):
     """Conductors that fail a shard over as often as it takes."""
     path = pathlib.Path(lab.fleet)
     text = path.read_text(encoding="utf-8")
-    assert text.count("automatic: host\n") == 1
-    path.write_text(text.replace("automatic: host\n", "automatic: host\n  hold_down: 1ms\n"
-                                                      "  failovers_an_hour: 0\n"), encoding="utf-8")
+    text, found = re.subn(r"(automatic: .*\n)", r"\1  hold_down: 1ms\n  failovers_an_hour: 0\n", text)
+    assert found == 1
+    path.write_text(text, encoding="utf-8")
     conductors = [name for name in lab.daemons() if name.startswith("conductor-")]
     for name in conductors:  # one after the other: agents go on to be permitted
         lab.cli("lab", "kill", name)
         lab.cli("lab", "restart", name)
+
+
+def leader(lab):
+    """The member of etcd that leads, in a list."""
+    return wait_until(lambda: [name for name in ETCD if lab.daemons()[name]["leads"]], 30, "a member of etcd leads")
 
 
 def is_first_opened(fleet):
@@ -296,32 +306,45 @@ def own_last(fleet, at, server_id):
     return max(((int(entry.split("-")[2]), entry) for entry in mine), default=(0, ""))
 
 
+def beyond(fleet, server, primary):
+    """[(its last transaction, the last of the same author that the primary has)]: of each author of which it has
+    more."""
+    state = fleet.value(server, "SELECT @@GLOBAL.gtid_binlog_state") or ""
+    authors = [int(entry.split("-")[1]) for entry in state.split(",") if entry]
+    pairs = [(own_last(fleet, server, author), own_last(fleet, primary, author)) for author in authors]
+    return [(mine[1], common[1]) for mine, common in pairs if mine > common]
+
+
 def rewind_if_ahead(world, fleet, server):
     """As an operator does with a server that came back with transactions that nobody acknowledged: how many
     rows of them. It is told which they are."""
     primary = fleet.primary()
-    if server is primary or fleet.sql(server, "SHOW ALL SLAVES STATUS"):
-        return 0
-    number = fleet.value(server, "SELECT @@server_id")
-    common = own_last(fleet, primary, number)
-    if own_last(fleet, server, number) <= common:
+    if server is primary or fleet.sql(server, "SHOW ALL SLAVES STATUS") or not beyond(fleet, server, primary):
         return 0
     told = world.lab.cli("fleet", "converge", "--dry-run", check=False)
     assert server.address in told.stdout + told.stderr, told
     acked = {ack.number for ack in world.clients[fleet.shard].acks}
     extra = rows_of(fleet, server) - rows_of(fleet, primary)
     assert not extra & acked, f"acknowledged, and only {server.name} has it: {extra & acked}"
+    return rewind(fleet, server, primary)
+
+
+def rewind(fleet, server, primary):
+    """To the last transactions that the primary has, too; how many rows that took away."""
     with fleet.connect(server, seconds=ANSWER_SECONDS) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT GET_LOCK('holdfast', 5) AS is_ours")
         if cursor.fetchone()["is_ours"] != 1:  # a conductor that points it meanwhile finds no position at all
             return 0
-        tail = own_last(fleet, server, number)[1]
-        state = fleet.value(server, "SELECT @@GLOBAL.gtid_binlog_state").replace(tail, common[1])
+        extra = rows_of(fleet, server) - rows_of(fleet, primary)
+        state = fleet.value(server, "SELECT @@GLOBAL.gtid_binlog_state")
+        pairs = beyond(fleet, server, primary)
+        for tail, common in pairs:
+            state = state.replace(tail, common)
         cursor.execute("SET SESSION sql_log_bin=0")
         for row in extra:
             cursor.execute(f"DELETE FROM {fleet.database}.ledger WHERE n = %s", (row,))
         cursor.execute("SET GLOBAL gtid_strict_mode=0")
-        cursor.execute("SET GLOBAL gtid_slave_pos=%s", (common[1],))
+        cursor.execute("SET GLOBAL gtid_slave_pos=%s", (pairs[0][1],))
         cursor.execute("RESET MASTER")
         cursor.execute("SET GLOBAL gtid_binlog_state=%s", (state,))  # what it still has
         cursor.execute("SET GLOBAL gtid_strict_mode=1")

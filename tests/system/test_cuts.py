@@ -7,20 +7,19 @@ import contextlib
 import json
 import pathlib
 import time
-import urllib.request
 
 import pymysql
 import pytest
 
 from conftest import wait_until
-from host_disasters import TTL, WHOLE_SECONDS, World, assert_one_at_a_time, restart_what_ended, wait_until_whole
+from host_disasters import (ETCD, TTL, WHOLE_SECONDS, World, assert_one_at_a_time, leader, restart_what_ended,
+                            wait_until_whole)
 from moves import SOAK
 from test_host_disasters import show_logs
 
 LONG = 60 if SOAK else 4 * TTL
 CLOSED_SECONDS = 5 * TTL
 ATTEMPTS = 5
-ETCD = ["etcd-west", "etcd-east", "etcd-witness"]
 CONDUCTORS = ["conductor-west-1", "conductor-west-2"]
 BACK = {"kill": "restart", "freeze": "thaw"}
 
@@ -38,22 +37,6 @@ def world(lab):
 
 
 # ---- who is cut off ----
-
-def find_leader(lab):
-    for name in ETCD:
-        daemon = lab.daemons()[name]
-        url = f"http://{daemon['host']}:{daemon['port']}/v3/maintenance/status"
-        with contextlib.suppress(OSError):
-            with urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=5) as answer:
-                status = json.load(answer)
-            if status.get("leader") == status["header"]["member_id"]:
-                return [name]
-    return []
-
-
-def leader(lab):
-    return wait_until(lambda: find_leader(lab), 30, "a member of etcd leads")
-
 
 def majority(lab):
     leads = leader(lab)

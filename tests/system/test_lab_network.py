@@ -5,43 +5,17 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 
 import pytest
 
 from conftest import HOLDFAST, Lab, lab_processes, wait_until
+from namespaces import inside, needs_namespaces
 
 RTT_MS = 40
 NETNS = ("--network", "netns", "--wan-rtt", str(RTT_MS))
 NOBODY = 65534
-
-
-def why_not():
-    """Why there can be no namespaces here, or None."""
-    try:
-        os.close(os.open("/dev/net/tun", os.O_RDWR))
-    except OSError as error:
-        return f"no TUN devices: {error}"
-    tried = [subprocess.run(["unshare", *kind, "true"], capture_output=True, check=False)
-             for kind in (["--net"], ["--user", "--net"])]
-    if all(one.returncode for one in tried):
-        return f"no network namespaces: {tried[0].stderr.decode().strip()}"
-    return None
-
-
-REASON = why_not()
-needs_namespaces = pytest.mark.skipif(REASON is not None, reason=str(REASON))
-
-
-def inside(lab, region, code, *words, **options):
-    """Start Python code inside a region."""
-    enter = ["nsenter", f"--net={lab.dir}/net/{region}"]
-    if os.path.exists(f"{lab.dir}/net/user"):
-        enter += [f"--user={lab.dir}/net/user", "--preserve-credentials"]
-    return subprocess.Popen([*enter, sys.executable, "-c", code, *words], text=True,
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
 
 
 CONNECT = """

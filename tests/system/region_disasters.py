@@ -1,0 +1,445 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the test and the bench of lost regions share: a lab of two regions and a witness, apart by a wide area
+network, under clients inside and outside of the home region; disasters of a whole region; and the way back to a
+fleet in which everything is whole, so that the next one can follow.
+
+Clients (region_client.py) know nothing of Holdfast. What they saw is judged in region_checks.py.
+"""
+import contextlib
+import json
+import mmap
+import os
+import random
+import struct
+import subprocess
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+import pymysql
+
+from conftest import HOLDFAST, wait_until
+from host_disasters import (ANSWER_SECONDS, ETCD, WHOLE_SECONDS, Ack, World, beyond, percentile, rewind, rows_of,
+                            wait_until_whole)
+from moves import HERE
+from namespaces import enter
+from region_checks import Course, felt, last_in_region, lost_span, outage
+from region_checks import violations as wrong_in_course
+from store_watch import StoreWatch, ask, decoded, encoded, span
+
+TTL = 3.0
+RTT_MS = 20
+REGIONS = ("west", "east")
+WITNESS = "witness"
+PAUSES = {"west": 0.04, "east": 0.04, "host": 0.1}  # seconds; all servers share the processors of one machine
+PLACES = tuple(PAUSES)
+LAB = ("--network", "netns", "--wan-rtt", str(RTT_MS), "--ttl", f"{TTL:g}s", "--automatic", "region")
+SETTLED_SECONDS = TTL  # in which whoever serves goes on to serve
+MOVE_SECONDS = 60  # only a hang gets here
+
+
+def other_of(region):
+    return REGIONS[1 - REGIONS.index(region)]
+
+
+# ---- clients ----
+
+class Shared:
+    """What all clients of one shard were told, wherever they are."""
+
+    def __init__(self):
+        self.acks = []  # appended by the readers of places, never changed otherwise
+
+    def stop(self):
+        """Places are stopped as a whole."""
+
+
+class Place:
+    """The process of the clients of one place."""
+
+    def __init__(self, world, name, index, by_shard):
+        words = [sys.executable, os.path.join(HERE, "region_client.py")]
+        self.name, self.by_shard = name, by_shard
+        self.process = subprocess.Popen([*(enter(world.lab, name) if name in REGIONS else []), *words], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        servers = [{"name": server.name, "host": server.host, "port": server.port}
+                   for fleet in world.fleets for server in fleet.servers]
+        user, password = world.fleets[0].accounts["app"]
+        plan = {"user": user, "password": password, "database": world.fleets[0].database, "first": 1 + index,
+                "step": len(PLACES), "pause": PAUSES[name], "servers": servers}
+        self.process.stdin.write(json.dumps(plan) + "\n")
+        self.process.stdin.flush()
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            server, number, sent, got = line.split()
+            shard = server.split("-")[0]
+            self.by_shard[shard].acks.append(Ack(int(number), server, float(sent), float(got), self.name))
+
+    def stop(self):
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        self.process.wait(10)
+        self.thread.join(10)
+
+
+class RegionWorld(World):
+    """A lab with daemons and a wide area network, and clients in each region and on the host."""
+
+    def __init__(self, lab):
+        self.watch = StoreWatch([self._member(lab, name) for name in ETCD],
+                                ["holdfast/fenced/", "holdfast/shards/"])
+        self.places = []
+        super().__init__(lab)
+        self.regions = {server.name: server.region for fleet in self.fleets for server in fleet.servers}
+
+    @staticmethod
+    def _member(lab, name):
+        daemon = lab.daemons()[name]
+        return f"{daemon['host']}:{daemon['port']}"
+
+    def member(self, region):
+        return self._member(self.lab, f"etcd-{region}")
+
+    def start_clients(self):
+        by_shard = {fleet.shard: Shared() for fleet in self.fleets}
+        self.places = [Place(self, name, index, by_shard) for index, name in enumerate(PLACES)]
+        return by_shard
+
+    def close(self):
+        for place in self.places:
+            place.stop()
+        self.watch.close()
+        super().close()
+
+    def home(self):
+        """The region whose servers acknowledged last, of every shard."""
+        found = {self.regions[clients.acks[-1].server] for clients in self.clients.values()}
+        return found.pop() if len(found) == 1 else None
+
+    def wait_until_each_place_writes(self, seconds=WHOLE_SECONDS):
+        since = time.monotonic()
+
+        def all_do():
+            return all({ack.place for ack in reversed(clients.acks[-500:]) if ack.sent > since} == set(PLACES)
+                       for clients in self.clients.values())
+        wait_until(all_do, seconds, "clients of each place are answered")
+
+    def inside(self, region, *words):
+        """Holdfast's command there, to its end."""
+        return subprocess.run([*enter(self.lab, region), HOLDFAST, *words], env=self.lab.env, text=True, check=False,
+                              capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+# ---- who leads ----
+
+def leading_conductor(world):
+    kvs = ask(world.member(WITNESS), "kv/range", {"key": encoded("holdfast/leader/conductor")}).get("kvs")
+    return decoded(kvs[0]["value"]) if kvs else None
+
+
+def let_conductor_lead(world, region):
+    """Some conductor of it does; the others, too, are up afterwards."""
+    def does_lead():
+        name = leading_conductor(world)
+        if not name or name.startswith(region):
+            return bool(name)
+        world.lab.cli("lab", "kill", f"conductor-{name}")  # agents ask the other one
+        wait_until(lambda: leading_conductor(world) not in (None, name), 30, f"another conductor than {name} leads")
+        world.lab.cli("lab", "restart", f"conductor-{name}")
+        return False
+    wait_until(does_lead, 120, f"a conductor of {region} leads")
+
+
+# ---- disasters ----
+
+def cut(lab, *ways):
+    """From, to; all of them."""
+    for one, other in ways:
+        lab.cli("lab", "unplug", one, "--to", other)
+
+
+def plug(lab, *sites):
+    for site in sites:
+        lab.cli("lab", "plug", site)
+
+
+# src/wan/wan.h: struct wan_way is five numbers, the third the loss; site by site, from and to
+SITES = (*REGIONS, WITNESS)
+WAY_BYTES, LOSS_OFFSET = 20, 8
+
+
+def set_loss(lab, percent):
+    """Of packets between the regions, each way."""
+    with open(f"{lab.dir}/net/map", "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        for one, other in ((0, 1), (1, 0)):
+            at = (one * len(SITES) + other) * WAY_BYTES + LOSS_OFFSET
+            memory[at:at + 4] = struct.pack("=I", int(percent * 10_000))
+
+
+def flap(lab, region):
+    """Longer and shorter than a beat, but never for a TTL."""
+    for span_s in (0.1, 0.3, 0.6, 0.2, 0.9, 0.4):
+        lab.cli("lab", "unplug", region)
+        time.sleep(span_s * TTL)  # the disaster itself
+        lab.cli("lab", "plug", region)
+        time.sleep(0.3 * TTL)
+
+
+LOST, KEPT, EITHER = "lost", "kept", "either"  # what becomes of the region: it moves, it stays, both are right
+AFTER = -1  # back when the other region serves
+FENCED = -2  # back as soon as it is fenced
+
+
+class Kind(NamedTuple):
+    name: str
+    strike: object  # (lab, region, other)
+    mend: object = None  # the same; None: it is over by itself
+    fate: str = LOST
+    back: float = AFTER  # or so many seconds after the strike
+    frozen: float = 0  # seconds for which the region is frozen as a whole
+    is_led_from_outside: bool = False  # a conductor of the other region leads, as after a failure of its own region's
+
+    def __str__(self):
+        return self.name
+
+
+def frozen(ttls, fate):
+    return Kind(f"freeze {ttls:g} TTL", lambda lab, region, _: lab.cli("lab", "freeze", region), fate=fate,
+                frozen=ttls * TTL)
+
+
+def unplugged(name, fate=LOST, back=AFTER):
+    return Kind(name, lambda lab, region, _: lab.cli("lab", "unplug", region),
+                lambda lab, region, _: plug(lab, region), fate, back)
+
+
+UNPLUG = unplugged("unplug")
+KILL = Kind("kill", lambda lab, region, _: lab.cli("lab", "kill", region),
+            lambda lab, region, _: lab.cli("lab", "restart", "--bare", region))
+FREEZES = [frozen(0.5, EITHER), frozen(1, EITHER), frozen(3, LOST)]
+BACK_SOON = unplugged("unplug, back after 0.5 TTL", EITHER, 0.5 * TTL)
+BACK_FENCED = unplugged("unplug, back when fenced", LOST, FENCED)
+MUTE = Kind("nothing gets out", lambda lab, region, other: cut(lab, (region, other), (region, WITNESS)),
+            lambda lab, region, _: plug(lab, region))
+DEAF = Kind("nothing gets in", lambda lab, region, other: cut(lab, (other, region), (WITNESS, region)),
+            lambda lab, region, _: plug(lab, region))
+ONE_WAY_OUT = Kind("nothing gets to the other region", lambda lab, region, other: cut(lab, (region, other)),
+                   lambda lab, region, _: plug(lab, region), EITHER, 3 * TTL)
+ONE_WAY_IN = Kind("nothing comes from the other region", lambda lab, region, other: cut(lab, (other, region)),
+                  lambda lab, region, _: plug(lab, region), EITHER, 3 * TTL)
+APART = Kind("the regions are apart", lambda lab, region, other: cut(lab, (region, other), (other, region)),
+             lambda lab, region, _: plug(lab, region), EITHER, 3 * TTL)
+APART_LED = APART._replace(name="the regions are apart, led from the other", is_led_from_outside=True)
+NO_WITNESS = Kind("the witness is cut off", lambda lab, *_: lab.cli("lab", "unplug", WITNESS),
+                  lambda lab, *_: plug(lab, WITNESS), KEPT, 3 * TTL)
+FLAPPING = Kind("flapping link", lambda lab, region, _: flap(lab, region), None, EITHER)
+LOSSY = Kind("30 % of packets are lost", lambda lab, *_: set_loss(lab, 30), lambda lab, *_: set_loss(lab, 0), EITHER,
+             5 * TTL)
+
+LOSSES = [UNPLUG, KILL, FREEZES[2]]
+KINDS = [UNPLUG, KILL, *FREEZES, BACK_SOON, BACK_FENCED, MUTE, DEAF, ONE_WAY_OUT, ONE_WAY_IN, APART, APART_LED, NO_WITNESS,
+         FLAPPING, LOSSY]
+
+
+def draw_losses(seed, count, among=None):
+    """[(kind, whether etcd's leader is in the region)]: each as often as the others, in any order."""
+    draw = random.Random(seed)
+    each = [(kind, is_inside) for kind in (among or LOSSES) for is_inside in (True, False)]
+    drawn = []
+    while len(drawn) < count:
+        drawn += draw.sample(each, len(each))
+    return drawn[:count]
+
+
+class Outcome(NamedTuple):
+    kind: Kind
+    region: str
+    is_leader_inside: bool
+    moved: int  # shards
+    outages: dict  # seconds, by shard
+    closed: float  # seconds after the cut at which the region answered a write for the last time
+    margin: float  # seconds from then until it was fenced
+    lost: int  # acknowledged writes
+    span: float  # seconds, the longest of a shard
+    thaw: int  # acknowledged as it thawed
+    reported: dict  # what the run's report says of each shard
+    felt: dict  # seconds, by shard, for clients outside
+    said: dict  # what status said in each region while it was so
+    whole: float  # seconds until everything was as before
+    rewound: int
+    wrong: list  # sentences
+
+    def __str__(self):
+        where = "in it" if self.is_leader_inside else "outside"
+        words = [f"{self.kind} {self.region}, etcd's leader {where}: {slowest(self):.2f} s", f"{self.moved} moved"]
+        if self.moved:
+            words += [f"closed after {self.closed:.2f} s, fenced {self.margin:.2f} s later",
+                      f"{self.lost} lost of {self.span:.2f} s", f"{self.thaw} as it thawed"]
+        return ", ".join([*words, f"whole after {self.whole:.1f} s", *self.wrong])
+
+
+# ---- one disaster ----
+
+class Struck(NamedTuple):
+    cut: float
+    fenced: float
+    thawed: tuple
+
+
+def fenced_since(world, region, since):
+    """When it was seen that the region was fenced, or None."""
+    return next((change.at for change in world.watch.changes(f"holdfast/fenced/{region}", since)
+                 if change.value is not None), None)
+
+
+def wait_for_fate(world, kind, region, since):
+    """Until each shard is served again by whoever is to serve it: what was sent since then is answered."""
+    def is_served(shard):
+        ack = world.clients[shard].acks[-1]
+        return ack.sent > since and (kind.fate != LOST or world.regions[ack.server] != region)
+    wait_until(lambda: all(is_served(shard) for shard in world.by_shard), MOVE_SECONDS,
+               f"every shard is served again after: {kind}, {region}")
+
+
+def wait_for_back(world, kind, region, since):
+    """Until the region is to come back."""
+    if kind.back == FENCED:
+        wait_until(lambda: fenced_since(world, region, since), MOVE_SECONDS, f"{region} is fenced")
+    elif kind.back == AFTER:
+        wait_for_fate(world, kind, region, since)
+        time.sleep(SETTLED_SECONDS)  # in which nobody else may answer
+    else:
+        time.sleep(kind.back)  # the disaster itself
+
+
+def strike(world, kind, region, said):
+    """The disaster, until all is connected and runs again."""
+    lab, other, thawed = world.lab, other_of(region), None
+    began = time.monotonic()
+    kind.strike(lab, region, other)
+    if kind.frozen:
+        time.sleep(kind.frozen - (time.monotonic() - began))  # the disaster itself
+        before = time.monotonic()
+        lab.cli("lab", "thaw", region)
+        thawed = before, time.monotonic()
+    if kind.mend:
+        wait_for_back(world, kind, region, began)
+        said.update({place: world.inside(place, "status").stdout for place in REGIONS})
+        kind.mend(lab, region, other)
+    wait_for_fate(world, kind, region, time.monotonic())
+    time.sleep(SETTLED_SECONDS)  # in which nobody else may answer
+    return Struck(began, fenced_since(world, region, began), thawed)
+
+
+def course_of(world, shard, region, struck, counts):
+    fleet, acks = world.by_shard[shard], list(world.clients[shard].acks)[max(counts[shard] - 1, 0):]
+    rows = frozenset(rows_of(fleet, fleet.by_name[acks[-1].server]))
+    return Course(acks, region, world.regions, struck.cut, struck.fenced, struck.thawed, rows)
+
+
+def go_through(world, kind, is_leader_inside=False):
+    """One disaster of the region that is home, and the way back: its Outcome."""
+    region, said = world.home(), {}
+    world.lab.cli("lab", "leader", region if is_leader_inside else WITNESS)
+    let_conductor_lead(world, other_of(region) if kind.is_led_from_outside else region)
+    world.wait_until_each_place_writes()
+    counts = {shard: len(clients.acks) for shard, clients in world.clients.items()}
+    struck = strike(world, kind, region, said)
+    ended = time.monotonic()
+    courses = {shard: course_of(world, shard, region, struck, counts) for shard in world.by_shard}
+    wrong = [f"{shard}: {what}" for shard, course in courses.items() for what in wrong_in_course(course)]
+    wrong += wrong_reopening(world, region, struck)
+    reported = read_report(world, struck.cut)
+    rewound = bring_back(world, region, ended, courses)
+    return outcome_of(kind, region, is_leader_inside, courses, said=said, reported=reported, rewound=rewound,
+                      whole=time.monotonic() - ended, wrong=wrong)
+
+
+def outcome_of(kind, region, is_leader_inside, courses, **more):
+    each = courses.values()
+    outages = {shard: outage(course) for shard, course in courses.items()}
+    lasts = [last_in_region(course) for course in each if course.is_moved]
+    closed = max((last for last in lasts if last is not None), default=0)
+    fenced = next(iter(each)).fenced
+    margin = fenced - next(iter(each)).cut - closed if fenced else 0
+    return Outcome(kind=kind, region=region, is_leader_inside=is_leader_inside, outages=outages, closed=closed,
+                   margin=margin, moved=sum(course.is_moved for course in each),
+                   lost=sum(len(course.lost) for course in each), span=max(lost_span(course) for course in each),
+                   thaw=sum(len(course.thaw) for course in each if course.fenced),
+                   felt={shard: felt(course, other_of(region)) for shard, course in courses.items()}, **more)
+
+
+def wrong_reopening(world, region, struck):
+    """A region that is fenced stays closed, whether anybody writes there or not."""
+    if struck.fenced is None:
+        return []
+    found = []
+    for fleet in world.fleets:
+        for server in fleet.servers:
+            with contextlib.suppress(pymysql.err.Error, OSError):
+                if server.region == region and not fleet.value(server, "SELECT @@GLOBAL.read_only"):
+                    found.append(f"{server.name} is open, and {region} is fenced")
+    return found
+
+
+def read_report(world, since):
+    """What the failover's report says of each shard, {} when there was none."""
+    del since
+    runs = world.lab.json("run", "list", check=False)
+    mine = [run for run in runs if run["kind"] == "failover"]
+    if not mine:
+        return {}
+    report = world.lab.json("report", mine[-1]["run"])
+    return {shard["name"]: shard for shard in report["shards"]}
+
+
+# ---- the way back ----
+
+def is_fenced(world, region):
+    return "kvs" in ask(world.member(WITNESS), "kv/range", {"key": encoded(f"holdfast/fenced/{region}")})
+
+
+def rewind_region(world, region, courses):
+    """As an operator does with servers that acknowledged for a while alone; how many rows of them."""
+    rewound = 0
+    for fleet in world.fleets:
+        primary = fleet.by_name[courses[fleet.shard].heir]
+        for server in fleet.servers:
+            if server.region == region and server is not primary and beyond(fleet, server, primary):
+                fleet.sql(server, "STOP ALL SLAVES", seconds=ANSWER_SECONDS)
+                fleet.sql(server, "RESET SLAVE ALL")
+                rewound += rewind(fleet, server, primary)
+    return rewound
+
+
+def bring_back(world, region, since, courses):
+    """Everything as before, but that the other region may be home now; how many rows had to be taken back."""
+    rewound = 0
+    if is_fenced(world, region):
+        rewound = rewind_region(world, region, courses)
+        ask(world.member(WITNESS), "kv/deleterange", span(f"holdfast/fenced/{region}"))
+    return rewound + wait_until_whole(world, since)
+
+
+# ---- the table ----
+
+def slowest(outcome):
+    return max(outcome.outages.values())
+
+
+def table(outcomes):
+    lines = [f"{'':36} losses  p50 s  p90 s  max s   moved  closed s  margin s    lost  of s  thaw  wrong  whole p90 s"]
+    for kind in dict.fromkeys(one.kind for one in outcomes):
+        mine = [one for one in outcomes if one.kind == kind]
+        outages = [slowest(one) for one in mine]
+        lines.append(
+            f"{str(kind):36} {len(mine):6} {percentile(outages, 50):6.2f} {percentile(outages, 90):6.2f} "
+            f"{max(outages):6.2f} {sum(one.moved for one in mine):7} {max(one.closed for one in mine):9.2f} "
+            f"{min(one.margin for one in mine):9.2f} {sum(one.lost for one in mine):7} "
+            f"{max(one.span for one in mine):5.2f} {sum(one.thaw for one in mine):5} "
+            f"{sum(len(one.wrong) for one in mine):6} {percentile([one.whole for one in mine], 90):12.1f}")
+    return "\n".join(lines)
