@@ -120,6 +120,21 @@ static enum status ask(const struct inventory *fleet, const struct inventory_con
     return status;
 }
 
+/* It cannot read the store: it may be cut off with its region, and see nothing of the others. */
+static bool is_blind(const struct client_answer *answer)
+{
+    return json_is_string(json_object_get(answer->json, "store_error"));
+}
+
+static void keep_better(struct client_answer *kept, struct client_answer *take)
+{
+    if (kept->json) {
+        client_answer_release(take);
+        return;
+    }
+    *kept = *take;
+}
+
 enum status client_get(const struct inventory *fleet, const char *path, int64_t max_age_ms,
                        struct client_answer *ret, struct err *err)
 {
@@ -132,12 +147,24 @@ enum status client_get(const struct inventory *fleet, const char *path, int64_t 
     struct http_post post = {
         .url = path, .headers = headers, .connect_ms = CONNECT_MS, .answer_max = ANSWER_MAX};
     post.deadline = ANSWER_MS * NSEC_PER_MS;
+    AUTO(client_answer_release) struct client_answer blind = {0};
     for (size_t i = 0; i < fleet->conductor_count; i++) {
         struct err why = ERR_INIT;
-        status = ask(fleet, &fleet->conductors[i], &post, max_age_ms, ret, &why);
-        if (!status)
+        struct client_answer answer = {0};
+        status = ask(fleet, &fleet->conductors[i], &post, max_age_ms, &answer, &why);
+        if (!status && !is_blind(&answer)) {
+            *ret = answer;
             return ST_OK;
-        buf_printf(&reasons, "%s%s: %s", i ? "; " : "", fleet->conductors[i].name, why.text);
+        }
+        if (!status)
+            keep_better(&blind, &answer);
+        else
+            buf_printf(&reasons, "%s%s: %s", i ? "; " : "", fleet->conductors[i].name, why.text);
+    }
+    if (blind.json) {
+        *ret = blind;
+        blind = (struct client_answer){0};
+        return ST_OK;
     }
     return err_set(err, ST_UNREACHABLE, "no conductor answers: %s", buf_text(&reasons));
 }

@@ -22,7 +22,8 @@ struct client_answer {
 };
 void client_answer_release(struct client_answer *answer);
 
-/* GET 'path' of any conductor whose answer is at most max_age_ms old. The token is the first of
+/* GET 'path' of any conductor whose answer is at most max_age_ms old, of one that can read the
+ * store if there is one. The token is the first of
  * api.tokens, but those of agents, whose file can be read here; $HOLDFAST_TOKEN_FILE names another.
  * Otherwise the error says of each conductor why not. */
 MUST_CHECK enum status client_get(const struct inventory *fleet, const char *path,

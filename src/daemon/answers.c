@@ -64,8 +64,15 @@ static void get_readiness(struct http_request *request, void *context)
 {
     struct daemon *daemon = context;
     AUTO(judgement_release) struct judgement judgement = judge_get(daemon->judge);
+    struct err problem = ERR_INIT;
+    bool is_blind = mirror_has_problem(daemon->mirror, &problem);
+    json_t *told = is_blind ? json_string(problem.text) : json_null();
+    AUTO_FREE char *store_error = json_dumps(told, JSON_ENCODE_ANY);
+    json_decref(told);
+    AUTO_FREE char *rest =
+        mem_printf("\"store_error\":%s,%s", store_error, judgement.json ? judgement.json : "");
     if (judgement.began)
-        respond_aged(request, daemon, judgement.began, judgement.json);
+        respond_aged(request, daemon, judgement.began, rest);
     else
         http_fail(request, 503, "ask again in some seconds", "readiness was not looked at yet");
 }
