@@ -126,6 +126,17 @@ static void go_round(struct steward *steward, struct store *store, nsec deadline
     say(steward, status == ST_OK, status ? err.text : "the store takes the region's beats");
 }
 
+/* Between two beats: what is revoked has changed. False: the next beat is due. */
+static bool learn(struct steward *steward, struct store *store, nsec due)
+{
+    struct err err = ERR_INIT;
+    if (clock_now() >= due || daemon_bell_has_rung(&steward->bell))
+        return false;
+    if (store)
+        status_ignore(read_list(steward, store, due, &err), "it is read after the next beat");
+    return true;
+}
+
 static void *attend(void *context)
 {
     struct steward *steward = context;
@@ -135,9 +146,16 @@ static void *attend(void *context)
         struct store *store = daemon_store_get(steward->store);
         if (store)
             go_round(steward, store, began + 2 * pace);
-        daemon_bell_wait(&steward->bell, began + pace);
+        do {
+            daemon_bell_wait(&steward->bell, began + pace);
+        } while (learn(steward, store, began + pace));
     }
     return NULL;
+}
+
+void steward_hurry(struct steward *steward)
+{
+    daemon_bell_stir(&steward->bell);
 }
 
 struct steward *steward_start(const struct inventory *fleet, const struct inventory_conductor *self,

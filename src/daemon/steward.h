@@ -24,6 +24,8 @@ struct steward *steward_start(const struct inventory *fleet, const struct invent
 void steward_stop(struct steward *steward);
 void steward_free(struct steward *steward); /* NULL is fine, like above */
 
+/* A permission was withdrawn: know it at once. Any thread. */
+void steward_hurry(struct steward *steward);
 /* Answers an agent's question. */
 void steward_answer(struct steward *steward, struct http_request *request);
 

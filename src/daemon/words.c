@@ -23,6 +23,8 @@ struct voice {
     struct host_words told; /* the newest; under the lock */
 };
 
+enum { HURRY_MS = 1000, HURRY_PACE_MS = 40 };
+
 struct words {
     const struct inventory *fleet;
     struct steward *steward;
@@ -30,6 +32,7 @@ struct words {
     pthread_mutex_t lock;
     struct voice *voices;
     size_t count;
+    _Atomic nsec hurry; /* until then somebody waits for what they say */
 };
 
 static void take(struct voice *voice, const json_t *answer, nsec asked, nsec received)
@@ -41,6 +44,18 @@ static void take(struct voice *voice, const json_t *answer, nsec asked, nsec rec
     voice->told = told;
     pthread_mutex_unlock(&voice->words->lock);
     host_words_release(&old);
+}
+
+static void wait_for_turn(struct words *words, nsec asked, nsec pace)
+{
+    nsec hurried = asked + HURRY_PACE_MS * NSEC_PER_MS;
+    nsec slice = hurried < asked + pace ? hurried : asked + pace;
+    daemon_bell_wait(&words->bell, slice);
+    while (clock_now() < asked + pace && clock_now() > atomic_load(&words->hurry) &&
+           !daemon_bell_has_rung(&words->bell)) {
+        nsec next = clock_deadline(HURRY_PACE_MS);
+        daemon_bell_wait(&words->bell, next < asked + pace ? next : asked + pace);
+    }
 }
 
 static void *ask(void *context)
@@ -55,9 +70,14 @@ static void *ask(void *context)
         if (client_get_from(words->fleet, voice->conductor, "/v1/hosts", 4 * pace, &answer, &err) ==
             ST_OK)
             take(voice, answer.json, asked, clock_now());
-        daemon_bell_wait(&words->bell, asked + pace);
+        wait_for_turn(words, asked, pace);
     }
     return NULL;
+}
+
+void words_hurry(struct words *words)
+{
+    atomic_store(&words->hurry, clock_deadline(HURRY_MS));
 }
 
 struct words *words_new(const struct inventory *fleet, const struct inventory_conductor *self,

@@ -14,6 +14,8 @@ struct words;
 struct words *words_new(const struct inventory *fleet, const struct inventory_conductor *self,
                         struct steward *steward);
 void words_free(struct words *words);
+/* A permission was withdrawn: for a moment they are asked more often. */
+void words_hurry(struct words *words);
 /* The newest that is known of the server. 'at' is when it was said, or earlier. */
 struct steward_word words_find(struct words *words, const char *server);
 /* When one of these granters last granted the server permission, or later (INT64_MIN: never);

@@ -8,12 +8,16 @@
 #include <stdbool.h>
 
 struct daemon_bell {
-    int fd; /* readable once it has rung */
+    int fd;       /* readable once it has rung */
+    int stirring; /* readable when somebody stirred it */
 };
 void daemon_bell_init(struct daemon_bell *bell);
 void daemon_bell_release(struct daemon_bell *bell);
 void daemon_bell_ring(struct daemon_bell *bell); /* for good */
 bool daemon_bell_has_rung(const struct daemon_bell *bell);
-void daemon_bell_wait(const struct daemon_bell *bell, nsec deadline); /* until it rings, or then */
+/* The one who waits goes on at once, this time; any thread. */
+void daemon_bell_stir(const struct daemon_bell *bell);
+/* Until it rings, is stirred, or then. */
+void daemon_bell_wait(const struct daemon_bell *bell, nsec deadline);
 
 #endif

@@ -15,12 +15,14 @@
 #include "conductor/run.h"
 #include "conductor/run_json.h"
 #include "drain/mark.h"
+#include "fleet/inventory.h"
 #include "fleet/route.h"
 #include "hooks/waiting.h"
 #include "mirror/bell.h"
 #include "mirror/listeners.h"
 #include "mirror/shelf.h"
 #include "mirror/source.h"
+#include "permit/pulse.h"
 #include "store/store.h"
 
 #include <poll.h>
@@ -30,7 +32,19 @@
 
 enum { AGAIN_MS = 500, PING_MS = 2000, TICK_MS = 100 };
 
-enum { SHELF_ROUTES, SHELF_HOLD, SHELF_RUNS, SHELF_PAUSE, SHELF_DRAINED, SHELF_ENDS, SHELVES };
+enum {
+    SHELF_ROUTES,
+    SHELF_HOLD,
+    SHELF_RUNS,
+    SHELF_PAUSE,
+    SHELF_DRAINED,
+    SHELF_REGIONS,
+    SHELF_FENCES,
+    SHELF_TERM,
+    SHELF_ENDS,
+    SHELF_REVOKED,
+    SHELVES
+};
 
 static const struct {
     const char *prefix;
@@ -41,7 +55,11 @@ static const struct {
     [SHELF_HOLD] = {"run-", true}, /* which run is not finished, and who carries it out */
     [SHELF_PAUSE] = {"pause", true},
     [SHELF_DRAINED] = {DRAIN_PREFIX, true},
+    [SHELF_REGIONS] = {"regions/", true},
+    [SHELF_FENCES] = {"fenced/", true},
+    [SHELF_TERM] = {PERMIT_TERM_KEY, true},
     [SHELF_ENDS] = {"report-shards/", false},
+    [SHELF_REVOKED] = {PERMIT_VERSION_KEY, false},
 };
 
 struct mirror {
@@ -56,6 +74,13 @@ struct mirror {
     int64_t routes_revision;
     struct err problem;
     struct listeners listeners;
+    size_t region_count;
+    struct mirrored { /* a region of the fleet */
+        char *key;    /* owned, of its beats */
+        struct permit_pulse pulse;
+    } * regions;
+    mirror_note *on_revoked; /* NULL: nobody wants to hear of it */
+    void *context;
 };
 
 /* --- What comes --- */
@@ -120,8 +145,27 @@ static void tell_of_end(struct mirror *mirror, const struct store_entry *entry)
     listeners_tell_end(&mirror->listeners, id, slash + 1, entry->value);
 }
 
+static struct mirrored *find_region(struct mirror *mirror, const char *key)
+{
+    for (size_t i = 0; i < mirror->region_count; i++)
+        if (strcmp(mirror->regions[i].key, key) == 0)
+            return &mirror->regions[i];
+    return NULL;
+}
+
+static void take_beat(struct mirror *mirror, const struct store_entry *entry)
+{
+    struct mirrored *region = find_region(mirror, entry->key);
+    if (region)
+        permit_pulse_on_change(&region->pulse, entry->mod_rev, entry->value, clock_now());
+}
+
 static void tell(struct mirror *mirror, unsigned which, const struct store_entry *entry)
 {
+    if (which == SHELF_REGIONS)
+        take_beat(mirror, entry);
+    else if (which == SHELF_REVOKED && mirror->on_revoked)
+        mirror->on_revoked(mirror->context);
     if (which == SHELF_ROUTES)
         tell_of_route(mirror, entry);
     else if (which == SHELF_RUNS)
@@ -203,6 +247,13 @@ static void tell_all(struct mirror *mirror)
         tell_of_run(mirror, &runs->entries[i]);
 }
 
+static void read_beat(struct mirror *mirror, struct mirrored *region)
+{
+    const struct store_entry *entry = shelf_find(&mirror->shelves[SHELF_REGIONS], region->key);
+    permit_pulse_on_reading(&region->pulse, entry ? entry->mod_rev : 0, entry ? entry->value : NULL,
+                            clock_now());
+}
+
 static enum status read_all(struct mirror *mirror, struct store *store, struct err *err)
 {
     enum status status = ST_OK;
@@ -215,6 +266,8 @@ static enum status read_all(struct mirror *mirror, struct store *store, struct e
     if (status)
         return status;
     pthread_mutex_lock(&mirror->lock);
+    for (size_t i = 0; i < mirror->region_count; i++)
+        read_beat(mirror, &mirror->regions[i]);
     mirror->was_read = true;
     mirror->routes_revision = revision;
     tell_all(mirror);
@@ -301,10 +354,14 @@ static void *reflect(void *context)
     return NULL;
 }
 
-struct mirror *mirror_start(struct daemon_store *store)
+struct mirror *mirror_start(struct daemon_store *store, const struct inventory *fleet)
 {
     struct mirror *mirror = mem_zalloc(sizeof(*mirror));
     mirror->store = store;
+    mirror->regions = mem_zalloc((fleet->region_count + 1) * sizeof(*mirror->regions));
+    for (; mirror->region_count < fleet->region_count; mirror->region_count++)
+        mirror->regions[mirror->region_count].key =
+            permit_region_key(fleet->regions[mirror->region_count]);
     daemon_bell_init(&mirror->bell);
     pthread_mutex_init(&mirror->lock, NULL);
     err_set(&mirror->problem, ST_BUSY, "the store was not read yet");
@@ -329,6 +386,9 @@ void mirror_free(struct mirror *mirror)
         return;
     for (unsigned i = 0; i < SHELVES; i++)
         store_list_release(&mirror->shelves[i].list);
+    for (size_t i = 0; i < mirror->region_count; i++)
+        free(mirror->regions[i].key);
+    free(mirror->regions);
     daemon_bell_release(&mirror->bell);
     pthread_mutex_destroy(&mirror->lock);
     free(mirror);
@@ -382,6 +442,47 @@ void mirror_copy_drained(struct mirror *mirror, struct drain_list *ret)
 {
     pthread_mutex_lock(&mirror->lock);
     drain_list_read(&mirror->shelves[SHELF_DRAINED].list, ret);
+    pthread_mutex_unlock(&mirror->lock);
+}
+
+/* Under the lock. */
+static void know_end(struct mirror *mirror, const struct permit_pulse *pulse,
+                     struct mirror_region *ret)
+{
+    const struct store_entry *entry = shelf_find(&mirror->shelves[SHELF_TERM], PERMIT_TERM_KEY);
+    struct permit_term term = {0};
+    ret->end = NSEC_NEVER;
+    if (!entry || permit_term_decode(entry->value, &term, NULL))
+        return;
+    term.revision = entry->mod_rev;
+    ret->term = term;
+    ret->end = permit_pulse_end(pulse, &term);
+}
+
+bool mirror_get_region(struct mirror *mirror, const char *region, struct mirror_region *ret)
+{
+    AUTO_FREE char *key = permit_region_key(region);
+    AUTO_FREE char *fence_key = permit_fenced_key(region);
+    *ret = (struct mirror_region){.end = NSEC_NEVER};
+    pthread_mutex_lock(&mirror->lock);
+    const struct mirrored *found = find_region(mirror, key);
+    const struct store_entry *fence = shelf_find(&mirror->shelves[SHELF_FENCES], fence_key);
+    ret->fence = fence ? fence->mod_rev : 0;
+    bool is_known = found && mirror->was_read;
+    if (is_known) {
+        ret->beat = found->pulse.revision;
+        ret->sent_by = found->pulse.sent_by;
+        know_end(mirror, &found->pulse, ret);
+    }
+    pthread_mutex_unlock(&mirror->lock);
+    return is_known;
+}
+
+void mirror_on_revoked(struct mirror *mirror, mirror_note *note, void *context)
+{
+    pthread_mutex_lock(&mirror->lock);
+    mirror->on_revoked = note;
+    mirror->context = context;
     pthread_mutex_unlock(&mirror->lock);
 }
 

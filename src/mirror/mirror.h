@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "permit/permit.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -17,12 +18,13 @@
 struct daemon_store;
 struct drain_list;
 struct http_request;
+struct inventory;
 struct mirror;
 struct route;
 struct route_list;
 struct run_record;
 
-struct mirror *mirror_start(struct daemon_store *store);
+struct mirror *mirror_start(struct daemon_store *store, const struct inventory *fleet);
 void mirror_stop(struct mirror *mirror); /* who still listens is let go; NULL is fine */
 void mirror_free(struct mirror *mirror);
 
@@ -39,6 +41,21 @@ MUST_CHECK enum status mirror_get_route(struct mirror *mirror, const char *shard
 void mirror_copy_drained(struct mirror *mirror, struct drain_list *ret);
 /* "paused by ..."; NULL: it is not. The caller frees. */
 char *mirror_pause_text(struct mirror *mirror);
+
+/* A region, by its beats and its fence (permit/permit.h). */
+struct mirror_region {
+    int64_t beat;            /* revision of the newest; 0: there is none */
+    nsec sent_by;            /* it was sent before */
+    nsec end;                /* the region may be fenced then; NSEC_NEVER: it is not known when */
+    int64_t fence;           /* revision of its fence; 0: it may serve */
+    struct permit_term term; /* that the end counts with */
+};
+/* False: the store was never read, or the fleet has no such region. */
+bool mirror_get_region(struct mirror *mirror, const char *region, struct mirror_region *ret);
+
+/* Called, under a lock, whenever a permission was withdrawn or given back. */
+typedef void mirror_note(void *context);
+void mirror_on_revoked(struct mirror *mirror, mirror_note *note, void *context);
 
 /* The run that is not finished and that no process carries out; false: there is none. */
 bool mirror_get_left(struct mirror *mirror, struct run_record *ret);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See deed.h. */
+#include "daemon/deed.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "conductor/pause.h"
+#include "daemon/hearing.h"
+#include "daemon/internal.h"
+#include "fleet/inventory.h"
+#include "move/journal.h"
+
+bool deed_is_forbidden(struct store *store)
+{
+    AUTO(pause_release) struct pause pause = {0};
+    struct err ignored = ERR_INIT;
+    return pause_load(store, &pause, &ignored) != ST_OK || pause.is_active;
+}
+
+void deed_carry_out(struct daemon *daemon, struct run *run, nsec glance,
+                    struct switchover_report *ret)
+{
+    const struct inventory *fleet = daemon->fleet;
+    AUTO(fleet_observation_release) struct fleet_observation seen = {0};
+    AUTO_FREE const struct inventory_shard **shards =
+        mem_zalloc((run->record.shard_count + 1) * sizeof(*shards));
+    size_t count = 0;
+    for (size_t i = 0; i < run->record.shard_count; i++) {
+        shards[count] = inventory_find_shard(fleet, run->record.shards[i]);
+        count += shards[count] != NULL;
+    }
+    AUTO_FREE char *folder = inventory_journal(fleet);
+    struct err err = ERR_INIT;
+    run->mandate.journal = journal_open(folder, run->record.id);
+    run->ears = hearing_ears(daemon->hearing);
+    fleet_observe(fleet, shards, count, clock_now() + glance, &seen);
+    status_ignore(switchover_run(run, &seen, NULL, NULL, ret, &err),
+                  "its report, or the next leader, tells");
+    log_event(EV_RUN_STATE, "run", ret->run, "state", run_state_name(ret->state), NULL);
+}

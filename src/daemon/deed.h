@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a conductor does by itself: a run, carried out on the caller's thread. */
+#ifndef HOLDFAST_DAEMON_DEED_H
+#define HOLDFAST_DAEMON_DEED_H
+
+#include "conductor/switchover.h"
+
+struct daemon;
+struct store;
+
+/* Somebody paused whatever acts by itself, or that is not to be known. The mirror may be a moment
+ * behind; this looks at the order itself. */
+bool deed_is_forbidden(struct store *store);
+/* Its servers are looked at for 'glance' first. What came of it is in the report; the run stays
+ * the caller's. */
+void deed_carry_out(struct daemon *daemon, struct run *run, nsec glance,
+                    struct switchover_report *ret);
+
+#endif
