@@ -42,24 +42,32 @@ static const struct server_observation *primary_of(const struct shard_observatio
 }
 
 enum status failover_run_judge(struct store *store, const struct inventory *fleet,
-                               const struct shard_observation *seen, bool is_forced,
-                               struct route *ret, struct err *err)
+                               const struct shard_observation *seen,
+                               const struct failover_claim *claim, struct route *ret,
+                               struct err *err)
 {
     enum status status = failover_run_route(store, fleet, seen, ret, err);
     if (status)
         return status;
     const struct server_observation *primary = primary_of(seen, ret);
-    if (ret->state != SHARD_SERVING) {
+    if (claim->to_region && strcmp(ret->home, claim->to_region) == 0)
+        return err_set(err, ST_NO_GO, "shard %s is served in %s already", seen->shard->name,
+                       ret->home);
+    if (ret->state != SHARD_SERVING && !claim->to_region) {
         err_set(err, ST_NO_GO, "shard %s is %s: run %s is moving it, or left it", seen->shard->name,
                 shard_state_name(ret->state), ret->run);
         return err_hint(err, "holdfast run show %s; when nothing goes on with it: run resume %s",
                         ret->run, ret->run);
     }
     bool answers = primary && primary->status == ST_OK && !primary->state.is_read_only;
-    if (!answers || is_forced)
+    if (!answers || claim->is_forced || claim->is_fenced)
         return ST_OK;
     err_set(err, ST_NO_GO, "the primary of shard %s, %s, answers and accepts writes",
             seen->shard->name, ret->primary);
+    if (claim->to_region)
+        return err_hint(err,
+                        "nothing is lost there: holdfast switchover --to %s moves it without loss",
+                        claim->to_region);
     return err_hint(err, "nothing is lost there; if its writes hang all the same: --force");
 }
 
@@ -96,7 +104,8 @@ static enum status refuse_living(const struct run *run, const struct shard_obser
                        failover->route.primary);
     const struct server_observation *lost = &seen->servers[failover->lost->index];
     bool is_fresh = failover->view.state == SHARD_SERVING && !failover->view.is_done;
-    if (!is_fresh || run->record.is_forced || lost->status || lost->state.is_read_only)
+    bool may_answer = run->record.is_forced || failover->fence != 0;
+    if (!is_fresh || may_answer || lost->status || lost->state.is_read_only)
         return ST_OK;
     err_set(err, ST_NO_GO, "%s answers and accepts writes: it is not lost", failover->lost->name);
     return err_hint(err, "when its writes hang all the same: --force");
@@ -131,7 +140,10 @@ void failover_run_shard(struct run *run, const struct shard_observation *seen,
         failover_init(&failover, &run->mandate, seen->shard, &route);
         failover.without = run->record.without;
         failover.without_count = run->record.without_count;
-        status = refuse_living(run, seen, &failover, &err);
+        if (failover.lost && run->record.is_region_lost)
+            status = failover_know_fence(&failover, clock_deadline(STORE_MS), &err);
+        if (!status)
+            status = refuse_living(run, seen, &failover, &err);
         if (!status) {
             failover.is_looked_after = is_looked_after(run, seen->shard, failover.lost);
             failover.ears = run->ears;

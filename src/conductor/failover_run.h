@@ -16,11 +16,20 @@ MUST_CHECK enum status failover_run_route(struct store *store, const struct inve
                                           const struct shard_observation *seen, struct route *ret,
                                           struct err *err);
 
-/* Is its primary lost, so that an operator may fail over? *ret is the shard's route, in any case
- * when it is known. ST_NO_GO: it answers and accepts writes, which 'is_forced' does not mind; or a
- * run left the shard half-way. */
+/* What an operator says of a loss. */
+struct failover_claim {
+    const char
+        *to_region; /* its whole region is lost, and this one shall serve; NULL: only hosts */
+    bool is_fenced; /* the lost region may not serve any more */
+    bool is_forced; /* also when the primary answers */
+};
+
+/* Is its primary lost, so that it may be failed over? *ret is the shard's route, in any case when
+ * it is known. ST_NO_GO: it answers and accepts writes, which 'is_forced' does not mind; or a run
+ * left the shard half-way, which the loss of its region ends; or it is in that region. */
 MUST_CHECK enum status failover_run_judge(struct store *store, const struct inventory *fleet,
-                                          const struct shard_observation *seen, bool is_forced,
-                                          struct route *ret, struct err *err);
+                                          const struct shard_observation *seen,
+                                          const struct failover_claim *claim, struct route *ret,
+                                          struct err *err);
 
 #endif

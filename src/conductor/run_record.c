@@ -123,12 +123,14 @@ void run_record_add_first_order(struct run_record *record)
     if (record->shard_count > NAMED_MAX)
         buf_printf(&names, " and %zu more", record->shard_count - NAMED_MAX);
     const char *reason = record->reason ? record->reason : "no reason given";
-    AUTO_FREE char *goal =
-        record->kind == RUN_FAILOVER ? mem_printf("a failover in %s of", record->target)
-        : record->kind == RUN_DRAIN  ? mem_printf("to drain host %s, with servers of", record->host)
-        : record->kind == RUN_RETURN
-            ? mem_printf("roles back to host %s, with servers of", record->host)
-            : mem_printf("a switchover to %s of", record->target);
+    AUTO_FREE char *goal = record->kind == RUN_FAILOVER
+                               ? mem_printf("a failover %s %s of",
+                                            record->is_region_lost ? "to" : "in", record->target)
+                           : record->kind == RUN_DRAIN
+                               ? mem_printf("to drain host %s, with servers of", record->host)
+                           : record->kind == RUN_RETURN
+                               ? mem_printf("roles back to host %s, with servers of", record->host)
+                               : mem_printf("a switchover to %s of", record->target);
     AUTO_FREE char *what = mem_printf("ordered %s %s: %s", goal, buf_text(&names), reason);
     add_order_of(record, record->by, record->origin, what);
 }
@@ -192,6 +194,7 @@ char *run_record_encode(const struct run_record *record)
     if (record->host)
         json_object_set_new(object, "host", json_string(record->host));
     json_object_set_new(object, "forced", json_boolean(record->is_forced));
+    json_object_set_new(object, "region_lost", json_boolean(record->is_region_lost));
     json_object_set_new(object, "submitted", json_boolean(record->is_submitted));
     if (record->return_run[0])
         json_object_set_new(object, "return_run", json_string(record->return_run));
@@ -263,6 +266,7 @@ static bool decode_object(json_t *object, struct run_record *record)
     record->returns = returns;
     record->is_called_off = called_off;
     record->is_forced = json_is_true(json_object_get(object, "forced"));
+    record->is_region_lost = json_is_true(json_object_get(object, "region_lost"));
     record->is_submitted = json_is_true(json_object_get(object, "submitted"));
     const char *back = json_string_value(json_object_get(object, "return_run"));
     snprintf(record->return_run, sizeof(record->return_run), "%s", back ? back : "");

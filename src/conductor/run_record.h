@@ -28,7 +28,7 @@ const char *run_state_name(enum run_state state);
 
 #define RUN_KIND_TABLE(X)                                                                          \
     X(RUN_SWITCHOVER, "switchover")                                                                \
-    X(RUN_FAILOVER, "failover") /* of shards whose primary is lost, within their region */         \
+    X(RUN_FAILOVER, "failover") /* of shards whose primary is lost, or their region */             \
     X(RUN_DRAIN, "drain")       /* of a host: its roles go to others of its region */              \
     X(RUN_RETURN, "return")     /* they come back */
 
@@ -46,8 +46,9 @@ struct run_record {
     char *host;                  /* of a drain, or a return; else NULL */
     char **without;              /* of a failover: servers that need not answer; names */
     size_t without_count, without_capacity;
-    bool is_forced; /* of a failover: also of a primary that answers */
-    char **shards;  /* names */
+    bool is_forced;      /* of a failover: also of a primary that answers */
+    bool is_region_lost; /* of a failover: the shards leave their region for 'target' */
+    char **shards;       /* names */
     size_t shard_count, shard_capacity;
     int64_t started_us;          /* wall time */
     char *by, *origin;           /* who ordered it, and from where; see os/caller.h */

@@ -284,8 +284,8 @@ static void report_init(struct switchover_report *report, const struct run *run,
     const struct inventory *fleet = run->mandate.fleet;
     snprintf(report->to, sizeof(report->to), "%s", fleet->regions[run->mandate.to_region]);
     report->kind = run->record.kind;
-    size_t from =
-        report->kind == RUN_SWITCHOVER ? 1 - run->mandate.to_region : run->mandate.to_region;
+    bool has_other = report->kind == RUN_SWITCHOVER || run->record.is_region_lost;
+    size_t from = has_other ? 1 - run->mandate.to_region : run->mandate.to_region;
     snprintf(report->from, sizeof(report->from), "%s", fleet->regions[from]);
     char *of_host = report->kind == RUN_DRAIN    ? report->from
                     : report->kind == RUN_RETURN ? report->to

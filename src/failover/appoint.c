@@ -79,7 +79,7 @@ static enum status forget_source(struct failover *failover, struct err *err)
 static bool is_acker(const struct failover *failover, const struct server_observation *server)
 {
     return server->status == ST_OK && server->server != failover->lost &&
-           server->server->region == failover->lost->region &&
+           server->server->region == failover->mandate->to_region &&
            server != failover->election.candidate;
 }
 
@@ -182,7 +182,8 @@ enum status failover_step_appoint(struct failover *failover, struct err *err)
 {
     nsec began = clock_now();
     failover->chosen = failover->election.candidate->server;
-    failover->is_strict = failover->election.candidate->state.is_gtid_strict;
+    failover->is_strict =
+        failover->election.candidate->state.is_gtid_strict || failover->route.is_strict;
     enum status status = catch_up(failover, err);
     if (!status)
         status = forget_source(failover, err);

@@ -34,13 +34,14 @@ static bool is_drained(const struct server_observation *server, struct buf *word
     return !gtid_set_describe_missing(&has, &received, words);
 }
 
-static bool can_open(const struct server_observation *server, const struct inventory_server *lost)
+static bool can_open(const struct server_observation *server, const struct vacancy *vacancy)
 {
     const struct sql_server_state *state = &server->state;
     AUTO(buf_release) struct buf ignored = {0};
-    return server->status == ST_OK && server->server != lost &&
-           server->server->region == lost->region && state->is_read_only && state->has_binlog &&
-           state->logs_replica_updates && state->channels <= 1 && is_drained(server, &ignored);
+    return server->status == ST_OK && server->server != vacancy->server &&
+           server->server->region == vacancy->to_region && state->is_read_only &&
+           state->has_binlog && state->logs_replica_updates && state->channels <= 1 &&
+           is_drained(server, &ignored);
 }
 
 static bool is_ahead(const struct shard_observation *shard,
@@ -81,14 +82,14 @@ static size_t reluctance(const struct shard_observation *shard, const struct ser
 
 /* One that is wanted, and of which fewest are ahead; of equals the first in the fleet file. */
 static const struct server_observation *find_candidate(const struct shard_observation *shard,
-                                                       const struct inventory_server *lost,
+                                                       const struct vacancy *vacancy,
                                                        const struct unwanted *unwanted)
 {
     const struct server_observation *best = NULL;
     size_t least = 0;
     for (size_t i = 0; i < count_of(shard); i++) {
         const struct server_observation *at = &shard->servers[i];
-        if (!can_open(at, lost))
+        if (!can_open(at, vacancy))
             continue;
         size_t its = reluctance(shard, at, unwanted);
         if (best && its >= least)
@@ -111,13 +112,13 @@ static const struct server_observation *find_furthest(const struct shard_observa
 }
 
 /* Why no server of the region can: the first that answers, by its own reason. */
-static enum status refuse(const struct shard_observation *shard,
-                          const struct inventory_server *lost, struct err *err)
+static enum status refuse(const struct shard_observation *shard, const struct vacancy *vacancy,
+                          struct err *err)
 {
     for (size_t i = 0; i < count_of(shard); i++) {
         const struct server_observation *at = &shard->servers[i];
         AUTO(buf_release) struct buf words = {0};
-        if (at->status || at->server == lost || at->server->region != lost->region)
+        if (at->status || at->server == vacancy->server || at->server->region != vacancy->to_region)
             continue;
         if (is_drained(at, &words))
             continue;
@@ -127,7 +128,9 @@ static enum status refuse(const struct shard_observation *shard,
         return err_hint(err, "mend its replication without starting it anew: that would throw away "
                              "what it received");
     }
-    err_set(err, ST_NO_GO, "no server of the region of %s can take over", lost->name);
+    err_set(err, ST_NO_GO, "no server of the %s %s can take over",
+            vacancy_is_of_region(vacancy) ? "region other than that of" : "region of",
+            vacancy->server->name);
     return err_hint(err, "bring one back that was its replica, with a binary log, and resume");
 }
 
@@ -152,12 +155,12 @@ static enum status check_ahead(const struct shard_observation *shard, const stru
                          "'ignore' in the fleet file");
 }
 
-enum status elect(const struct shard_observation *shard, const struct inventory_server *lost,
+enum status elect(const struct shard_observation *shard, const struct vacancy *vacancy,
                   const struct unwanted *unwanted, struct election *ret, struct err *err)
 {
-    *ret = (struct election){.candidate = find_candidate(shard, lost, unwanted)};
+    *ret = (struct election){.candidate = find_candidate(shard, vacancy, unwanted)};
     if (!ret->candidate)
-        return refuse(shard, lost, err);
+        return refuse(shard, vacancy, err);
     if (count_ahead(shard, ret->candidate) == 0)
         return ST_OK;
     ret->ahead = find_furthest(shard, ret->candidate);

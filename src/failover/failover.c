@@ -90,19 +90,25 @@ void failover_look_again(struct failover *failover, enum call call, struct failo
 
 /* ---- the lost primary's permission ---- */
 
-static enum permit_end find_end(const struct failover *failover, nsec now)
+static enum permit_end find_end_of(const struct failover *failover, const char *server, nsec now)
 {
     const struct failover_ears *ears = failover->ears;
     const struct permit_wait *wait = &failover->wait;
     struct permit_rumour rumour = {0};
     struct permit_heard heard;
-    if (ears && ears->hear(ears->context, failover->lost->name, &heard))
+    if (ears && ears->hear(ears->context, server, &heard))
         rumour.heard = &heard;
     if (ears && wait->revision)
-        rumour.is_last_grant_known =
-            ears->last_grant(ears->context, &failover->granters, failover->lost->name,
-                             wait->revision, &rumour.last_grant);
+        rumour.is_last_grant_known = ears->last_grant(ears->context, &failover->granters, server,
+                                                      wait->revision, &rumour.last_grant);
     return permit_end_of(wait, &rumour, now);
+}
+
+static enum permit_end find_end(const struct failover *failover, nsec now)
+{
+    enum permit_end end = find_end_of(failover, failover->lost->name, now);
+    return end && failover->lost_before ? find_end_of(failover, failover->lost_before->name, now)
+                                        : end;
 }
 
 /* Once it is over it stays so. */
@@ -119,6 +125,48 @@ static void note_end(struct failover *failover, nsec now)
 static bool is_over(const struct failover *failover)
 {
     return !failover->is_looked_after || failover->end;
+}
+
+/* ---- a shard that another run had in hand ---- */
+
+static const struct inventory_server *server_named(const struct inventory_shard *shard,
+                                                   const char *name)
+{
+    for (size_t i = 0; i < shard->server_count; i++)
+        if (strcmp(shard->servers[i].name, name) == 0)
+            return &shard->servers[i];
+    return NULL;
+}
+
+static bool is_in(const struct failover *failover, const char *name, size_t region)
+{
+    const struct inventory_server *server = name[0] ? server_named(failover->shard, name) : NULL;
+    return server && server->region == region;
+}
+
+/* Another run was in the middle when the shard's region was lost, and goes no further: it is begun
+ * anew. A candidate of that region may have been open, so its writes count; one of the other region
+ * may be open now, or open yet. */
+static void take_from_another_run(struct failover *failover)
+{
+    const struct route *route = &failover->route;
+    size_t to = failover->mandate->to_region;
+    if (route->state == SHARD_SERVING || strcmp(route->run, failover->mandate->run) == 0 ||
+        !is_in(failover, route->primary, 1 - to))
+        return;
+    bool may_open = route->state == SHARD_PROMOTING || route->state == SHARD_OPENING;
+    if (is_in(failover, route->new_primary, to) && may_open) {
+        failover->view.state = SHARD_OPENING;
+        return;
+    }
+    bool was_opening = route->state == SHARD_FENCING || route->state == SHARD_OPENING;
+    if (is_in(failover, route->new_primary, 1 - to) && was_opening) {
+        failover->lost = server_named(failover->shard, route->new_primary);
+        failover->lost_before = server_named(failover->shard, route->primary);
+    }
+    failover->wait.guard = SQL_OPEN_WITHIN_MS * NSEC_PER_MS;
+    failover->view.state = SHARD_SERVING;
+    failover->view.is_inherited = false;
 }
 
 /* ---- the engine ---- */
@@ -209,6 +257,7 @@ static void finish(struct failover *failover, const struct failover_rule *rule)
 static void refresh_view(struct failover *failover)
 {
     struct failover_view *view = &failover->view;
+    take_from_another_run(failover); /* also when it was read anew */
     view->now = clock_now();
     note_end(failover, view->now);
     view->is_over = is_over(failover);
@@ -244,15 +293,6 @@ void failover_run(struct failover *failover)
 }
 
 /* ---- making ---- */
-
-static const struct inventory_server *server_named(const struct inventory_shard *shard,
-                                                   const char *name)
-{
-    for (size_t i = 0; i < shard->server_count; i++)
-        if (strcmp(shard->servers[i].name, name) == 0)
-            return &shard->servers[i];
-    return NULL;
-}
 
 const struct inventory_server *failover_find_lost(const struct shard_observation *shard)
 {

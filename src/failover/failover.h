@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The failover of one shard within its region, on one thread: its primary is lost, one of its
- * replicas takes over. Asks the plan (plan.h) what to do, records the state, does the step, and
+ * The failover of one shard, on one thread: its primary is lost, and one of its replicas takes
+ * over; or its whole region is lost, and a server of the other one takes over, without what had not
+ * got there. Asks the plan (plan.h) what to do, records the state, does the step, and
  * again. Steps are idempotent and find out by themselves what is done already, so a successor needs
  * nothing but the route and the servers.
  *
@@ -48,6 +49,9 @@ struct failover {
     /* The lost primary's host has an agent: it is revoked, and nobody is opened before it may not
      * serve any more (permit/permit.h). */
     bool is_looked_after;
+    int64_t fence; /* revision of the fence of the lost region; 0: there is none */
+    /* A candidate of the lost region may have been open: it is 'lost', and this one is, too. */
+    const struct inventory_server *lost_before;
     const struct failover_ears *ears; /* NULL: nobody can be asked */
 
     /* Where it is. */
@@ -81,6 +85,10 @@ struct failover {
 void failover_init(struct failover *failover, const struct mandate *mandate,
                    const struct inventory_shard *shard, const struct route *route);
 void failover_release(struct failover *failover);
+/* Is the lost region fenced? Whoever fences it and fails its shards over are two: it may have been
+ * given back since. */
+MUST_CHECK enum status failover_know_fence(struct failover *failover, nsec deadline,
+                                           struct err *err);
 /* Until the plan says finish or give up, or another process took over. */
 void failover_run(struct failover *failover);
 

@@ -56,10 +56,13 @@ static enum status refuse_strangers(const struct failover *failover, struct err 
                    ignored->server->name);
 }
 
-/* An acknowledgement may be in any replica of the region: each must be in our hand. */
+/* An acknowledgement may be in any replica of the region: each must be in our hand. One that is
+ * lost with the region is what the order accepts. */
 static enum status need_region(const struct failover *failover, struct err *err)
 {
     const struct shard_observation *shard = &failover->seen.shards[0];
+    if (failover_leaves_region(failover))
+        return ST_OK;
     for (size_t i = 0; i < failover->shard->server_count; i++) {
         const struct server_observation *at = &shard->servers[i];
         if (!at->status || !is_of_home(failover, at->server) || may_be_silent(failover, at->server))
@@ -101,13 +104,22 @@ static void close_lost(struct failover *failover)
         lost->state.is_read_only = true;
 }
 
-/* Its ackers, and the relay, which would go on to receive what is never acknowledged. */
+/* Its ackers, and the relay, which would go on to receive what is never acknowledged; when its
+ * region is lost, whoever might take over. */
 static bool must_stop(const struct failover *failover, const struct server_observation *server)
 {
     return server->status == ST_OK && server->server != failover->lost &&
            server->state.channels > 0 &&
-           (is_of_home(failover, server->server) ||
+           (is_of_home(failover, server->server) || failover_leaves_region(failover) ||
             (server->source && server->source->server == failover->lost));
+}
+
+/* What the lost one still has is caught up from it when its region is left: once it is closed. */
+static bool must_look_at_lost(const struct failover *failover,
+                              const struct server_observation *server)
+{
+    return failover_leaves_region(failover) && server->server == failover->lost &&
+           server->status == ST_OK;
 }
 
 static enum status stop_receiving(struct failover *failover, struct err *err)
@@ -119,11 +131,14 @@ static enum status stop_receiving(struct failover *failover, struct err *err)
     for (size_t i = 0; i < failover->shard->server_count && !status; i++) {
         const struct server_observation *at = &failover->seen.shards[0].servers[i];
         struct session *session = NULL;
-        if (!must_stop(failover, at))
+        bool stops = must_stop(failover, at);
+        if (!stops && !must_look_at_lost(failover, at))
             continue;
         status = failover_take(failover, at->server, &session, clock_deadline(SESSION_MS), err);
         struct failover_look *look = &looks[count++];
         *look = (struct failover_look){.server = at->server};
+        if (!stops)
+            continue;
         look->statements = at->flavour->stop_receiving(&look->before, &at->state);
         buf_add(&look->before, "; ");
     }
@@ -134,12 +149,17 @@ static enum status stop_receiving(struct failover *failover, struct err *err)
     return status ? status : need_region(failover, err);
 }
 
+/* Of a region that is lost nobody is waited for. */
 static bool has_answer_of_others(const struct failover *failover)
 {
     const struct shard_observation *shard = &failover->seen.shards[0];
-    for (size_t i = 0; i < failover->shard->server_count; i++)
-        if (shard->servers[i].status && shard->servers[i].server != failover->lost)
+    for (size_t i = 0; i < failover->shard->server_count; i++) {
+        const struct inventory_server *server = shard->servers[i].server;
+        bool is_lost = server == failover->lost || (failover_leaves_region(failover) &&
+                                                    server->region == failover->lost->region);
+        if (shard->servers[i].status && !is_lost)
             return false;
+    }
     return true;
 }
 
@@ -183,6 +203,7 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
 {
     nsec began = clock_now();
     const struct failover_ears *ears = failover->ears;
+    struct vacancy vacancy = failover_vacancy(failover);
     struct unwanted unwanted = {&failover->revoked, failover->mandate->drained,
                                 ears ? ears->may_open : NULL, ears ? ears->context : NULL};
     failover->view.is_appointed = false;
@@ -206,8 +227,7 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
     if (!status)
         status = need_region(failover, err);
     if (!status)
-        status =
-            elect(&failover->seen.shards[0], failover->lost, &unwanted, &failover->election, err);
+        status = elect(&failover->seen.shards[0], &vacancy, &unwanted, &failover->election, err);
     if (!status)
         status = failover_permit(failover, failover->election.candidate->server,
                                  clock_deadline(STORE_MS), err);

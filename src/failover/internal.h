@@ -5,6 +5,7 @@
 
 #include "failover/failover.h"
 #include "move/calls.h"
+#include "move/mandate.h"
 
 /* ---- steps: each sets what it found out in failover->view ---- */
 MUST_CHECK enum status failover_step_gather(struct failover *failover,
@@ -40,6 +41,17 @@ MUST_CHECK enum status failover_know_revocations(struct failover *failover, nsec
 MUST_CHECK enum status failover_permit(struct failover *failover,
                                        const struct inventory_server *candidate, nsec deadline,
                                        struct err *err);
+
+/* Which primary is lost, and where the next one is to be. */
+static inline struct vacancy failover_vacancy(const struct failover *failover)
+{
+    return (struct vacancy){failover->lost, failover->mandate->to_region};
+}
+/* Is its region lost with it? */
+static inline bool failover_leaves_region(const struct failover *failover)
+{
+    return failover->lost->region != failover->mandate->to_region;
+}
 
 /* The session of a server of the shard, taken. */
 MUST_CHECK enum status failover_take(struct failover *failover,

@@ -9,6 +9,7 @@
 #include "base/scope.h"
 #include "move/mandate.h"
 #include "move/record.h"
+#include "permit/fence.h"
 #include "permit/opening.h"
 #include "store/store.h"
 
@@ -33,14 +34,24 @@ static void set_name(char *to, const char *from)
     INVARIANT(snprintf(to, ROUTE_NAME_MAX, "%s", from) < ROUTE_NAME_MAX);
 }
 
+/* Nothing in the route is of this run yet. */
+static bool is_first(const struct failover *failover)
+{
+    return failover->route.state == SHARD_SERVING ||
+           strcmp(failover->route.run, failover->mandate->run) != 0;
+}
+
 /* 'new_primary' stays from the first opening on: it says that there is no way back. */
 static struct route next_route(const struct failover *failover, enum shard_state next)
 {
     struct route route = failover->route;
     route.state = next;
-    if (next == SHARD_FENCING && failover->route.state == SHARD_SERVING) {
+    if (next != SHARD_SERVING)
         set_name(route.run, failover->mandate->run);
-        set_name(route.target, route.home);
+    if (next == SHARD_FENCING && is_first(failover)) {
+        set_name(route.primary, failover->lost->name);
+        route.new_primary[0] = '\0';
+        set_name(route.target, failover->mandate->fleet->regions[failover->mandate->to_region]);
         set_name(route.old_primary, failover->lost->name);
     } else if (next == SHARD_OPENING && failover->chosen) {
         set_name(route.new_primary, failover->chosen->name);
@@ -48,6 +59,8 @@ static struct route next_route(const struct failover *failover, enum shard_state
     } else if (next == SHARD_REPOINTING && failover->route.state != SHARD_REPOINTING) {
         route.epoch++;
         set_name(route.primary, route.new_primary);
+        if (route.target[0])
+            set_name(route.home, route.target);
     } else if (next == SHARD_SERVING) {
         if (failover->route.state != SHARD_REPOINTING)
             route.run[0] = '\0';
@@ -64,6 +77,23 @@ static struct held_route hold(struct failover *failover)
 }
 
 /* ---- permission to serve: the parts that belong to a state ---- */
+
+static const char *lost_region(const struct failover *failover)
+{
+    return failover->mandate->fleet->regions[failover->lost->region];
+}
+
+enum status failover_know_fence(struct failover *failover, nsec deadline, struct err *err)
+{
+    AUTO(permit_fence_release) struct permit_fence fence = {0};
+    enum status status =
+        permit_fence_load(failover->mandate->store, lost_region(failover), deadline, &fence, err);
+    failover->fence = fence.revision;
+    if (status != ST_NOT_FOUND)
+        return status;
+    *err = (struct err)ERR_INIT;
+    return ST_OK;
+}
 
 /* The process before this one may have withdrawn it. */
 static enum status return_permission(const struct failover *failover, nsec deadline,
@@ -82,12 +112,11 @@ static enum status make_part(struct failover *failover, enum shard_state next, n
                              struct permit_part *ret, struct err *err)
 {
     const struct mandate *mandate = failover->mandate;
-    bool is_first = failover->route.state == SHARD_SERVING;
     if (next == SHARD_SERVING && failover->route.state == SHARD_FENCING)
         return return_permission(failover, deadline, ret, err);
     if (!failover->is_looked_after)
         return ST_OK;
-    if (next == SHARD_FENCING && is_first) {
+    if (next == SHARD_FENCING && is_first(failover)) {
         failover_know_route(failover);
         AUTO_FREE char *note = mem_printf("shard %s, run %s", failover->shard->name, mandate->run);
         enum status status = permit_term_load(mandate->store, deadline, &failover->wait.term, err);
@@ -95,6 +124,11 @@ static enum status make_part(struct failover *failover, enum shard_state next, n
         if (status)
             return status == ST_NOT_FOUND ? ST_OK : status;
         permit_part_revoke(ret, &failover->wait.term, failover->lost->name, note);
+        if (failover->lost_before)
+            permit_part_revoke(ret, &failover->wait.term, failover->lost_before->name, note);
+        if (failover->fence)
+            permit_part_keep_fence(ret, lost_region(failover), failover->fence);
+        failover->wait.fence = failover->fence;
     } else if (next == SHARD_OPENING && failover->chosen) {
         permit_part_open(ret, failover->chosen->name,
                          mandate->fleet->regions[failover->chosen->region]);
@@ -110,8 +144,24 @@ static enum status know_granters(struct failover *failover, nsec deadline, struc
         permit_granters_load(failover->mandate->store, deadline, &failover->granters, err);
     if (!status && failover->granters.revision < failover->wait.revision)
         status = err_set(err, ST_BUSY, "the store answers with what it knew before");
+    if (failover->wait.fence)
+        permit_granters_leave_out(&failover->granters, lost_region(failover));
     if (status)
         failover->wait.revision = 0; /* all of it again */
+    return status;
+}
+
+/* The process before this one withdrew the permission, and demanded the fence, or did not. */
+static enum status know_fence_since(struct failover *failover, nsec deadline, struct err *err)
+{
+    AUTO(permit_fences_release) struct permit_fences fences = {0};
+    struct permit_wait *wait = &failover->wait;
+    if (!failover->fence || wait->fence)
+        return ST_OK;
+    enum status status = permit_fences_load(failover->mandate->store, deadline, &fences, err);
+    const struct permit_fence *fence = permit_fences_find(&fences, lost_region(failover));
+    if (!status && fence && fences.revision >= wait->revision)
+        wait->fence = fence->revision;
     return status;
 }
 
@@ -130,8 +180,10 @@ enum status failover_know_revocations(struct failover *failover, nsec deadline, 
         return status;
     wait->since = clock_now();
     wait->revision = permit_list_find(&failover->revoked, failover->lost->name);
-    if (wait->revision)
-        return know_granters(failover, deadline, err);
+    if (wait->revision) {
+        status = know_fence_since(failover, deadline, err);
+        return status ? status : know_granters(failover, deadline, err);
+    }
     return err_set(err, ST_CONFLICT, "the permission of %s to serve was given back meanwhile",
                    failover->lost->name);
 }
@@ -199,6 +251,9 @@ enum status failover_record(struct failover *failover, enum shard_state next, ns
         status = attempt_once(failover, next, deadline, err);
     while (status == ST_BUSY && clock_now() < deadline)
         status = attempt_once(failover, next, deadline, err);
+    struct err ignored = ERR_INIT;
+    if (status == ST_CONFLICT && failover->fence) /* it may be another one now, or none */
+        status_ignore(failover_know_fence(failover, deadline, &ignored), "then it fails again");
     return status && status != ST_FENCED
                ? err_wrap(err, "record state '%s'", shard_state_name(next))
                : status;

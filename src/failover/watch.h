@@ -30,6 +30,8 @@ enum witness {
     X(LOSS_HELD_DOWN, "it was failed over a moment ago")                                           \
     X(LOSS_TRIED, "the primary is lost, and nobody could take over a moment ago")                  \
     X(LOSS_FLAPPING, "it was failed over too often: holdfast failover, when you know why")         \
+    X(LOSS_CUT_OFF,                                                                                \
+      "the primary is silent, and so is all of its region: not to be healed from here")            \
     X(LOSS_CERTAIN, "the primary is lost")
 
 enum loss_verdict { LOSS_VERDICT_TABLE(TABLE_ID) LOSS_VERDICTS };

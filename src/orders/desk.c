@@ -14,6 +14,8 @@
 #include "fleet/readiness.h"
 #include "orders/order.h"
 #include "orders/runner.h"
+#include "permit/fence.h"
+#include "store/store.h"
 
 #include <string.h>
 
@@ -76,20 +78,42 @@ static enum status check_ready(const struct desk *desk, struct run_record *recor
 
 /* ---- a failover ---- */
 
+static enum status claim_region(const struct desk *desk, const struct run_record *record,
+                                struct failover_claim *ret, struct err *err)
+{
+    AUTO(permit_fence_release) struct permit_fence fence = {0};
+    size_t to = 0;
+    if (!inventory_find_region(desk->fleet, record->target, &to))
+        return err_set(err, ST_INVALID, "there is no region '%s'", record->target);
+    enum status status = permit_fence_load(desk->store, desk->fleet->regions[1 - to],
+                                           store_deadline(desk->store, STORE_WORK), &fence, err);
+    ret->to_region = record->target;
+    ret->is_fenced = status == ST_OK;
+    if (status != ST_NOT_FOUND)
+        return status;
+    *err = (struct err)ERR_INIT;
+    return ST_OK;
+}
+
 /* All shards of one run have the same home: the run's target. */
 static enum status check_lost(const struct desk *desk, struct run_record *record, struct err *err)
 {
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
     AUTO_FREE const struct inventory_shard **shards =
         mem_zalloc((record->shard_count + 1) * sizeof(*shards));
+    struct failover_claim claim = {.is_forced = record->is_forced};
+    enum status status = record->is_region_lost ? claim_region(desk, record, &claim, err) : ST_OK;
+    if (status)
+        return status;
     list_shards(desk->fleet, record, shards);
     fleet_observe(desk->fleet, shards, record->shard_count, clock_deadline(OBSERVE_MS), &seen);
     for (size_t i = 0; i < seen.count; i++) {
         struct route route = {0};
-        enum status status = failover_run_judge(desk->store, desk->fleet, &seen.shards[i],
-                                                record->is_forced, &route, err);
+        status = failover_run_judge(desk->store, desk->fleet, &seen.shards[i], &claim, &route, err);
         if (status)
             return status;
+        if (record->is_region_lost)
+            continue;
         if (i > 0 && strcmp(record->target, route.home) != 0) {
             err_set(err, ST_INVALID, "'shards': they are of both regions");
             return err_hint(err, "order a failover for one region after the other");

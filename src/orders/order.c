@@ -48,7 +48,9 @@ char *order_encode(const struct run_record *record, const char *caller)
     add_names(body, "without", record->without, record->without_count);
     if (record->kind == RUN_SWITCHOVER)
         add_move(body, record);
-    else if (record->is_forced)
+    if (record->is_region_lost)
+        json_object_set_new(body, "to", json_string(record->target));
+    if (record->is_forced)
         json_object_set_new(body, "force", json_true());
     char *text = json_dumps(body, JSON_COMPACT);
     json_decref(body);
@@ -99,7 +101,8 @@ static enum status check_keys(const json_t *body, enum run_kind kind, struct err
     static const char *const of_kind[RUN_KINDS][12] = {
         [RUN_SWITCHOVER] = {"kind", "run", "reason", "caller", "shards", "to", "wave", "settle_s",
                             "max_failures", "on_abort", NULL},
-        [RUN_FAILOVER] = {"kind", "run", "reason", "caller", "shards", "without", "force", NULL},
+        [RUN_FAILOVER] = {"kind", "run", "reason", "caller", "shards", "without", "force", "to",
+                          NULL},
     };
     enum status status = body_check_keys(body, of_kind[kind], err);
     return status ? err_wrap(err, "a %s", run_kind_name(kind)) : ST_OK;
@@ -180,6 +183,23 @@ static enum status read_id(const json_t *body, struct run_record *record, struct
     return hint(err);
 }
 
+/* With 'to' their region is lost, and they leave it. */
+static enum status read_failover(const json_t *body, struct run_record *record, struct err *err)
+{
+    const char *to = NULL;
+    enum status status = body_flag(body, "force", &record->is_forced, err);
+    if (!status)
+        status = body_text(body, "to", RUN_TARGET_MAX - 1, &to, err);
+    if (status)
+        return status;
+    record->is_region_lost = to != NULL;
+    snprintf(record->target, sizeof(record->target), "%s", to ? to : "");
+    if (record->shard_count > 0)
+        return ST_OK;
+    err_set(err, ST_INVALID, "'shards' is missing: those whose primary is lost");
+    return hint(err);
+}
+
 static enum status read_all(const json_t *body, struct run_record *record, char **ret_caller,
                             struct err *err)
 {
@@ -192,14 +212,9 @@ static enum status read_all(const json_t *body, struct run_record *record, char 
         status = read_names(body, record, err);
     if (!status)
         status = read_line(body, "reason", ORDER_REASON_MAX, &record->reason, err);
-    if (!status && record->kind == RUN_SWITCHOVER)
-        status = read_move(body, record, err);
     if (!status)
-        status = body_flag(body, "force", &record->is_forced, err);
-    if (!status && record->kind == RUN_FAILOVER && record->shard_count == 0) {
-        err_set(err, ST_INVALID, "'shards' is missing: those whose primary is lost");
-        status = hint(err);
-    }
+        status = record->kind == RUN_SWITCHOVER ? read_move(body, record, err)
+                                                : read_failover(body, record, err);
     return status ? status : read_line(body, "caller", ORDER_CALLER_MAX, ret_caller, err);
 }
 
@@ -262,7 +277,8 @@ static enum status check_target(const struct run_record *record, const struct in
                                 struct err *err)
 {
     size_t region = 0;
-    if (record->kind != RUN_SWITCHOVER || inventory_find_region(fleet, record->target, &region))
+    if ((record->kind != RUN_SWITCHOVER && !record->is_region_lost) ||
+        inventory_find_region(fleet, record->target, &region))
         return ST_OK;
     AUTO_FREE char *name = text_clean_line(record->target);
     err_set(err, ST_INVALID, "'to': there is no region '%s' in the fleet file", name);

@@ -28,6 +28,7 @@ static void set_position(struct sample *sample, size_t index, const char *positi
 }
 
 static const struct inventory_server *not_granted;
+static size_t to_region;
 
 static bool is_granted(void *context UNUSED, const struct inventory_server *server)
 {
@@ -43,7 +44,8 @@ static void expect_without(struct sample *sample, const struct permit_list *revo
     char found[ERR_TEXT_MAX];
     sample_derive(sample);
     struct unwanted unwanted = {revoked, drained_now, is_granted, NULL};
-    if (elect(&sample->observation, &sample->servers[W1], &unwanted, &made, &err))
+    struct vacancy vacancy = {&sample->servers[W1], to_region};
+    if (elect(&sample->observation, &vacancy, &unwanted, &made, &err))
         snprintf(found, sizeof(found), "%.*s", (int)strlen(wanted), err.text);
     else
         snprintf(found, sizeof(found), "%s%s%s", made.candidate->server->host,
@@ -180,8 +182,8 @@ static void two_histories_are_nobodys_to_choose_from(void **state UNUSED)
     sample_derive(&sample);
     struct permit_list none = {0};
     struct unwanted nobody = {.revoked = &none};
-    assert_int_equal(elect(&sample.observation, &sample.servers[W1], &nobody, &made, &err),
-                     ST_CONFLICT);
+    struct vacancy vacancy = {&sample.servers[W1], 0};
+    assert_int_equal(elect(&sample.observation, &vacancy, &nobody, &made, &err), ST_CONFLICT);
 }
 
 static void only_a_server_of_the_region_with_a_log_takes_over(void **state UNUSED)
@@ -194,9 +196,45 @@ static void only_a_server_of_the_region_with_a_log_takes_over(void **state UNUSE
     expect(&sample, "no server of the region of w1:3306 can take over");
 }
 
+/* All of the west is silent. */
+static void lose_region(struct sample *sample)
+{
+    lose(sample);
+    sample->seen[W2].status = sample->seen[W3].status = ST_TIMEOUT;
+    to_region = 1;
+}
+
+static void the_relay_takes_over_from_a_region(void **state UNUSED)
+{
+    struct sample sample;
+    lose_region(&sample);
+    set_position(&sample, E2, "7-101-499"); /* it had not passed all of it on */
+    expect(&sample, "e1");
+    sample.seen[E1].status = ST_UNREACHABLE; /* and what it had goes with it */
+    expect(&sample, "e3");
+    sample.seen[E2].status = sample.seen[E3].status = ST_UNREACHABLE;
+    expect(&sample, "no server of the region other than that of w1:3306 can take over");
+    to_region = 0;
+}
+
+static void what_still_answers_in_a_lost_region_is_caught_up_from(void **state UNUSED)
+{
+    struct sample sample;
+    lose_region(&sample);
+    sample.seen[W2].status = ST_OK;
+    set_position(&sample, W2, "7-101-507");
+    expect(&sample, "e1 after w2");
+    sample.seen[W1].status = ST_OK; /* closed by its agent: it has everything */
+    set_position(&sample, W1, "7-101-509");
+    expect(&sample, "e1 after w1");
+    to_region = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_relay_takes_over_from_a_region),
+        cmocka_unit_test(what_still_answers_in_a_lost_region_is_caught_up_from),
         cmocka_unit_test(one_whose_agent_would_close_it_takes_over_only_when_nobody_else_can),
         cmocka_unit_test(one_that_is_not_permitted_takes_over_only_when_nobody_else_can),
         cmocka_unit_test(of_equals_the_first_in_the_file_takes_over),

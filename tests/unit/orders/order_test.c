@@ -66,8 +66,25 @@ static void a_failover_has_its_own_keys(void **state)
     assert_int_equal(read_order(text, &got, &caller, &err), ST_OK);
     assert_int_equal(got.kind, RUN_FAILOVER);
     assert_true(got.is_forced);
+    assert_false(got.is_region_lost);
     assert_string_equal(got.without[0], "w:3");
     assert_null(caller);
+}
+
+static void a_lost_region_has_one_that_shall_serve(void **state)
+{
+    (void)state;
+    AUTO(run_record_release) struct run_record sent = {0}, got = {0};
+    AUTO_FREE char *caller = NULL;
+    struct err err = ERR_INIT;
+    run_record_init(&sent, "east");
+    sent.kind = RUN_FAILOVER;
+    sent.is_region_lost = true;
+    run_record_add_shard(&sent, "s0");
+    AUTO_FREE char *text = order_encode(&sent, NULL);
+    assert_int_equal(read_order(text, &got, &caller, &err), ST_OK);
+    assert_true(got.is_region_lost);
+    assert_string_equal(got.target, "east");
 }
 
 static void what_is_left_out_is_as_the_cli_has_it(void **state)
@@ -110,7 +127,7 @@ static void what_is_wrong_is_named(void **state)
         {SWITCHOVER("\"region\":\"west\""), "'region'"},
         {SWITCHOVER("\"force\":true"), "'force'"},
         {SWITCHOVER("\"without\":[\"w:1\"]"), "'without'"},
-        {FAILOVER("\"to\":\"east\""), "'to'"},
+        {FAILOVER("\"to\":7"), "'to'"},
         {FAILOVER("\"wave\":\"1\""), "'wave'"},
         {FAILOVER("\"force\":1"), "'force'"},
         {FAILOVER("\"without\":[]"), "'without'"},
@@ -149,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(a_failover_has_its_own_keys),
+        cmocka_unit_test(a_lost_region_has_one_that_shall_serve),
         cmocka_unit_test(what_is_left_out_is_as_the_cli_has_it),
         cmocka_unit_test(what_is_wrong_is_named),
     };
