@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * 'failover': which shards have lost their primary, the go, and go. */
+ * 'failover': which shards have lost their primary, or their region, the go, and go. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "cli/run.h"
 #include "conductor/failover_run.h"
+#include "region/lost.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -25,8 +26,9 @@ static enum status judge(const struct fleet_scene *scene, struct loss *loss, boo
     struct err why = ERR_INIT;
     if (!is_named && loss->seen->primary)
         return ST_OK;
-    enum status status = failover_run_judge(scene->store, scene->fleet, loss->seen,
-                                            is_named && is_forced, &loss->route, &why);
+    struct failover_claim claim = {.is_forced = is_named && is_forced};
+    enum status status =
+        failover_run_judge(scene->store, scene->fleet, loss->seen, &claim, &loss->route, &why);
     loss->is_lost = status == ST_OK;
     bool is_unfinished = status && loss->route.state != SHARD_SERVING;
     if (status == ST_NO_GO && !is_named && !is_unfinished)
@@ -127,8 +129,193 @@ static enum status look(const struct fleet_scene *scene, const struct cli_args *
     return status;
 }
 
+/* ---- a region ---- */
+
+/* What an operator orders with --to. */
+struct region_order {
+    size_t to, lost;
+    struct region_look look;
+    bool is_forced;
+};
+
+static void region_order_release(struct region_order *order)
+{
+    region_look_release(&order->look);
+}
+
+static enum status read_order(const struct fleet_scene *scene, const struct cli_args *args,
+                              struct region_order *ret, struct err *err)
+{
+    const char *to = cli_text(args, "--to");
+    *ret = (struct region_order){.is_forced = cli_flag(args, "--force")};
+    if (!inventory_find_region(scene->fleet, to, &ret->to)) {
+        err_set(err, ST_INVALID, "--to: there is no region '%s' in %s", to, scene->path);
+        return err_hint(err, "regions: %s, %s", scene->fleet->regions[0], scene->fleet->regions[1]);
+    }
+    ret->lost = 1 - ret->to;
+    if (cli_flag(args, "--accept-loss"))
+        return ST_OK;
+    err_set(err, ST_INVALID, "--to: what had not reached %s when %s was lost is lost with it", to,
+            scene->fleet->regions[ret->lost]);
+    return err_hint(err,
+                    "--accept-loss says that this is known; while %s is alive, holdfast "
+                    "switchover --to %s loses nothing",
+                    scene->fleet->regions[ret->lost], to);
+}
+
+/* Whoever lives on there serves his clients, and nobody here sees it: only the store tells. */
+static enum status look_at_region(const struct fleet_scene *scene, struct region_order *order,
+                                  struct err *err)
+{
+    const char *lost = scene->fleet->regions[order->lost];
+    const char *to = scene->fleet->regions[order->to];
+    struct region_look *look = &order->look;
+    fprintf(stderr, "looking whether region %s may still serve ...\n", lost);
+    enum status status = region_look(scene->store, lost, look, err);
+    if (status || look->standing != REGION_ALIVE || order->is_forced)
+        return status;
+    err_set(err, ST_NO_GO, "region %s is alive: conductor %s permits its servers to serve", lost,
+            look->by[0] ? look->by : "?");
+    return err_hint(
+        err,
+        "holdfast switchover --to %s loses nothing; --force closes its primaries first, "
+        "and what has not reached %s by then is lost",
+        to, to);
+}
+
+static void say_standing(const struct fleet_scene *scene, const struct region_order *order)
+{
+    const char *lost = scene->fleet->regions[order->lost];
+    char since[WALL_TEXT_MAX];
+    switch (order->look.standing) {
+    case REGION_SILENT:
+        fprintf(stderr, "region %s is silent: it is fenced first, and nobody there may serve\n",
+                lost);
+        break;
+    case REGION_FENCED:
+        clock_wall_format(order->look.fence.wall_us, since);
+        fprintf(stderr, "region %s is fenced since %s, by %s: nobody there may serve\n", lost,
+                since, order->look.fence.by);
+        break;
+    case REGION_ALIVE:
+        fprintf(
+            stderr,
+            "! --force: region %s is alive; its primaries lose their permission, and are waited "
+            "for until they are closed\n",
+            lost);
+        break;
+    case REGION_UNWATCHED:
+    case REGION_STANDINGS:
+    default:
+        fprintf(stderr,
+                "! no conductor ever gave permission in %s: a primary that lives on there, where "
+                "nobody sees it, goes on to accept writes, and these are lost\n",
+                lost);
+    }
+}
+
+static enum status judge_region(const struct fleet_scene *scene, const struct region_order *order,
+                                bool is_named, struct loss *loss, struct err *err)
+{
+    struct err why = ERR_INIT;
+    enum region_standing standing = order->look.standing;
+    struct failover_claim claim = {
+        .to_region = scene->fleet->regions[order->to],
+        .is_fenced = standing == REGION_SILENT || standing == REGION_FENCED,
+        .is_forced = order->is_forced,
+    };
+    enum status status =
+        failover_run_judge(scene->store, scene->fleet, loss->seen, &claim, &loss->route, &why);
+    loss->is_lost = status == ST_OK;
+    bool is_there = status && strcmp(loss->route.home, claim.to_region) == 0;
+    if (is_there && !is_named)
+        return ST_OK;
+    *err = why;
+    return status;
+}
+
+static enum status judge_all(const struct fleet_scene *scene, const struct cli_args *args,
+                             const struct region_order *order, struct loss *losses,
+                             struct run_record *ret, struct err *err)
+{
+    AUTO_FREE char *reason = NULL;
+    enum status status = run_demand_reason(scene->fleet, args, &reason, err);
+    bool is_named = cli_text_count(args, "--shard") > 0;
+    run_record_init(ret, scene->fleet->regions[order->to]);
+    ret->kind = RUN_FAILOVER;
+    ret->is_region_lost = true;
+    ret->is_forced = order->is_forced;
+    ret->reason = take_pointer(reason);
+    for (size_t i = 0; i < scene->shard_count && !status; i++) {
+        status = judge_region(scene, order, is_named, &losses[i], err);
+        if (!status && losses[i].is_lost)
+            run_record_add_shard(ret, losses[i].seen->shard->name);
+    }
+    if (status || ret->shard_count > 0)
+        return status;
+    return err_set(err, ST_NO_GO, "no shard is served in %s; nothing was changed",
+                   scene->fleet->regions[order->lost]);
+}
+
+static void print_region_losses(const struct fleet_scene *scene, const struct region_order *order,
+                                const struct loss *losses)
+{
+    for (size_t i = 0; i < scene->shard_count; i++)
+        if (losses[i].is_lost)
+            fprintf(stderr, "  %s: %s is lost with its region: a server of %s takes over\n",
+                    losses[i].seen->shard->name, losses[i].route.primary,
+                    scene->fleet->regions[order->to]);
+    say_standing(scene, order);
+}
+
+static enum status fence(const struct fleet_scene *scene, const struct region_order *order,
+                         const struct run_record *record, struct err *err)
+{
+    if (order->look.standing != REGION_SILENT)
+        return ST_OK;
+    return region_fence(scene->store, scene->fleet->regions[order->lost], &order->look, record->by,
+                        record->reason ? record->reason : "an operator said that it is lost", err);
+}
+
+static enum status fail_region_over(const struct cli_args *args, struct err *err)
+{
+    AUTO(fleet_scene_release) struct fleet_scene scene = {0};
+    AUTO(run_record_release) struct run_record record = {0};
+    AUTO(fleet_observation_release) struct fleet_observation seen = {0};
+    AUTO(region_order_release) struct region_order order = {0};
+    run_take_signals();
+    enum status status = run_scene_open(&scene, args, true, err);
+    if (!status)
+        status = read_order(&scene, args, &order, err);
+    if (!status)
+        status = look_at_region(&scene, &order, err);
+    if (status)
+        return status;
+    fleet_observe(scene.fleet, scene.shards, scene.shard_count, clock_deadline(OBSERVE_MS), &seen);
+    AUTO_FREE struct loss *losses = mem_zalloc((scene.shard_count + 1) * sizeof(*losses));
+    for (size_t i = 0; i < scene.shard_count; i++)
+        losses[i].seen = &seen.shards[i];
+    status = judge_all(&scene, args, &order, losses, &record, err);
+    if (status)
+        return status;
+    print_region_losses(&scene, &order, losses);
+    if (!cli_flag(args, "--yes"))
+        status = run_ask_go("the name of the region that shall serve", record.target, err);
+    if (!status)
+        status = fence(&scene, &order, &record, err);
+    return status ? status : begin(&scene, &record, args, err);
+}
+
+/* ---- the command ---- */
+
 enum status run_failover(const struct cli_args *args, struct err *err)
 {
+    if (cli_text(args, "--to"))
+        return fail_region_over(args, err);
+    if (cli_flag(args, "--accept-loss"))
+        return err_set(err, ST_INVALID,
+                       "--accept-loss is for --to REGION: inside its region a failover keeps "
+                       "everything that was acknowledged");
     AUTO(fleet_scene_release) struct fleet_scene scene = {0};
     AUTO(run_record_release) struct run_record record = {0};
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};

@@ -323,7 +323,9 @@ static const struct cli_option failover_options[] = {
      true, 0, 0},
     {"--without", OPTION_TEXT, "HOST:PORT", "go on although this server does not answer either",
      true, 0, 0},
-    {"--force", OPTION_FLAG, NULL, "also when the primary answers", false, 0, 0},
+    {"--to", OPTION_TEXT, "REGION", "the other region is lost: this one shall serve", false, 0, 0},
+    {"--accept-loss", OPTION_FLAG, NULL, "with --to: what had not reached it is lost", false, 0, 0},
+    {"--force", OPTION_FLAG, NULL, "also when the primary, or its region, is alive", false, 0, 0},
     {"--reason", OPTION_TEXT, "TEXT", "what it is for; kept with the run", false, 0, 0},
     {"--yes", OPTION_FLAG, NULL, "do not ask for the go", false, 0, 0},
     {"--direct", OPTION_FLAG, NULL, "carry it out by this process, not by a conductor", false, 0, 0},
@@ -381,10 +383,13 @@ const struct cli_command run_commands[] = {
      "waits for an operator. The conductor that leads carries it out, where there are any (docs/operate.md); the command "
      "follows, and Ctrl-C asks it to abort.",
      switchover_options, run_switchover, false},
-    {"failover", "", "Give shards whose primary is lost another one, in its region",
+    {"failover", "", "Give shards another primary: theirs is lost, or its region",
      "For a primary whose host is dead, hangs or is cut off. Its replicas stop to acknowledge it, apply "
      "what they received, and the one that has everything takes over. Every server of the region but "
-     "the lost one must answer: what was acknowledged may be in any of them. Asks for the go. Exit status, and who carries it "
+     "the lost one must answer: what was acknowledged may be in any of them. With --to REGION --accept-loss the "
+     "other region is lost as a whole: it is fenced, so that nobody there may serve, and a server of REGION takes over "
+     "each of its shards, without what had not got there; the report says how much that may be. Refused while the region "
+     "is alive. Asks for the go. Exit status, and who carries it "
      "out, as of 'switchover'.",
      failover_options, run_failover, false},
     {"run list", "", "List all runs", NULL, run_options, run_list, false},

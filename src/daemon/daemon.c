@@ -7,11 +7,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "conductor/run.h"
 #include "daemon/election.h"
 #include "daemon/healer.h"
+#include "daemon/hearing.h"
 #include "daemon/internal.h"
 #include "daemon/observer.h"
 #include "daemon/steward.h"
+#include "daemon/warden.h"
 #include "exposure/surveyor.h"
 #include "fleet/inventory.h"
 #include "mirror/mirror.h"
@@ -92,7 +95,15 @@ static bool find_left(void *context, struct run_record *ret)
 
 static void lend_ears(void *context, struct run *run)
 {
-    healer_lend_ears(((struct daemon *)context)->healer, run);
+    run->ears = hearing_ears(((struct daemon *)context)->hearing);
+}
+
+/* Openers wait until each conductor knows of it. */
+static void on_revoked(void *context)
+{
+    struct daemon *daemon = context;
+    steward_hurry(daemon->steward);
+    hearing_hurry(daemon->hearing);
 }
 
 static struct runner *start_runner(struct daemon *daemon)
@@ -146,14 +157,19 @@ enum status daemon_run(const struct inventory *fleet, const char *name, struct e
     take_signals(&signals);
     pthread_mutex_init(&daemon.lock, NULL);
     daemon.store = daemon_store_start(fleet);
-    daemon.mirror = mirror_start(daemon.store);
+    daemon.mirror = mirror_start(daemon.store, fleet);
     mirror_wait(daemon.mirror, clock_deadline(STORE_MS));
     daemon.election = election_start(daemon.store, name);
     daemon.judge = judge_start(fleet, daemon.store, daemon.mirror);
     daemon.surveyor = surveyor_start(fleet, daemon.self->region);
     daemon.steward = steward_start(fleet, daemon.self, daemon.store);
     struct observer *observer = NULL;
+    if (daemon.steward) {
+        daemon.hearing = hearing_new(fleet, daemon.self, daemon.steward);
+        mirror_on_revoked(daemon.mirror, on_revoked, &daemon);
+    }
     daemon.healer = healer_start(&daemon);
+    struct warden *warden = warden_start(&daemon);
     daemon.runner = start_runner(&daemon);
     enum status status = start_server(&daemon, err);
     if (!status) {
@@ -164,7 +180,10 @@ enum status daemon_run(const struct inventory *fleet, const char *name, struct e
         http_server_stop(daemon.server, GRACE_MS);
     }
     runner_stop(daemon.runner);
+    warden_stop(warden);
     healer_stop(daemon.healer);
+    mirror_on_revoked(daemon.mirror, NULL, NULL);
+    hearing_free(daemon.hearing);
     stop_all(&daemon, observer);
     http_server_free(daemon.server);
     steward_free(daemon.steward);

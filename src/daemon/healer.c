@@ -8,13 +8,16 @@
 #include "base/scope.h"
 #include "conductor/pause.h"
 #include "conductor/switchover.h"
+#include "daemon/deed.h"
 #include "daemon/election.h"
+#include "daemon/hearing.h"
 #include "daemon/internal.h"
 #include "daemon/steward.h"
-#include "daemon/words.h"
+#include "daemon/warden.h"
 #include "failover/watch.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
+#include "heal/regions.h"
 #include "heal/upkeep.h"
 #include "mirror/mirror.h"
 #include "monitor/monitor.h"
@@ -30,7 +33,6 @@
 
 enum {
     WINDOW_S = 3600,
-    SILENT_INTERVALS = 2, /* an agent that has not asked for so many of them is silent */
     LOOKS_PER_INTERVAL = 4,
     PING_MS = 200,
     CLOSED_TTLS = 2,
@@ -43,7 +45,6 @@ struct healer {
     struct daemon_bell bell;
     pthread_t thread, upkeep_thread; /* bringing roles back may take long */
     struct monitor *monitor;         /* its own connections: a slow look must not hide a loss */
-    struct words *words;             /* of the agents of all regions */
     struct loss_watch *watches;
     struct loss_rules rules;
     enum loss_verdict *said;
@@ -54,12 +55,6 @@ struct healer {
     nsec kept_up; /* when it ended looking after the roles; older looks say nothing */
     char said_busy[ERR_TEXT_MAX]; /* why a loss was not healed */
     nsec took_up;                 /* a run that was left; others have their turn before the next */
-    struct failover_ears ears;
-    struct sighting { /* of a route's revision, for the first time; by shard */
-        uint64_t revision;
-        nsec at;
-    } * sightings;
-    pthread_mutex_t sightings_lock; /* runs of the runner listen, too */
 };
 
 /* ---- what is lost ---- */
@@ -70,6 +65,7 @@ struct suspect {
     struct monitor_ping ping;
     enum loss_verdict verdict;
     size_t region;
+    size_t first_peer, peers; /* pinged, too */
 };
 
 static const struct inventory_server *server_named(const struct inventory_shard *shard,
@@ -79,16 +75,6 @@ static const struct inventory_server *server_named(const struct inventory_shard 
         if (strcmp(shard->servers[i].name, name) == 0)
             return &shard->servers[i];
     return NULL;
-}
-
-static void sight(struct healer *healer, const struct inventory_shard *shard,
-                  const struct route *route)
-{
-    struct sighting *sighting = &healer->sightings[shard->index];
-    pthread_mutex_lock(&healer->sightings_lock);
-    if (sighting->revision != route->revision)
-        *sighting = (struct sighting){route->revision, clock_now()};
-    pthread_mutex_unlock(&healer->sightings_lock);
 }
 
 /* The ones that serve; a shard that is moved or failed over has somebody who looks after it. */
@@ -102,11 +88,12 @@ static size_t list_suspects(struct healer *healer, struct suspect *ret)
         struct err ignored = ERR_INIT;
         if (mirror_get_route(healer->daemon->mirror, shard->name, &route, &ignored))
             continue;
-        sight(healer, shard, &route);
+        hearing_sight(healer->daemon->hearing, shard, &route);
         if (route.state != SHARD_SERVING)
             continue;
         const struct inventory_server *primary = server_named(shard, route.primary);
-        if (primary)
+        /* A region that gives no permission has nobody who could serve. */
+        if (primary && !warden_is_silent(healer->daemon, primary->region))
             ret[count++] = (struct suspect){.shard = shard,
                                             .ping = {.shard = shard, .server = primary},
                                             .region = primary->region};
@@ -114,18 +101,12 @@ static size_t list_suspects(struct healer *healer, struct suspect *ret)
     return count;
 }
 
-static nsec patience_with(const struct healer *healer)
-{
-    return SILENT_INTERVALS *
-           permit_interval(healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS);
-}
-
 static enum witness witness_of(struct healer *healer, const char *server, nsec now)
 {
-    struct steward_word word = words_find(healer->words, server);
+    struct steward_word word = hearing_word(healer->daemon->hearing, server);
     if (!word.is_known)
         return WITNESS_NONE;
-    if (now - word.at > patience_with(healer))
+    if (now - word.at > hearing_patience(healer->daemon->fleet))
         return WITNESS_SILENT;
     return word.is_closed ? WITNESS_DEAD : WITNESS_ALIVE;
 }
@@ -149,19 +130,11 @@ static nsec ping_span(nsec interval)
     return interval / 2 > least ? interval / 2 : least;
 }
 
-static bool may_open(void *context, const struct inventory_server *server)
-{
-    struct healer *healer = context;
-    struct steward_word word = words_find(healer->words, server->name);
-    return !server->has_agent ||
-           (word.is_known && word.granted >= clock_now() - patience_with(healer));
-}
-
 /* It answers, but nobody would ever open it: its agent is gone, and left it closed. */
 static bool is_closed_for_good(struct healer *healer, const struct suspect *suspect, nsec now)
 {
     const struct inventory_server *primary = suspect->ping.server;
-    struct steward_word word = words_find(healer->words, primary->name);
+    struct steward_word word = hearing_word(healer->daemon->hearing, primary->name);
     nsec ttl = healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS;
     if (!word.is_known || now - word.at < CLOSED_TTLS * ttl)
         return false;
@@ -172,65 +145,73 @@ static bool is_closed_for_good(struct healer *healer, const struct suspect *susp
     picture_unref(picture);
     for (size_t i = 0; is_closed && i < suspect->shard->server_count; i++) {
         const struct inventory_server *other = &suspect->shard->servers[i];
-        if (other != primary && other->region == primary->region && may_open(healer, other))
+        if (other != primary && other->region == primary->region &&
+            hearing_may_open(healer->daemon->hearing, other))
             return true;
     }
     return false;
 }
 
+/* Nobody takes over where nobody answers: asked of those whose primary was silent the last time. */
+static void add_peers(const struct healer *healer, struct suspect *suspect,
+                      struct monitor_ping *pings, size_t *count)
+{
+    suspect->first_peer = *count;
+    if (!healer->watches[suspect->shard->index].silent_since)
+        return;
+    for (size_t i = 0; i < suspect->shard->server_count; i++) {
+        const struct inventory_server *peer = &suspect->shard->servers[i];
+        if (peer != suspect->ping.server && peer->region == suspect->region)
+            pings[(*count)++] = (struct monitor_ping){.shard = suspect->shard, .server = peer};
+    }
+    suspect->peers = *count - suspect->first_peer;
+}
+
+static bool is_cut_off(const struct suspect *suspect, const struct monitor_ping *pings)
+{
+    for (size_t i = 0; i < suspect->peers; i++)
+        if (pings[suspect->first_peer + i].status == ST_OK)
+            return false;
+    return suspect->peers > 0;
+}
+
+static void judge(struct healer *healer, struct suspect *suspect, const struct monitor_ping *pings,
+                  nsec asked)
+{
+    nsec now = clock_now();
+    bool answers = suspect->ping.status == ST_OK && !is_closed_for_good(healer, suspect, now);
+    enum witness witness =
+        answers ? WITNESS_NONE : witness_of(healer, suspect->ping.server->name, now);
+    struct loss_watch *watch = &healer->watches[suspect->shard->index];
+    if (!answers && !watch->silent_since)
+        watch->silent_since = asked; /* not since we stopped to wait for it */
+    suspect->verdict = loss_watch_see(watch, &healer->rules, answers, witness, now);
+    if (suspect->verdict == LOSS_CERTAIN && is_cut_off(suspect, pings))
+        suspect->verdict = LOSS_CUT_OFF;
+    say(healer, suspect);
+}
+
 static void judge_all(struct healer *healer, struct suspect *suspects, size_t count)
 {
     nsec interval = permit_interval(healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS);
-    AUTO_FREE struct monitor_ping *pings = mem_zalloc((count + 1) * sizeof(*pings));
+    size_t all = count;
+    for (size_t i = 0; i < count; i++)
+        all += suspects[i].shard->server_count;
+    AUTO_FREE struct monitor_ping *pings = mem_zalloc((all + 1) * sizeof(*pings));
     for (size_t i = 0; i < count; i++)
         pings[i] = suspects[i].ping;
+    size_t asking = count;
+    for (size_t i = 0; i < count; i++)
+        add_peers(healer, &suspects[i], pings, &asking);
     nsec asked = clock_now();
-    monitor_ping(healer->monitor, pings, count, asked + ping_span(interval));
-    nsec now = clock_now();
+    monitor_ping(healer->monitor, pings, asking, asked + ping_span(interval));
     for (size_t i = 0; i < count; i++) {
-        struct suspect *suspect = &suspects[i];
-        bool answers = pings[i].status == ST_OK && !is_closed_for_good(healer, suspect, now);
-        enum witness witness =
-            answers ? WITNESS_NONE : witness_of(healer, suspect->ping.server->name, now);
-        struct loss_watch *watch = &healer->watches[suspect->shard->index];
-        if (!answers && !watch->silent_since)
-            watch->silent_since = asked; /* not since we stopped to wait for it */
-        suspect->verdict = loss_watch_see(watch, &healer->rules, answers, witness, now);
-        say(healer, suspect);
+        suspects[i].ping = pings[i];
+        judge(healer, &suspects[i], pings, asked);
     }
 }
 
 /* ---- the run ---- */
-
-static bool hear(void *context, const char *server, struct permit_heard *ret)
-{
-    struct healer *healer = context;
-    struct steward_word word = words_find(healer->words, server);
-    *ret = (struct permit_heard){.is_closed = word.is_closed, .closed = word.closed, .at = word.at};
-    return word.is_known;
-}
-
-static bool last_grant(void *context, const struct permit_granters *granters, const char *server,
-                       int64_t revocation, nsec *ret)
-{
-    return words_last_grant(((struct healer *)context)->words, granters, server, revocation, ret);
-}
-
-static bool route_since(void *context, const struct inventory_shard *shard, uint64_t revision,
-                        nsec *ret)
-{
-    struct healer *healer = context;
-    pthread_mutex_lock(&healer->sightings_lock);
-    struct sighting sighting = healer->sightings[shard->index];
-    pthread_mutex_unlock(&healer->sightings_lock);
-    *ret = sighting.at;
-    return revision != 0 && sighting.revision == revision;
-}
-
-void healer_lend_ears(struct healer *healer, struct run *run)
-{
-    run->ears = healer ? &healer->ears : NULL;
-}
 
 bool healer_is_urgent(const struct healer *healer)
 {
@@ -254,36 +235,12 @@ static void remember(struct healer *healer, const struct run *run,
 
 static void carry_out(struct healer *healer, struct run *run)
 {
-    const struct inventory *fleet = healer->daemon->fleet;
     AUTO(switchover_report_release) struct switchover_report report = {0};
-    AUTO(fleet_observation_release) struct fleet_observation seen = {0};
-    AUTO_FREE const struct inventory_shard **shards =
-        mem_zalloc((run->record.shard_count + 1) * sizeof(*shards));
-    size_t count = 0;
-    for (size_t i = 0; i < run->record.shard_count; i++) {
-        shards[count] = inventory_find_shard(fleet, run->record.shards[i]);
-        count += shards[count] != NULL;
-    }
-    AUTO_FREE char *folder = inventory_journal(fleet);
-    struct err err = ERR_INIT;
-    run->mandate.journal = journal_open(folder, run->record.id);
-    healer_lend_ears(healer, run);
-    fleet_observe(fleet, shards, count,
-                  clock_now() + permit_interval(fleet->permission_ttl_ms * NSEC_PER_MS) / 2, &seen);
-    status_ignore(switchover_run(run, &seen, NULL, NULL, &report, &err),
-                  "its report, or the next leader, tells");
-    log_event(EV_RUN_STATE, "run", report.run, "state", run_state_name(report.state), NULL);
+    nsec interval = permit_interval(healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS);
+    deed_carry_out(healer->daemon, run, interval / 2, &report);
     for (size_t i = 0; i < report.count; i++)
         remember(healer, run, &report.shards[i]);
     run_free(run);
-}
-
-/* The mirror may be a moment behind; whoever acts by himself looks at the order itself. */
-static bool is_paused(struct store *store)
-{
-    AUTO(pause_release) struct pause pause = {0};
-    struct err ignored = ERR_INIT;
-    return pause_load(store, &pause, &ignored) != ST_OK || pause.is_active;
 }
 
 static void order(struct healer *healer, const struct suspect *suspects, size_t count,
@@ -300,7 +257,7 @@ static void order(struct healer *healer, const struct suspect *suspects, size_t 
     for (size_t i = 0; i < count; i++)
         if (suspects[i].verdict == LOSS_CERTAIN && suspects[i].region == region)
             run_record_add_shard(&record, suspects[i].shard->name);
-    if (record.shard_count == 0 || !store || is_paused(store))
+    if (record.shard_count == 0 || !store || deed_is_forbidden(store))
         return;
     if (!run_begin(store, daemon->fleet, &record, &run, &err))
         carry_out(healer, run);
@@ -363,7 +320,8 @@ static void take_up(struct healer *healer, struct store *store)
     for (size_t i = 0; i < fleet->shard_count && !run; i++) {
         struct route route = {0};
         if (mirror_get_route(healer->daemon->mirror, fleet->shards[i].name, &route, &err) ||
-            !is_past_return(&route) || !answers(healer, route.new_primary) || is_paused(store))
+            !is_past_return(&route) || !answers(healer, route.new_primary) ||
+            deed_is_forbidden(store))
             continue;
         if (run_take(store, fleet, route.run, false, &run, &err))
             continue;
@@ -393,7 +351,7 @@ static void go_on(struct healer *healer, bool is_lost)
         return;
     bool is_ours = record.kind == RUN_FAILOVER && !record.is_called_off;
     bool is_in_the_way = record.state == RUN_STUCK && is_held_up;
-    if ((!is_ours && !is_held_up) || is_paused(store))
+    if ((!is_ours && !is_held_up) || deed_is_forbidden(store))
         return;
     if (is_in_the_way && (record.is_called_off || can_only_wait(healer, id))) {
         if (run_set_aside(store, id, &err) == ST_OK)
@@ -423,10 +381,12 @@ static void keep_up(struct healer *healer)
         struct upkeeper upkeeper = {.store = store,
                                     .fleet = daemon->fleet,
                                     .is_unwelcome = &healer->is_urgent,
-                                    .may_open = may_open,
-                                    .context = healer};
+                                    .may_open = hearing_may_open,
+                                    .context = daemon->hearing};
         bool has_opening = false;
         enum status status = upkeep(&upkeeper, &picture->seen, &has_opening, &err);
+        if (!status && !atomic_load(&healer->is_urgent))
+            status = regions_give_back(store, daemon->fleet, &picture->seen, &err);
         healer->kept_up = clock_now();
         atomic_store(&healer->is_held_up, status == ST_BUSY);
         atomic_store(&healer->is_opening_held_up, status == ST_BUSY && has_opening);
@@ -472,6 +432,23 @@ static bool has_verdict(const struct suspect *suspects, size_t count, enum loss_
     return false;
 }
 
+/* It may have to be failed over in a moment; else what is left of it needs nobody's hurry. */
+static bool is_region_silent(struct healer *healer)
+{
+    const struct inventory *fleet = healer->daemon->fleet;
+    for (size_t i = 0; i < fleet->shard_count; i++) {
+        struct route route = {0};
+        struct err ignored = ERR_INIT;
+        size_t home = 0;
+        if (mirror_get_route(healer->daemon->mirror, fleet->shards[i].name, &route, &ignored) ==
+                ST_OK &&
+            inventory_find_region(fleet, route.home, &home) &&
+            warden_is_silent(healer->daemon, home))
+            return true;
+    }
+    return false;
+}
+
 static void look(struct healer *healer)
 {
     const struct inventory *fleet = healer->daemon->fleet;
@@ -481,7 +458,8 @@ static void look(struct healer *healer)
         return;
     judge_all(healer, suspects, count);
     bool is_lost = has_verdict(suspects, count, LOSS_CERTAIN);
-    atomic_store(&healer->is_urgent, is_lost || has_verdict(suspects, count, LOSS_SUSPECTED));
+    atomic_store(&healer->is_urgent, is_lost || has_verdict(suspects, count, LOSS_SUSPECTED) ||
+                                         is_region_silent(healer));
     for (size_t region = 0; region < fleet->region_count; region++)
         order(healer, suspects, count, region);
     go_on(healer, is_lost);
@@ -510,18 +488,14 @@ struct healer *healer_start(struct daemon *daemon)
     *healer = (struct healer){
         .daemon = daemon,
         .monitor = monitor_new(fleet),
-        .words = words_new(fleet, daemon->self, daemon->steward),
         .watches = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->watches)),
         .said = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->said)),
-        .sightings = mem_zalloc((fleet->shard_count + 1) * sizeof(*healer->sightings)),
-        .ears = {healer, hear, last_grant, route_since, may_open},
         .rules = {.suspect = interval,
                   .hold_down = fleet->policy.hold_down_ms * NSEC_PER_MS,
                   .again = AGAIN_S * NSEC_PER_SEC,
                   .window = WINDOW_S * NSEC_PER_SEC,
                   .most = fleet->policy.failovers_an_hour},
     };
-    pthread_mutex_init(&healer->sightings_lock, NULL);
     daemon_bell_init(&healer->bell);
     INVARIANT(pthread_create(&healer->thread, NULL, heal, healer) == 0);
     INVARIANT(pthread_create(&healer->upkeep_thread, NULL, maintain, healer) == 0);
@@ -537,10 +511,7 @@ void healer_stop(struct healer *healer)
     pthread_join(healer->upkeep_thread, NULL);
     daemon_bell_release(&healer->bell);
     monitor_free(healer->monitor);
-    words_free(healer->words);
     free(healer->watches);
     free(healer->said);
-    free(healer->sightings);
-    pthread_mutex_destroy(&healer->sightings_lock);
     free(healer);
 }

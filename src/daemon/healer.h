@@ -17,9 +17,6 @@ struct healer *healer_start(struct daemon *daemon);
 /* A run that is under way is left for the next leader. NULL is fine. */
 void healer_stop(struct healer *healer);
 
-struct run;
-/* A failover of somebody else waits for less when it hears what the agents told. NULL is fine. */
-void healer_lend_ears(struct healer *healer, struct run *run);
 /* Somebody is lost, or may be: nothing else is to take the run lock. NULL: nobody looks. */
 bool healer_is_urgent(const struct healer *healer);
 

@@ -18,6 +18,7 @@
 
 struct election;
 struct healer;
+struct hearing;
 struct mirror;
 struct runner;
 struct steward;
@@ -69,6 +70,7 @@ struct daemon {
     struct judge *judge;
     struct surveyor *surveyor; /* what the loss of a region would cost now */
     struct steward *steward;   /* NULL: the fleet file has no hosts */
+    struct hearing *hearing;   /* NULL: like the steward */
     struct healer *healer;     /* NULL: nothing heals by itself */
     struct runner *runner;
     atomic_bool is_ordering; /* somebody's order is being checked */

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See warden.h. */
+#include "daemon/warden.h"
+
+#include "base/invariant.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/scope.h"
+#include "conductor/switchover.h"
+#include "daemon/deed.h"
+#include "daemon/election.h"
+#include "daemon/hearing.h"
+#include "daemon/internal.h"
+#include "fleet/inventory.h"
+#include "fleet/route.h"
+#include "mirror/mirror.h"
+#include "permit/fence.h"
+#include "store/store.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PACE_MS = 50,
+    STORE_MS = 1000,
+    GLANCE_MS = 1, /* of a region that is lost nobody is waited for */
+    AGAIN_MS = 5000
+};
+
+struct warden {
+    struct daemon *daemon;
+    struct daemon_bell bell;
+    pthread_t thread;
+    nsec tried;              /* to fail over, the last time; 0: never */
+    char said[ERR_TEXT_MAX]; /* why a region that is silent is left alone */
+};
+
+/* ---- what is served there ---- */
+
+/* The shards whose home the region is, by their routes. */
+static size_t list_homed(struct daemon *daemon, const char *region,
+                         const struct inventory_shard **ret)
+{
+    const struct inventory *fleet = daemon->fleet;
+    size_t count = 0;
+    for (size_t i = 0; i < fleet->shard_count; i++) {
+        struct route route = {0};
+        struct err ignored = ERR_INIT;
+        if (mirror_get_route(daemon->mirror, fleet->shards[i].name, &route, &ignored) == ST_OK &&
+            strcmp(route.home, region) == 0)
+            ret[count++] = &fleet->shards[i];
+    }
+    return count;
+}
+
+bool warden_is_silent(struct daemon *daemon, size_t region)
+{
+    struct mirror_region sign;
+    if (!mirror_get_region(daemon->mirror, daemon->fleet->regions[region], &sign))
+        return false;
+    bool is_quiet = sign.beat && clock_now() - sign.sent_by > hearing_patience(daemon->fleet);
+    return sign.fence || is_quiet;
+}
+
+/* ---- may it be fenced? ---- */
+
+static void say(struct warden *warden, const char *region, const char *why)
+{
+    if (strcmp(warden->said, why) == 0)
+        return;
+    snprintf(warden->said, sizeof(warden->said), "%s", why);
+    log_event(EV_LOSS, "region", region, "is", "silent", "not failed over", why, NULL);
+}
+
+/* Whoever could be open there has somebody who closes it. */
+static bool is_looked_after(const struct inventory_shard *shard, size_t region)
+{
+    for (size_t i = 0; i < shard->server_count; i++)
+        if (shard->servers[i].region == region && !shard->servers[i].has_agent)
+            return false;
+    return true;
+}
+
+static bool answers_here(const struct picture *picture, const struct inventory_shard *shard,
+                         size_t here)
+{
+    for (size_t i = 0; picture && i < shard->server_count; i++) {
+        const struct pictured_server *seen = picture_find(picture, shard->servers[i].name);
+        if (shard->servers[i].region == here && seen && seen->server->status == ST_OK)
+            return true;
+    }
+    return false;
+}
+
+/* NULL: it may. */
+static const char *find_hindrance(struct warden *warden, size_t region,
+                                  const struct inventory_shard **shards, size_t count)
+{
+    struct daemon *daemon = warden->daemon;
+    size_t here = daemon->self->region, answering = 0;
+    struct picture *picture = daemon_picture(daemon);
+    const char *hindrance = NULL;
+    for (size_t i = 0; i < count; i++) {
+        answering += answers_here(picture, shards[i], here);
+        if (!is_looked_after(shards[i], region))
+            hindrance = "a server there has no agent: holdfast failover --to, when you know that "
+                        "it is gone";
+    }
+    picture_unref(picture);
+    if (answering == 0)
+        hindrance = "nobody here could take over";
+    struct mirror_region own;
+    if (mirror_get_region(daemon->mirror, daemon->fleet->regions[here], &own) && own.fence)
+        hindrance = "the region that could take over is fenced itself";
+    return hindrance;
+}
+
+/* ---- the run ---- */
+
+/* A run that waits, or whose process is gone, yields; its shards are in hand of this one. */
+static enum status begin(struct warden *warden, struct run_record *record, struct run **ret,
+                         struct err *err)
+{
+    struct store *store = daemon_store_get(warden->daemon->store);
+    char left[RUN_ID_MAX], id[RUN_ID_MAX];
+    struct err ignored = ERR_INIT;
+    snprintf(id, sizeof(id), "%s", record->id);
+    if (run_current(store, left, &ignored) == ST_OK &&
+        run_lock_holder(store, id, &ignored) == ST_NOT_FOUND &&
+        run_set_aside(store, left, &ignored) == ST_OK)
+        log_event(EV_LOSS, "run", left, "is", "set aside: a region is lost", NULL);
+    return run_begin(store, warden->daemon->fleet, record, ret, err);
+}
+
+static void fail_over(struct warden *warden, size_t region)
+{
+    struct daemon *daemon = warden->daemon;
+    AUTO(run_record_release) struct run_record record = {0};
+    AUTO_FREE const struct inventory_shard **shards =
+        mem_zalloc((daemon->fleet->shard_count + 1) * sizeof(*shards));
+    const char *lost = daemon->fleet->regions[region];
+    size_t count = list_homed(daemon, lost, shards);
+    struct run *run = NULL;
+    struct err err = ERR_INIT;
+    if (count == 0)
+        return;
+    run_record_init(&record, daemon->fleet->regions[daemon->self->region]);
+    record.kind = RUN_FAILOVER;
+    record.is_region_lost = true;
+    record.reason = mem_printf("conductor %s: region %s is lost", daemon->self->name, lost);
+    for (size_t i = 0; i < count; i++)
+        run_record_add_shard(&record, shards[i]->name);
+    if (begin(warden, &record, &run, &err)) {
+        say(warden, lost, err.text);
+        return;
+    }
+    AUTO(switchover_report_release) struct switchover_report report = {0};
+    deed_carry_out(daemon, run, GLANCE_MS * NSEC_PER_MS, &report);
+    run_free(run);
+    warden->tried = clock_now();
+}
+
+/* ---- the fence ---- */
+
+/* Whoever holds the run lock may be lost with the region, and its lease may live on for long: it
+ * goes, whoever it is. A run whose lock is gone changes nothing any more. */
+static enum status find_lock(struct store *store, struct permit_gone *ret, size_t *ret_count,
+                             struct err *err)
+{
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    enum status status = store_get(store, MANDATE_LOCK_KEY, clock_deadline(STORE_MS), &entry, err);
+    *ret_count = status == ST_OK;
+    *ret = (struct permit_gone){MANDATE_LOCK_KEY, entry.mod_rev};
+    return status == ST_NOT_FOUND ? ST_OK : status;
+}
+
+static bool fence(struct warden *warden, const char *region, const struct mirror_region *sign)
+{
+    struct daemon *daemon = warden->daemon;
+    struct store *store = daemon_store_get(daemon->store);
+    AUTO_FREE char *by = mem_printf("conductor %s", daemon->self->name);
+    struct permit_gone lock;
+    struct permit_fencing fencing = {.region = region,
+                                     .beat = sign->beat,
+                                     .term = sign->term,
+                                     .by = by,
+                                     .reason = "it was silent for a TTL",
+                                     .gone = &lock};
+    struct err err = ERR_INIT;
+    int64_t revision = 0;
+    enum status status = find_lock(store, &lock, &fencing.gone_count, &err);
+    if (!status)
+        status = permit_fence(store, &fencing, clock_deadline(STORE_MS), &revision, &err);
+    if (!status)
+        log_event(EV_PERMISSION, "region", region, "given", "no", "why",
+                  "it was silent for a TTL: it is fenced", NULL);
+    return status == ST_OK;
+}
+
+static void see_silent(struct warden *warden, size_t region, const struct mirror_region *sign)
+{
+    struct daemon *daemon = warden->daemon;
+    const char *name = daemon->fleet->regions[region];
+    struct store *store = daemon_store_get(daemon->store);
+    AUTO_FREE const struct inventory_shard **shards =
+        mem_zalloc((daemon->fleet->shard_count + 1) * sizeof(*shards));
+    size_t count = list_homed(daemon, name, shards);
+    if (count == 0 || !store)
+        return;
+    const char *hindrance = find_hindrance(warden, region, shards, count);
+    if (!hindrance && deed_is_forbidden(store))
+        hindrance = "paused";
+    if (hindrance)
+        say(warden, name, hindrance);
+    else if (fence(warden, name, sign))
+        fail_over(warden, region);
+}
+
+/* It is fenced, and shards are still served there: whoever began to fail them over is gone. */
+static void see_fenced(struct warden *warden, size_t region)
+{
+    struct daemon *daemon = warden->daemon;
+    struct store *store = daemon_store_get(daemon->store);
+    if (!store || clock_now() - warden->tried < AGAIN_MS * NSEC_PER_MS ||
+        !election_get(daemon->election, clock_now()).is_leader || deed_is_forbidden(store))
+        return;
+    fail_over(warden, region);
+}
+
+static void watch(struct warden *warden, size_t region)
+{
+    struct daemon *daemon = warden->daemon;
+    struct mirror_region sign;
+    if (region == daemon->self->region ||
+        !mirror_get_region(daemon->mirror, daemon->fleet->regions[region], &sign))
+        return;
+    if (sign.fence)
+        see_fenced(warden, region);
+    else if (sign.beat && clock_now() >= sign.end)
+        see_silent(warden, region, &sign);
+    else
+        warden->said[0] = '\0';
+}
+
+static void *ward(void *context)
+{
+    struct warden *warden = context;
+    while (!daemon_bell_has_rung(&warden->bell)) {
+        for (size_t i = 0; i < warden->daemon->fleet->region_count; i++)
+            watch(warden, i);
+        daemon_bell_wait(&warden->bell, clock_deadline(PACE_MS));
+    }
+    return NULL;
+}
+
+struct warden *warden_start(struct daemon *daemon)
+{
+    const struct inventory *fleet = daemon->fleet;
+    if (fleet->policy.automatic != AUTOMATIC_REGION || fleet->host_count == 0)
+        return NULL;
+    struct warden *warden = mem_zalloc(sizeof(*warden));
+    warden->daemon = daemon;
+    daemon_bell_init(&warden->bell);
+    INVARIANT(pthread_create(&warden->thread, NULL, ward, warden) == 0);
+    return warden;
+}
+
+void warden_stop(struct warden *warden)
+{
+    if (!warden)
+        return;
+    daemon_bell_ring(&warden->bell);
+    pthread_join(warden->thread, NULL);
+    daemon_bell_release(&warden->bell);
+    free(warden);
+}

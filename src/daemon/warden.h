@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The loss of a region: in every conductor, a thread that watches the beats of the other regions.
+ * One that is silent for a TTL, and that shards are served in, is fenced; whoever fenced it fails
+ * these shards over to its own region, whether it leads or not. docs/permission.md has the rules.
+ */
+#ifndef HOLDFAST_DAEMON_WARDEN_H
+#define HOLDFAST_DAEMON_WARDEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct daemon;
+struct warden;
+
+/* NULL: the fleet file does not want that (policy.automatic), or it has no agents. */
+struct warden *warden_start(struct daemon *daemon);
+/* A run that is under way is left for the leader. NULL is fine. */
+void warden_stop(struct warden *warden);
+
+/* Nothing of the region is to be healed from here: it is fenced, or silent for so long that it may
+ * be lost. Any thread. */
+bool warden_is_silent(struct daemon *daemon, size_t region);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See regions.h. Once nothing is served in a region, and what was is revoked server by server, a
+ * fence keeps nobody from anything but from being served there again: taking it away opens nothing.
+ */
+#include "heal/regions.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/scope.h"
+#include "conductor/run.h"
+#include "fleet/inventory.h"
+#include "fleet/route.h"
+#include "permit/fence.h"
+#include "store/store.h"
+
+#include <string.h>
+
+static bool is_whole(const struct server_observation *server)
+{
+    const struct sql_server_state *state = &server->state;
+    return server->status == ST_OK && state->is_read_only && state->channels == 1 &&
+           state->is_io_running && state->is_sql_running;
+}
+
+static void judge(const struct server_observation *server, const struct permit_list *revoked,
+                  struct buf *lines)
+{
+    const char *name = server->server->name;
+    if (server->role == ROLE_IGNORED)
+        return;
+    if (server->status)
+        buf_printf(lines, "%s\n", server_problem(server));
+    else if (!is_whole(server))
+        buf_printf(lines, "%s is not a replica that works\n", name);
+    else if (permit_list_find(revoked, name))
+        buf_printf(lines, "the permission of %s is withdrawn\n", name);
+}
+
+void region_find_missing(const struct fleet_observation *seen, size_t region,
+                         const struct permit_list *revoked, struct buf *lines)
+{
+    for (size_t i = 0; i < seen->count; i++)
+        for (size_t j = 0; j < seen->shards[i].shard->server_count; j++)
+            if (seen->shards[i].servers[j].server->region == region)
+                judge(&seen->shards[i].servers[j], revoked, lines);
+}
+
+const struct inventory_shard *region_find_homed(const struct inventory *fleet,
+                                                const struct route_list *routes, const char *region)
+{
+    for (size_t i = 0; i < fleet->shard_count; i++) {
+        struct route route = {0};
+        struct err ignored = ERR_INIT;
+        bool is_known = route_list_get(routes, fleet->shards[i].name, &route, &ignored) == ST_OK;
+        if (is_known && strcmp(route.home, region) == 0)
+            return &fleet->shards[i];
+    }
+    return NULL;
+}
+
+enum status region_give_back(struct run *run, const struct permit_fence *fence, struct err *err)
+{
+    struct store *store = run->mandate.store;
+    AUTO(route_list_release) struct route_list routes = {0};
+    enum status status = route_list_load(store, store_deadline(store, STORE_WORK), &routes, err);
+    const struct inventory_shard *homed =
+        status ? NULL : region_find_homed(run->mandate.fleet, &routes, fence->region);
+    if (homed) {
+        err_set(err, ST_NO_GO, "shard %s is still served in %s, as far as its route says",
+                homed->name, fence->region);
+        return err_hint(err, "fail it over first: holdfast failover --to REGION --accept-loss");
+    }
+    struct permit_unfencing order = {.lock_key = MANDATE_LOCK_KEY,
+                                     .token = run->mandate.token,
+                                     .region = fence->region,
+                                     .revision = fence->revision,
+                                     .by = run->record.by};
+    if (!status)
+        status = permit_unfence(store, &order, store_deadline(store, STORE_WORK), err);
+    if (!status)
+        log_event(EV_PERMISSION, "region", fence->region, "given", "back", NULL);
+    return status;
+}
+
+/* A clock that was set may make it wait longer, or less: it is no protection. */
+static bool is_due(const struct inventory *fleet, const struct permit_fence *fence)
+{
+    return clock_wall_us() - fence->wall_us >= fleet->policy.hold_down_ms * 1000;
+}
+
+static enum status give_back(struct store *store, const struct inventory *fleet,
+                             const struct permit_fence *fence, struct err *err)
+{
+    struct run *run = NULL;
+    enum status status = run_hold(store, fleet, &run, err);
+    if (status)
+        return status;
+    status = region_give_back(run, fence, err);
+    run_free(run);
+    return status == ST_NO_GO ? ST_OK : status; /* somebody fails it over */
+}
+
+enum status regions_give_back(struct store *store, const struct inventory *fleet,
+                              const struct fleet_observation *seen, struct err *err)
+{
+    AUTO(permit_fences_release) struct permit_fences fences = {0};
+    AUTO(permit_list_release) struct permit_list revoked = {0};
+    nsec deadline = store_deadline(store, STORE_WORK);
+    enum status status = permit_fences_load(store, deadline, &fences, err);
+    if (!status && fences.count > 0)
+        status = permit_list_load(store, deadline, &revoked, err);
+    for (size_t i = 0; i < fences.count && !status; i++) {
+        AUTO(buf_release) struct buf missing = {0};
+        size_t region = 0;
+        if (!is_due(fleet, &fences.items[i]) ||
+            !inventory_find_region(fleet, fences.items[i].region, &region))
+            continue;
+        region_find_missing(seen, region, &revoked, &missing);
+        if (missing.length == 0)
+            status = give_back(store, fleet, &fences.items[i], err);
+    }
+    return status;
+}

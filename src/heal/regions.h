@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A region that was fenced is given back: when nothing is served there any more, and every server
+ * of it follows as a replica. What it accepted alone keeps it fenced, until that is dealt with.
+ */
+#ifndef HOLDFAST_HEAL_REGIONS_H
+#define HOLDFAST_HEAL_REGIONS_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "fleet/observation.h"
+
+struct inventory;
+struct permit_fence;
+struct permit_list;
+struct route_list;
+struct run;
+struct store;
+
+/* Why a fenced region is not whole, one line each, as far as can be seen; nothing: it is. Pure. */
+void region_find_missing(const struct fleet_observation *seen, size_t region,
+                         const struct permit_list *revoked, struct buf *lines);
+/* A shard whose home the region still is; NULL: there is none. */
+const struct inventory_shard *region_find_homed(const struct inventory *fleet,
+                                                const struct route_list *routes,
+                                                const char *region);
+
+/* Take the fence away. 'run' is held, or goes on. ST_NO_GO: something is served there. */
+MUST_CHECK enum status region_give_back(struct run *run, const struct permit_fence *fence,
+                                        struct err *err);
+
+/* Those that are whole, and were fenced policy.hold_down ago. */
+MUST_CHECK enum status regions_give_back(struct store *store, const struct inventory *fleet,
+                                         const struct fleet_observation *seen, struct err *err);
+
+#endif
