@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "drain/mark.h"
+#include "exposure/exposure.h"
 #include "fleet/observation.h"
 #include "fleet/route.h"
 
@@ -128,6 +129,10 @@ static void judge(struct look *look)
     if (primary && primary->state.held_up_ms >= SQL_HELD_UP_MS)
         add_problem(look, "writes wait for an acknowledgement, the longest for %.1f s",
                     (double)primary->state.held_up_ms / 1e3);
+    if (!primary && fleet->is_rpo_guarded && look->to->loss.region &&
+        (look->to->loss.ms < 0 || look->to->loss.ms > (double)fleet->promise_rpo_ms))
+        add_problem(look, "promise.rpo_guard: writes wait until the other region has received what "
+                          "was acknowledged");
     if (primary && !look->relay)
         add_problem(look, "no server of the other region replicates from the primary");
     for (size_t i = 0; i < seen->shard->server_count; i++)
@@ -191,6 +196,21 @@ static void fill_primary(struct look *look)
     to->lag_ms = look->relay ? look->relay->lag_ms : -1;
 }
 
+static void fill_loss(struct look *look)
+{
+    const struct status_request *request = look->request;
+    struct status_loss *to = &look->to->loss;
+    *to = (struct status_loss){.ms = -1, .transactions = -1};
+    if (!request->exposures)
+        return;
+    const struct exposure *exposure = &request->exposures[look->seen - request->seen->shards];
+    if (!exposure->primary)
+        return;
+    to->region = mem_strdup(request->fleet->regions[exposure->primary->region]);
+    to->ms = exposure_ms(exposure, request->now);
+    to->transactions = exposure->transactions;
+}
+
 static void fill_servers(const struct look *look)
 {
     struct status_shard *to = look->to;
@@ -217,6 +237,7 @@ static void make_shard(struct look *look)
     look->to->state = mem_strdup(state_of(look, is_route_known));
     look->to->epoch = look->route.epoch;
     fill_primary(look);
+    fill_loss(look);
     fill_servers(look);
     judge(look);
 }
@@ -281,6 +302,7 @@ static void release_shard(struct status_shard *shard)
     free(shard->home);
     free(shard->primary);
     free(shard->semi_sync);
+    free(shard->loss.region);
 }
 
 void fleet_status_release(struct fleet_status *status)

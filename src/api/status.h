@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct drain_list;
+struct exposure;
 struct fleet_observation;
 struct inventory;
 struct route_list;
@@ -25,11 +26,19 @@ struct status_server {
     double lag_ms;        /* -1: not known */
 };
 
+/* What the loss of a region now would cost a shard, at most. */
+struct status_loss {
+    char *region;         /* NULL: not known, as without a conductor */
+    double ms;            /* acknowledged writes of so long; -1: not known */
+    int64_t transactions; /* about; -1: not known */
+};
+
 struct status_shard {
     char *name, *deployment, *state;
     char *home, *primary; /* NULL: no server, or several, accept writes */
     char *semi_sync;      /* "on", "no acker", "degraded", "off"; NULL: no primary */
     double lag_ms;        /* of the relay; -1: not known */
+    struct status_loss loss;
     int64_t ackers;
     uint64_t epoch; /* 0: it was never moved */
     char **problems;
@@ -56,6 +65,8 @@ struct status_request {
     const char *paused;
     const char *run_left;
     const struct drain_list *drained; /* NULL: no host is */
+    const struct exposure *exposures; /* as seen->shards; NULL: not known */
+    int64_t now;                      /* on the boot clock, for them */
 };
 
 /* "host db-w1 drained since ..."; NULL: there are not so many. */

@@ -31,17 +31,26 @@ static json_t *servers_json(const struct status_shard *shard)
     return servers;
 }
 
+static json_t *loss_json(const struct status_loss *loss)
+{
+    if (!loss->region)
+        return json_null();
+    return json_pack("{s:s, s:o, s:o}", "region", loss->region, "ms", lag_json(loss->ms),
+                     "transactions",
+                     loss->transactions < 0 ? json_null() : json_integer(loss->transactions));
+}
+
 static json_t *shard_json(const struct status_shard *shard)
 {
     json_t *problems = json_array();
     for (size_t i = 0; i < shard->problem_count; i++)
         json_array_append_new(problems, json_string(shard->problems[i]));
-    return json_pack("{s:s, s:s, s:s?, s:s?, s:o, s:s?, s:I, s:s, s:I, s:o, s:o}", "name",
-                     shard->name, "deployment", shard->deployment, "home", shard->home, "primary",
-                     shard->primary, "lag_ms", lag_json(shard->lag_ms), "semi_sync",
-                     shard->semi_sync, "ackers", (json_int_t)shard->ackers, "state", shard->state,
-                     "epoch", (json_int_t)shard->epoch, "problems", problems, "servers",
-                     servers_json(shard));
+    return json_pack(
+        "{s:s, s:s, s:s?, s:s?, s:o, s:o, s:s?, s:I, s:s, s:I, s:o, s:o}", "name", shard->name,
+        "deployment", shard->deployment, "home", shard->home, "primary", shard->primary, "lag_ms",
+        lag_json(shard->lag_ms), "loss", loss_json(&shard->loss), "semi_sync", shard->semi_sync,
+        "ackers", (json_int_t)shard->ackers, "state", shard->state, "epoch",
+        (json_int_t)shard->epoch, "problems", problems, "servers", servers_json(shard));
 }
 
 json_t *status_encode(const struct fleet_status *status)
@@ -72,11 +81,20 @@ static json_t *read_drained(const json_t *json)
     return json_is_array(drained) ? json_incref(drained) : drained ? NULL : json_array();
 }
 
-static double read_lag(const json_t *json)
+static double read_ms(const json_t *json, const char *key)
 {
-    const json_t *lag = json_object_get(json, "lag_ms");
+    const json_t *lag = json_object_get(json, key);
     double ms = json_is_number(lag) ? json_number_value(lag) : -1;
     return ms >= 0 ? ms : -1;
+}
+
+/* One that does not read is not known. */
+static struct status_loss read_loss(const json_t *json)
+{
+    const json_t *loss = json_object_get(json, "loss");
+    const json_t *transactions = json_object_get(loss, "transactions");
+    json_int_t count = json_is_integer(transactions) ? json_integer_value(transactions) : -1;
+    return (struct status_loss){copy(loss, "region"), read_ms(loss, "ms"), count < 0 ? -1 : count};
 }
 
 static bool read_server(const json_t *json, struct status_server *ret)
@@ -86,7 +104,7 @@ static bool read_server(const json_t *json, struct status_server *ret)
                                   .role = copy(json, "role"),
                                   .source = copy(json, "source"),
                                   .error = copy(json, "error"),
-                                  .lag_ms = read_lag(json)};
+                                  .lag_ms = read_ms(json, "lag_ms")};
     return ret->server && ret->region && ret->role;
 }
 
@@ -123,8 +141,9 @@ static bool read_shard(const json_t *json, struct status_shard *ret)
                                  .state = copy(json, "state"),
                                  .home = copy(json, "home"),
                                  .primary = copy(json, "primary"),
+                                 .loss = read_loss(json),
                                  .semi_sync = copy(json, "semi_sync"),
-                                 .lag_ms = read_lag(json),
+                                 .lag_ms = read_ms(json, "lag_ms"),
                                  .ackers = json_integer_value(json_object_get(json, "ackers")),
                                  .epoch = epoch > 0 ? (uint64_t)epoch : 0};
     return ret->name && ret->deployment && ret->state && !ret->home == !ret->primary &&

@@ -10,6 +10,7 @@
 #include "drain/mark.h"
 #include "fleet/observation.h"
 #include "fleet/route.h"
+#include "show/losses.h"
 #include "show/runs.h"
 #include "show/watch.h"
 #include "store/store.h"
@@ -27,6 +28,7 @@ struct manner {
 
 struct widths {
     int name, home, primary;
+    bool has_loss; /* conductors know what a loss would cost */
 };
 
 static int widest(int width, const char *text)
@@ -58,32 +60,37 @@ static void print_shard(const struct status_shard *shard, const struct widths *w
     AUTO_FREE char *semi_sync = semi_sync_text(shard);
     AUTO_FREE char *ignored =
         ignored_count ? mem_printf("  (%zu ignored)", ignored_count) : mem_strdup("");
-    fprintf(out, "%c %-*s  %-*s  %-*s  %10s  %-9s  %s%s\n", shard->problem_count ? '!' : ' ',
+    AUTO_FREE char *loss = widths->has_loss ? losses_cell(&shard->loss) : mem_strdup("");
+    fprintf(out, "%c %-*s  %-*s  %-*s  %10s%s  %-9s  %s%s\n", shard->problem_count ? '!' : ' ',
             widths->name, shard->name, widths->home, shard->home ? shard->home : "-",
-            widths->primary, shard->primary ? shard->primary : "-", lag, semi_sync, shard->state,
-            ignored);
+            widths->primary, shard->primary ? shard->primary : "-", lag, loss, semi_sync,
+            shard->state, ignored);
     for (size_t i = 0; i < shard->problem_count; i++)
         fprintf(out, "!   %s\n", shard->problems[i]);
 }
 
-static void print_shards(const struct fleet_status *seen, FILE *out)
+static void print_shards(const struct fleet_scene *scene, const struct fleet_status *seen,
+                         FILE *out)
 {
-    struct widths widths = {widest(0, "SHARD"), widest(0, "HOME"), widest(0, "PRIMARY")};
+    struct widths widths = {widest(0, "SHARD"), widest(0, "HOME"), widest(0, "PRIMARY"), false};
     size_t bad = 0;
     for (size_t i = 0; i < seen->count; i++) {
         const struct status_shard *shard = &seen->shards[i];
         widths.name = widest(widths.name, shard->name);
         widths.home = widest(widths.home, shard->home);
         widths.primary = widest(widths.primary, shard->primary);
+        widths.has_loss = widths.has_loss || shard->loss.region;
         bad += shard->problem_count > 0;
     }
-    fprintf(out, "  %-*s  %-*s  %-*s  %10s  %-9s  %s\n", widths.name, "SHARD", widths.home, "HOME",
-            widths.primary, "PRIMARY", "LAG", "SEMI-SYNC", "STATE");
+    fprintf(out, "  %-*s  %-*s  %-*s  %10s%s  %-9s  %s\n", widths.name, "SHARD", widths.home,
+            "HOME", widths.primary, "PRIMARY", "LAG", widths.has_loss ? LOSSES_HEAD : "",
+            "SEMI-SYNC", "STATE");
     for (size_t i = 0; i < seen->count; i++)
         print_shard(&seen->shards[i], &widths, out);
     if (bad)
         fprintf(out, "%zu of %zu shard%s: holdfast readiness says what to do\n", bad, seen->count,
                 seen->count == 1 ? " needs attention" : "s need attention");
+    losses_show(scene->fleet, seen, out);
 }
 
 static enum status judge_left(const struct fleet_status *seen, struct err *err)
@@ -161,8 +168,8 @@ static void print_json(const struct fleet_status *seen, const struct source *sou
     json_decref(json);
 }
 
-static void show(const struct fleet_status *seen, const struct source *source, struct manner manner,
-                 FILE *out)
+static void show(const struct fleet_scene *scene, const struct fleet_status *seen,
+                 const struct source *source, struct manner manner, FILE *out)
 {
     if (seen->store_error && !(manner.as_json && manner.is_watched))
         fprintf(manner.is_watched ? out : stderr, "! the store cannot be read: %s\n",
@@ -177,7 +184,7 @@ static void show(const struct fleet_status *seen, const struct source *source, s
         fprintf(out, "! %s\n", fleet_status_drained(seen, i));
     if (seen->run_left)
         fprintf(out, "! %s\n", seen->run_left);
-    print_shards(seen, out);
+    print_shards(scene, seen, out);
     if (source->conductor)
         fprintf(out, "as conductor %s saw it %.1f s ago\n", source->conductor, source->age_s);
 }
@@ -231,7 +238,7 @@ static enum status look_afresh(const struct cli_args *args, bool is_watched, FIL
         return status;
     FILE *problems = !is_watched ? stderr : manner.as_json ? NULL : out;
     ask_or_look(&scene, cli_flag(args, "--direct"), problems, &seen, &source);
-    show(&seen, &source, manner, out);
+    show(&scene, &seen, &source, manner, out);
     return exit_status(&seen, err);
 }
 

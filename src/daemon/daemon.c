@@ -45,7 +45,7 @@ struct picture *daemon_picture(struct daemon *daemon)
 static void on_observation(void *context, struct fleet_observation *seen, nsec began)
 {
     struct daemon *daemon = context;
-    struct picture *picture = picture_new(daemon->fleet, daemon->mirror, seen, began);
+    struct picture *picture = picture_new(daemon, seen, began);
     pthread_mutex_lock(&daemon->lock);
     struct picture *old = daemon->picture;
     daemon->picture = picture;

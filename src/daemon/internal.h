@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct daemon;
 struct election;
 struct healer;
 struct hearing;
@@ -40,8 +41,8 @@ struct picture {
     size_t server_count;
 };
 /* Takes 'seen'. */
-struct picture *picture_new(const struct inventory *fleet, struct mirror *mirror,
-                            struct fleet_observation *seen, nsec began);
+struct picture *picture_new(const struct daemon *daemon, struct fleet_observation *seen,
+                            nsec began);
 const struct pictured_server *picture_find(const struct picture *picture, const char *server);
 void picture_unref(struct picture *picture); /* NULL is fine */
 

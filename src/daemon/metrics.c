@@ -85,6 +85,8 @@ static void add_shards(const struct fleet_status *status, enum metric metric, st
                        : metric == METRIC_SHARD_HOME   ? (at->home ? 1 : -1)
                        : metric == METRIC_SHARD_EPOCH  ? (double)at->epoch
                        : metric == METRIC_SHARD_LAG    ? at->lag_ms / 1e3
+                       : metric == METRIC_SHARD_LOSS   ? at->loss.ms / 1e3
+                       : metric == METRIC_SHARD_LOST   ? (double)at->loss.transactions
                        : metric == METRIC_SHARD_ACKERS ? (double)at->ackers
                                                        : (double)at->problem_count;
         if (value < 0)
@@ -123,6 +125,7 @@ void daemon_metrics(struct daemon *daemon, struct buf *out)
 {
     static const enum metric of_shards[] = {METRIC_SHARD_OPEN,   METRIC_SHARD_HOME,
                                             METRIC_SHARD_EPOCH,  METRIC_SHARD_LAG,
+                                            METRIC_SHARD_LOSS,   METRIC_SHARD_LOST,
                                             METRIC_SHARD_ACKERS, METRIC_SHARD_WRONG};
     struct picture *picture = daemon_picture(daemon);
     add_itself(daemon, picture, out);

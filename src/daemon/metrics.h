@@ -17,6 +17,8 @@
     X(METRIC_SHARD_HOME,   "holdfast_shard_home",              "gauge",   "1 for the region of the primary")  \
     X(METRIC_SHARD_EPOCH,  "holdfast_shard_epoch",             "gauge",   "how often its primary changed")    \
     X(METRIC_SHARD_LAG,    "holdfast_shard_lag_seconds",       "gauge",   "how far the other region is behind") \
+    X(METRIC_SHARD_LOSS,   "holdfast_shard_loss_seconds",      "gauge",   "acknowledged writes of so long would be lost with its home region now, at most") \
+    X(METRIC_SHARD_LOST,   "holdfast_shard_loss_transactions", "gauge",   "about so many transactions would be") \
     X(METRIC_SHARD_ACKERS, "holdfast_shard_ackers",            "gauge",   "replicas that acknowledge its writes") \
     X(METRIC_SHARD_WRONG,  "holdfast_shard_problems",          "gauge",   "what 'holdfast status' finds wrong") \
     X(METRIC_SERVER_UP,    "holdfast_server_up",               "gauge",   "1 if it answers")                  \

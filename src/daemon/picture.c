@@ -4,6 +4,7 @@
 #include "base/scope.h"
 #include "daemon/internal.h"
 #include "drain/mark.h"
+#include "exposure/surveyor.h"
 #include "fleet/route.h"
 #include "mirror/mirror.h"
 
@@ -29,9 +30,19 @@ static void index_servers(struct picture *picture)
         qsort(picture->servers, picture->server_count, sizeof(*picture->servers), by_name);
 }
 
-static void make_status(struct picture *picture, const struct inventory *fleet,
-                        struct mirror *mirror)
+/* As the picture's shards; the caller frees them. */
+static struct exposure *get_exposures(const struct daemon *daemon, const struct picture *picture)
 {
+    struct exposure *exposures = mem_zalloc((picture->seen.count + 1) * sizeof(*exposures));
+    for (size_t i = 0; i < picture->seen.count; i++)
+        surveyor_get(daemon->surveyor, picture->seen.shards[i].shard, &exposures[i]);
+    return exposures;
+}
+
+static void make_status(struct picture *picture, const struct daemon *daemon)
+{
+    struct mirror *mirror = daemon->mirror;
+    AUTO_FREE struct exposure *exposures = get_exposures(daemon, picture);
     AUTO(route_list_release) struct route_list routes = {0};
     AUTO(drain_list_release) struct drain_list drained = {0};
     AUTO_FREE char *paused = mirror_pause_text(mirror);
@@ -41,23 +52,26 @@ static void make_status(struct picture *picture, const struct inventory *fleet,
     bool has_routes = mirror_copy_routes(mirror, &routes);
     mirror_copy_drained(mirror, &drained);
     struct status_request request = {
-        .fleet = fleet,
+        .fleet = daemon->fleet,
         .seen = &picture->seen,
         .routes = has_routes ? &routes : NULL,
         .store_error = has_problem ? err.text : NULL,
         .paused = paused,
         .run_left = run_left,
         .drained = &drained,
+        .exposures = exposures,
+        .now = clock_now(),
     };
     status_make(&request, &picture->status);
+    for (size_t i = 0; i < picture->seen.count; i++)
+        exposure_release(&exposures[i]);
     json_t *json = status_encode(&picture->status);
     AUTO_FREE char *text = json_dumps(json, JSON_COMPACT);
     json_decref(json);
     picture->status_json = mem_strdup(text + 1);
 }
 
-struct picture *picture_new(const struct inventory *fleet, struct mirror *mirror,
-                            struct fleet_observation *seen, nsec began)
+struct picture *picture_new(const struct daemon *daemon, struct fleet_observation *seen, nsec began)
 {
     struct picture *picture = mem_zalloc(sizeof(*picture));
     atomic_init(&picture->references, 1);
@@ -66,7 +80,7 @@ struct picture *picture_new(const struct inventory *fleet, struct mirror *mirror
     picture->seen = *seen;
     *seen = (struct fleet_observation){0};
     index_servers(picture);
-    make_status(picture, fleet, mirror);
+    make_status(picture, daemon);
     return picture;
 }
 

@@ -15,9 +15,11 @@
     "\"servers\":[{\"server\":\"w:1\",\"region\":\"west\",\"role\":\"primary\",\"source\":null,"   \
     "\"lag_ms\":null,\"error\":null},{\"server\":\"e:1\",\"region\":\"east\",\"role\":\"relay\","  \
     "\"source\":\"w:1\",\"lag_ms\":1.5,\"error\":null}]"
+#define LOSS "{\"region\":\"west\",\"ms\":210.5,\"transactions\":12}"
 #define SHARD(name, home, primary, semi_sync)                                                      \
     "{\"name\":\"" name "\",\"deployment\":\"d\",\"home\":" home ",\"primary\":" primary           \
-    ",\"lag_ms\":1.5,\"semi_sync\":" semi_sync ",\"ackers\":2,\"state\":\"serving\",\"epoch\":7,"  \
+    ",\"lag_ms\":1.5,\"loss\":" LOSS ",\"semi_sync\":" semi_sync                                   \
+    ",\"ackers\":2,\"state\":\"serving\",\"epoch\":7,"                                             \
     "\"problems\":[\"one\",\"two\"]," SERVERS "}"
 #define GOOD(name) SHARD(name, "\"west\"", "\"w:1\"", "\"on\"")
 #define STATUS(shards)                                                                             \
@@ -48,6 +50,9 @@ static void what_was_written_is_read(void **state UNUSED)
     assert_null(fleet_status_drained(&status, 1));
     assert_null(status.shards[1].primary);
     assert_int_equal(status.shards[0].epoch, 7);
+    assert_string_equal(status.shards[0].loss.region, "west");
+    assert_true(status.shards[0].loss.ms == 210.5);
+    assert_int_equal(status.shards[0].loss.transactions, 12);
     assert_true(status.shards[0].servers[0].lag_ms < 0);
     json_t *json = status_encode(&status);
     AUTO_FREE char *again = json_dumps(json, JSON_COMPACT);
