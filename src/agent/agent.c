@@ -74,7 +74,7 @@ static void begin_permission(struct agent *agent)
     for (size_t i = 0; i < agent->guard_count; i++)
         names[i] = agent->guards[i].server->name;
     agent->began = clock_now();
-    agent->ttl = config->fleet->permission_ttl_ms * NSEC_PER_MS;
+    agent->ttl = inventory_serve_ms(config->fleet) * NSEC_PER_MS;
     agent->period = permit_interval(agent->ttl);
     permit_holder_init(&agent->holder, names, agent->guard_count, permit_fence_span(agent->ttl));
     if (!config->is_only_to_close && !state_load_permission(config->state_folder, &agent->holder))

@@ -152,7 +152,8 @@ static void put_problem(struct asker *asker, const struct err *err)
     pthread_mutex_unlock(&asker->lock);
 }
 
-/* True when it gave a permission. What it knows of revocations counts in any case. */
+/* True when it gave a permission for each server; for some of them, others are asked for the rest.
+ * What it knows of revocations counts in any case. */
 static bool ask_current(struct asker *asker, struct http_line *line, const char *question)
 {
     AUTO(permit_answer_release) struct permit_answer answer = {0};
@@ -160,7 +161,12 @@ static bool ask_current(struct asker *asker, struct http_line *line, const char 
     nsec sent = clock_now();
     enum status status = ask(asker, line, question, &answer, &err);
     bool is_granted = !status && answer.serve_ms > 0;
-    if (!status && !is_granted)
+    if (!status && !is_granted && answer.longer_count > 0)
+        err_set(&err, ST_BUSY,
+                "conductor '%s' has none to give for some: promise.rpo_guard, the other region has "
+                "not received what they acknowledged",
+                asker->conductors[asker->current]->name);
+    else if (!status && !is_granted)
         err_set(&err, ST_BUSY, "conductor '%s' has no permission to give",
                 asker->conductors[asker->current]->name);
     put_problem(asker, &err);
@@ -228,7 +234,7 @@ struct asker *asker_start(const struct agent_config *config, int bell)
     struct asker *asker = mem_zalloc(sizeof(*asker));
     asker->fleet = fleet;
     asker->bell = bell;
-    asker->period = permit_interval(fleet->permission_ttl_ms * NSEC_PER_MS);
+    asker->period = permit_interval(inventory_serve_ms(fleet) * NSEC_PER_MS);
     asker->conductors = mem_zalloc((fleet->conductor_count + 1) * sizeof(*asker->conductors));
     for (size_t i = 0; i < fleet->conductor_count; i++)
         if (fleet->conductors[i].region == config->host->region)

@@ -137,8 +137,8 @@ struct agent_note { /* said when everything was done that had to be done first *
 struct agent {
     const struct agent_config *config;
     nsec began;
-    nsec period; /* of asking, and of looking at a server */
-    nsec ttl;
+    nsec period;                 /* of asking, and of looking at a server */
+    nsec ttl;                    /* or the RPO, with rpo_guard, if that is shorter */
     struct permit_holder holder; /* what is permitted: its servers are the guards, in order */
     nsec trial_until; /* until then it means nothing yet that nobody permitted anything */
     bool was_permitted;

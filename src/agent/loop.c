@@ -79,12 +79,22 @@ static void note_revocation(struct agent *agent, struct guard *guard, bool was_r
 }
 
 /* Nobody can grant more than the rules do. */
-static void take_answer(struct agent *agent, const struct asker_answer *heard)
+static nsec bound_span(const struct agent *agent, int64_t serve_ms)
 {
     nsec most = agent->ttl - permit_margin(agent->ttl);
-    bool is_long = heard->answer.serve_ms > most / NSEC_PER_MS;
-    const struct permit_grant grant = {.span =
-                                           is_long ? most : heard->answer.serve_ms * NSEC_PER_MS,
+    return serve_ms > most / NSEC_PER_MS ? most : serve_ms * NSEC_PER_MS;
+}
+
+static void take_answer(struct agent *agent, const struct asker_answer *heard)
+{
+    size_t count = heard->answer.longer_count;
+    AUTO_FREE struct permit_more *more = mem_zalloc((count + 1) * sizeof(*more));
+    for (size_t i = 0; i < count; i++)
+        more[i] = (struct permit_more){heard->answer.longer[i].name,
+                                       bound_span(agent, heard->answer.longer[i].serve_ms)};
+    const struct permit_grant grant = {.span = bound_span(agent, heard->answer.serve_ms),
+                                       .more = more,
+                                       .more_count = count,
                                        .version = heard->answer.revision,
                                        .revoked = (const char *const *)heard->answer.revoked,
                                        .revoked_count = heard->answer.count};

@@ -42,6 +42,12 @@ void permit_answer_add(struct permit_answer *answer, const char *name)
     VEC_PUSH(answer->revoked, answer->count, answer->capacity, mem_strdup(name));
 }
 
+void permit_answer_add_longer(struct permit_answer *answer, const char *name, int64_t serve_ms)
+{
+    struct permit_longer longer = {mem_strdup(name), serve_ms};
+    VEC_PUSH(answer->longer, answer->longer_count, answer->longer_capacity, longer);
+}
+
 void permit_question_release(struct permit_question *question)
 {
     for (size_t i = 0; i < question->count; i++)
@@ -56,6 +62,9 @@ void permit_answer_release(struct permit_answer *answer)
     for (size_t i = 0; i < answer->count; i++)
         free(answer->revoked[i]);
     free(answer->revoked);
+    for (size_t i = 0; i < answer->longer_count; i++)
+        free(answer->longer[i].name);
+    free(answer->longer);
     *answer = (struct permit_answer){0};
 }
 
@@ -74,13 +83,26 @@ json_t *permit_question_encode(const struct permit_question *question)
                      (json_int_t)question->ttl_ms, "servers", servers);
 }
 
+static json_t *longer_json(const struct permit_answer *answer)
+{
+    json_t *longer = json_array();
+    for (size_t i = 0; i < answer->longer_count; i++)
+        json_array_append_new(longer,
+                              json_pack("{s:s, s:I}", "name", answer->longer[i].name, "serve_ms",
+                                        (json_int_t)answer->longer[i].serve_ms));
+    return longer;
+}
+
 json_t *permit_answer_encode(const struct permit_answer *answer)
 {
     json_t *revoked = json_array();
     for (size_t i = 0; i < answer->count; i++)
         json_array_append_new(revoked, json_string(answer->revoked[i]));
-    return json_pack("{s:I, s:I, s:o}", "serve_ms", (json_int_t)answer->serve_ms, "revision",
-                     (json_int_t)answer->revision, "revoked", revoked);
+    json_t *json = json_pack("{s:I, s:I, s:o}", "serve_ms", (json_int_t)answer->serve_ms,
+                             "revision", (json_int_t)answer->revision, "revoked", revoked);
+    if (answer->longer_count > 0)
+        json_object_set_new(json, "longer", longer_json(answer));
+    return json;
 }
 
 /* ---- reading: from somebody else ---- */
@@ -144,6 +166,24 @@ enum status permit_question_decode(const json_t *json, struct permit_question *r
     return ST_OK;
 }
 
+static bool read_longer(const json_t *json, struct permit_answer *answer)
+{
+    const json_t *longer = json_object_get(json, "longer");
+    if (!longer)
+        return true;
+    if (!is_list(longer))
+        return false;
+    for (size_t i = 0; i < json_array_size(longer); i++) {
+        const json_t *item = json_array_get(longer, i);
+        const char *name = text_of(json_object_get(item, "name"));
+        int64_t serve_ms = 0;
+        if (!name || !read_count(item, "serve_ms", &serve_ms))
+            return false;
+        permit_answer_add_longer(answer, name, serve_ms);
+    }
+    return true;
+}
+
 enum status permit_answer_decode(const json_t *json, struct permit_answer *ret, struct err *err)
 {
     AUTO(permit_answer_release) struct permit_answer answer = {0};
@@ -160,6 +200,8 @@ enum status permit_answer_decode(const json_t *json, struct permit_answer *ret, 
             return refuse("one of 'revoked' is not a name", err);
         permit_answer_add(&answer, name);
     }
+    if (!read_longer(json, &answer))
+        return refuse("'longer' is not a list of servers with a serve_ms", err);
     *ret = answer;
     answer = (struct permit_answer){0};
     return ST_OK;

@@ -49,8 +49,18 @@ struct permit_question {
     size_t count, capacity;
 };
 
+/* A server that may serve for longer than the others. */
+struct permit_longer {
+    char *name;
+    int64_t serve_ms;
+};
+
+/* What differs from server to server is told so that an agent which knows nothing of it lets none
+ * of them serve for too long. */
 struct permit_answer {
     int64_t serve_ms; /* from when the question was sent; 0: no (further) permission */
+    struct permit_longer *longer;
+    size_t longer_count, longer_capacity;
     int64_t revision; /* of the region's revocations, as far as this conductor knows them */
     char **revoked;   /* of that host's servers, at that revision */
     size_t count, capacity;
@@ -69,6 +79,7 @@ MUST_CHECK enum status permit_answer_decode(const json_t *json, struct permit_an
 void permit_question_add(struct permit_question *question, const char *name, enum closure closure,
                          int64_t since_revision);
 void permit_answer_add(struct permit_answer *answer, const char *name);
+void permit_answer_add_longer(struct permit_answer *answer, const char *name, int64_t serve_ms);
 
 void permit_question_release(struct permit_question *question);
 void permit_answer_release(struct permit_answer *answer);

@@ -162,7 +162,7 @@ enum status daemon_run(const struct inventory *fleet, const char *name, struct e
     daemon.election = election_start(daemon.store, name);
     daemon.judge = judge_start(fleet, daemon.store, daemon.mirror);
     daemon.surveyor = surveyor_start(fleet, daemon.self->region);
-    daemon.steward = steward_start(fleet, daemon.self, daemon.store);
+    daemon.steward = steward_start(fleet, daemon.self, daemon.store, daemon.surveyor);
     struct observer *observer = NULL;
     if (daemon.steward) {
         daemon.hearing = hearing_new(fleet, daemon.self, daemon.steward);

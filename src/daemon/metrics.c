@@ -123,10 +123,9 @@ static void add_server_counts(struct daemon *daemon, struct buf *out)
 
 void daemon_metrics(struct daemon *daemon, struct buf *out)
 {
-    static const enum metric of_shards[] = {METRIC_SHARD_OPEN,   METRIC_SHARD_HOME,
-                                            METRIC_SHARD_EPOCH,  METRIC_SHARD_LAG,
-                                            METRIC_SHARD_LOSS,   METRIC_SHARD_LOST,
-                                            METRIC_SHARD_ACKERS, METRIC_SHARD_WRONG};
+    static const enum metric of_shards[] = {
+        METRIC_SHARD_OPEN, METRIC_SHARD_HOME, METRIC_SHARD_EPOCH,  METRIC_SHARD_LAG,
+        METRIC_SHARD_LOSS, METRIC_SHARD_LOST, METRIC_SHARD_ACKERS, METRIC_SHARD_WRONG};
     struct picture *picture = daemon_picture(daemon);
     add_itself(daemon, picture, out);
     add_readiness(daemon, out);

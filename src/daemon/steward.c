@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "daemon/internal.h"
+#include "exposure/surveyor.h"
 #include "fleet/inventory.h"
 #include "permit/granters.h"
 #include "store/store.h"
@@ -22,6 +23,7 @@ struct steward {
     const char *region;
     char granter[PERMIT_GRANTER_MAX];
     struct daemon_store *store;
+    struct surveyor *surveyor;
     struct daemon_bell bell;
     pthread_t thread;
     struct permit_term term; /* its thread's, like the next two */
@@ -32,6 +34,7 @@ struct steward {
     pthread_mutex_t lock;
     struct permit_basis basis; /* under the lock, like: */
     struct permit_ears ears;
+    nsec alone_until; /* until then no other region may serve in our place */
 };
 
 /* ---- beating ---- */
@@ -67,9 +70,9 @@ static enum status know_term(struct steward *steward, struct store *store, nsec 
 }
 
 static enum status beat(struct steward *steward, struct store *store, nsec deadline,
-                        struct err *err)
+                        struct permit_beat *ret_made, struct err *err)
 {
-    struct permit_beat made;
+    struct permit_beat made = {0};
     struct permit_beater beater = {
         .region = steward->region,
         .who = steward->self->name,
@@ -83,7 +86,31 @@ static enum status beat(struct steward *steward, struct store *store, nsec deadl
     else if (status == ST_DENIED)
         permit_basis_on_fence(&steward->basis);
     pthread_mutex_unlock(&steward->lock);
+    *ret_made = made;
     return status;
+}
+
+/* While the other region is fenced nobody opens anything there, so there is nothing to guard. It
+ * counts like a list of revoked servers: as of a revision not older than the beat's, and as long.
+ */
+static void know_whether_alone(struct steward *steward, struct store *store, nsec deadline,
+                               const struct permit_beat *made)
+{
+    struct store_list list = {0};
+    struct err err = ERR_INIT;
+    AUTO_FREE char *key =
+        permit_fenced_key(steward->fleet->regions[INVENTORY_REGIONS - 1 - steward->self->region]);
+    if (!steward->fleet->is_rpo_guarded || store_list(store, key, deadline, &list, &err))
+        return;
+    bool is_alone = false;
+    for (size_t i = 0; i < list.count; i++)
+        is_alone = is_alone || strcmp(list.entries[i].key, key) == 0;
+    if (is_alone && list.revision >= made->revision) {
+        pthread_mutex_lock(&steward->lock);
+        steward->alone_until = made->sent + made->ttl - permit_margin(made->ttl);
+        pthread_mutex_unlock(&steward->lock);
+    }
+    store_list_release(&list);
 }
 
 static enum status read_list(struct steward *steward, struct store *store, nsec deadline,
@@ -116,9 +143,12 @@ static void prune_granters(struct steward *steward, struct store *store, nsec de
 static void go_round(struct steward *steward, struct store *store, nsec deadline)
 {
     struct err err = ERR_INIT;
+    struct permit_beat made = {0};
     enum status status = know_term(steward, store, deadline, &err);
     if (!status)
-        status = beat(steward, store, deadline, &err);
+        status = beat(steward, store, deadline, &made, &err);
+    if (!status)
+        know_whether_alone(steward, store, deadline, &made);
     if (!status)
         status = read_list(steward, store, deadline, &err);
     if (!status)
@@ -159,12 +189,16 @@ void steward_hurry(struct steward *steward)
 }
 
 struct steward *steward_start(const struct inventory *fleet, const struct inventory_conductor *self,
-                              struct daemon_store *store)
+                              struct daemon_store *store, struct surveyor *surveyor)
 {
     if (fleet->host_count == 0)
         return NULL;
     struct steward *steward = mem_zalloc(sizeof(*steward));
-    *steward = (struct steward){.fleet = fleet, .self = self, .store = store};
+    *steward = (struct steward){.fleet = fleet,
+                                .self = self,
+                                .store = store,
+                                .surveyor = surveyor,
+                                .alone_until = INT64_MIN};
     steward->region = fleet->regions[self->region];
     permit_granter_name(self->name, steward->granter);
     permit_basis_init(&steward->basis);
@@ -206,9 +240,36 @@ static bool is_revoked(const struct steward *steward, const char *server)
     return permit_list_find(&steward->basis.list, server) != 0;
 }
 
-static void hear(struct steward *steward, const struct permit_question *question, nsec now)
+/* Of this region's. */
+static nsec span_of(const struct steward *steward, const struct inventory_shard *shard,
+                    size_t server, nsec now)
 {
-    bool may_grant = permit_basis_span(&steward->basis, now) > 0;
+    nsec span = permit_basis_span(&steward->basis, now);
+    if (!steward->fleet->is_rpo_guarded || now < steward->alone_until)
+        return span;
+    nsec end = permit_guard_end(surveyor_since(steward->surveyor, shard, server),
+                                steward->fleet->promise_rpo_ms * NSEC_PER_MS);
+    nsec most = end > now ? end - now : 0;
+    return span < most ? span : most;
+}
+
+/* As an agent calls it; 0 for one that is not known to be of its host. */
+static nsec span_by_name(const struct steward *steward, const char *host, const char *name,
+                         nsec now)
+{
+    const struct inventory *fleet = steward->fleet;
+    const struct inventory_host *at = inventory_find_host(fleet, host);
+    for (size_t i = 0; at && i < at->place_count; i++) {
+        const struct inventory_shard *shard = &fleet->shards[at->places[i].shard];
+        if (strcmp(shard->servers[at->places[i].server].name, name) == 0)
+            return span_of(steward, shard, at->places[i].server, now);
+    }
+    return fleet->is_rpo_guarded ? 0 : permit_basis_span(&steward->basis, now);
+}
+
+static void hear(struct steward *steward, const struct permit_question *question, nsec now,
+                 const nsec *spans)
+{
     for (size_t i = 0; i < question->count; i++) {
         const struct permit_report *report = &question->reports[i];
         permit_ears_on_told(
@@ -216,10 +277,23 @@ static void hear(struct steward *steward, const struct permit_question *question
             &(struct permit_told){.server = report->name,
                                   .host = question->host,
                                   .is_closed = is_closed(report->closure),
-                                  .is_granted = may_grant && !is_revoked(steward, report->name),
+                                  .is_granted = spans[i] > 0 && !is_revoked(steward, report->name),
                                   .version = report->since_revision},
             now);
     }
+}
+
+/* The least for all, and more for those that may have more. */
+static void fill_spans(const struct permit_question *question, const nsec *spans,
+                       struct permit_answer *ret)
+{
+    nsec least = spans[0];
+    for (size_t i = 1; i < question->count; i++)
+        least = spans[i] < least ? spans[i] : least;
+    ret->serve_ms = least / NSEC_PER_MS;
+    for (size_t i = 0; i < question->count; i++)
+        if (spans[i] / NSEC_PER_MS > ret->serve_ms)
+            permit_answer_add_longer(ret, question->reports[i].name, spans[i] / NSEC_PER_MS);
 }
 
 static void fill_answer(struct steward *steward, const struct permit_question *question,
@@ -227,8 +301,12 @@ static void fill_answer(struct steward *steward, const struct permit_question *q
 {
     pthread_mutex_lock(&steward->lock);
     nsec now = clock_now(); /* later than the beat that counts: see permit_ears_on_told() */
-    hear(steward, question, now);
-    ret->serve_ms = permit_basis_span(&steward->basis, now) / NSEC_PER_MS;
+    AUTO_FREE nsec *spans = mem_zalloc((question->count + 1) * sizeof(*spans));
+    spans[0] = permit_basis_span(&steward->basis, now); /* of a host without servers */
+    for (size_t i = 0; i < question->count; i++)
+        spans[i] = span_by_name(steward, question->host, question->reports[i].name, now);
+    hear(steward, question, now, spans);
+    fill_spans(question, spans, ret);
     ret->revision = steward->basis.list.version;
     for (size_t i = 0; i < question->count; i++)
         if (is_revoked(steward, question->reports[i].name))
@@ -292,6 +370,17 @@ static bool has_agent(const struct inventory *fleet, const struct inventory_serv
     return false;
 }
 
+static nsec span_by_server(const struct steward *steward, const struct inventory_server *server,
+                           nsec now)
+{
+    const struct inventory *fleet = steward->fleet;
+    for (size_t i = 0; i < fleet->shard_count; i++)
+        if (server >= fleet->shards[i].servers &&
+            server < fleet->shards[i].servers + fleet->shards[i].server_count)
+            return span_of(steward, &fleet->shards[i], server->index, now);
+    return 0;
+}
+
 enum status steward_check(struct steward *steward, const struct inventory_server *server,
                           struct err *err)
 {
@@ -299,14 +388,21 @@ enum status steward_check(struct steward *steward, const struct inventory_server
         return ST_OK;
     pthread_mutex_lock(&steward->lock);
     bool was_revoked = is_revoked(steward, server->name);
-    bool is_permitted = server->region != steward->self->region ||
-                        permit_basis_span(&steward->basis, clock_now()) > 0;
+    nsec now = clock_now();
+    bool is_ours = server->region == steward->self->region;
+    bool is_permitted = !is_ours || permit_basis_span(&steward->basis, now) > 0;
+    bool is_held_back = is_ours && is_permitted && span_by_server(steward, server, now) == 0;
     pthread_mutex_unlock(&steward->lock);
     if (was_revoked)
         return err_set(err, ST_DENIED, "the permission of %s to serve is withdrawn", server->name);
     if (!is_permitted)
         return err_set(err, ST_DENIED, "this conductor has no permission to give in %s",
                        steward->region);
+    if (is_held_back)
+        return err_set(err, ST_DENIED,
+                       "promise.rpo_guard: the other region has not received what %s "
+                       "acknowledged",
+                       server->name);
     return ST_OK;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Permission to serve, as a conductor gives it to the agents of its region: beats, knows what is
- * revoked, answers, and remembers what agents told. The rules are in permit/. A thread of its own;
+ * revoked, answers, and remembers what agents told; with rpo_guard no longer than what the other
+ * region has received allows. The rules are in permit/. A thread of its own;
  * there is none when the fleet file has no hosts.
  */
 #ifndef HOLDFAST_DAEMON_STEWARD_H
@@ -18,9 +19,10 @@ struct inventory;
 struct inventory_conductor;
 struct inventory_server;
 struct steward;
+struct surveyor;
 
 struct steward *steward_start(const struct inventory *fleet, const struct inventory_conductor *self,
-                              struct daemon_store *store);
+                              struct daemon_store *store, struct surveyor *surveyor);
 void steward_stop(struct steward *steward);
 void steward_free(struct steward *steward); /* NULL is fine, like above */
 

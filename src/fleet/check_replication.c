@@ -126,6 +126,31 @@ static bool parse(const struct server_observation *server, const char *text, str
     return gtid_set_parse_text(flavour, text, ret, &err) == ST_OK;
 }
 
+/* What is cut off, but alive, serves its own clients until its permission ends: that comes on top
+ * of what is on its way, unless it must not. Without agents nobody makes it end. */
+static void check_promise(struct checkup *checkup)
+{
+    const struct inventory *fleet = checkup->fleet;
+    const struct server_observation *relay = checkup->new_primary;
+    double lag = relay && relay->status == ST_OK && relay->lag_ms >= 0 ? relay->lag_ms : 0;
+    double ttl = fleet->is_rpo_guarded ? 0 : (double)fleet->permission_ttl_ms;
+    if (fleet->host_count == 0 || !checkup->old_primary ||
+        lag + ttl <= (double)fleet->promise_rpo_ms)
+        return;
+    if (fleet->is_rpo_guarded)
+        checkup_add(checkup, CHECK_RPO, relay,
+                    "it is %.0f ms behind, and the promise is %lld ms: writes wait (rpo_guard)",
+                    lag, (long long)fleet->promise_rpo_ms);
+    else
+        checkup_add(
+            checkup, CHECK_RPO, NULL,
+            "a cut would cost up to %.0f ms (a lag of %.0f ms, and permission.ttl %lld ms), "
+            "and the promise is %lld ms",
+            lag + ttl, lag, (long long)fleet->permission_ttl_ms, (long long)fleet->promise_rpo_ms);
+    if (fleet->is_rpo_guarded)
+        checkup_advise(checkup, "see what holds the relay up, or promise less");
+}
+
 static void check_lag(struct checkup *checkup, const struct server_observation *server)
 {
     long long limit = checkup->fleet->policy.max_lag_ms;
@@ -270,4 +295,5 @@ void check_positions(struct checkup *checkup)
             check_hidden(checkup, at);
     }
     check_domains(checkup);
+    check_promise(checkup);
 }

@@ -49,6 +49,8 @@
     X(UNKNOWN_DOMAIN, "unknown-domain", NO_GO, "the relay does not know a GTID domain of the primary; waiting for its position would never end", "write a row in that domain on the primary, or remove the domain there: FLUSH BINARY LOGS DELETE_DOMAIN_ID") \
     X(ERRANT_TRANSACTIONS, "errant-transactions", NO_GO, "a replica has transactions that the primary never had", "find out what they changed (mariadb-binlog), then rebuild the replica") \
     X(LAG, "lag", NO_GO, "the relay is further behind than policy.max_lag", "wait until it has caught up, or raise policy.max_lag") \
+    X(RPO, "rpo", WARNING, "a loss of the home region would cost more than the promised RPO", "promise.rpo_guard: true, or a permission.ttl that is shorter than promise.rpo by the lag, or promise less") \
+    X(RPO_GUARD, "rpo-guard", INFO, "promise.rpo_guard: writes wait while the other region has not received what was acknowledged", "nothing: that is what it is for; without it they go on, and a loss costs more") \
     X(REPLICA_LAG, "replica-lag", WARNING, "a replica is further behind than policy.max_lag", "wait until it has caught up") \
     X(APPLY_BACKLOG, "apply-backlog", WARNING, "a replica has received much that it has not applied", "wait, or give it more slave_parallel_threads") \
     X(REPLICATION_FILTER, "replication-filter", NO_GO, "a replica leaves out part of what it receives", "remove the filter, and rebuild the replica if it already left something out") \

@@ -34,6 +34,9 @@ MUST_CHECK enum status inventory__read_region(struct yaml_file *file, yaml_node_
 /* ---- inventory_hosts.c ---- */
 yaml_read_fn inventory__read_permission, inventory__read_hosts; /* struct inventory */
 void inventory__release_hosts(struct inventory *inventory);
+/* promise.rpo_guard needs somebody who closes each server, and somebody in each region who asks. */
+MUST_CHECK enum status inventory__check_guard(struct yaml_file *file,
+                                              const struct inventory *inventory, struct err *err);
 void inventory__write_permission(const struct inventory *inventory, struct buf *buf);
 void inventory__write_hosts(const struct inventory *inventory, struct buf *buf);
 

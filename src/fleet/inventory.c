@@ -500,6 +500,8 @@ void inventory_write(const struct inventory *inventory, struct buf *buf)
     inventory__write_duration(buf, inventory->promise_rto_ms);
     buf_add(buf, ", rpo: ");
     inventory__write_duration(buf, inventory->promise_rpo_ms);
+    if (inventory->is_rpo_guarded)
+        buf_add(buf, ", rpo_guard: true");
     buf_add(buf, " }\nregions: ");
     write_list(buf, inventory->regions, inventory->region_count);
     inventory__write_store(buf, inventory);

@@ -160,6 +160,15 @@ struct inventory {
     size_t warning_count, warning_capacity;
 };
 
+/* How long a server may serve without a sign: the TTL, and with rpo_guard no longer than the RPO.
+ * How often agents ask, and how long closing may take, are parts of it. */
+static inline int64_t inventory_serve_ms(const struct inventory *inventory)
+{
+    bool is_shorter =
+        inventory->is_rpo_guarded && inventory->promise_rpo_ms < inventory->permission_ttl_ms;
+    return is_shorter ? inventory->promise_rpo_ms : inventory->permission_ttl_ms;
+}
+
 /* The fleet file to use: the option's value, else $HOLDFAST_FLEET, else holdfast.yaml here. */
 const char *inventory_path(const char *option);
 

@@ -52,6 +52,50 @@ enum status inventory__read_permission(struct yaml_file *file, yaml_node_t *node
     return yaml_read_fields(file, node, fields, target, err);
 }
 
+/* ---- promise.rpo_guard ---- */
+
+static const struct inventory_server *find_unattended(const struct inventory *inventory)
+{
+    for (size_t i = 0; i < inventory->shard_count; i++)
+        for (size_t j = 0; j < inventory->shards[i].server_count; j++)
+            if (!inventory->shards[i].servers[j].has_agent)
+                return &inventory->shards[i].servers[j];
+    return NULL;
+}
+
+static bool has_conductor(const struct inventory *inventory, size_t region)
+{
+    for (size_t i = 0; i < inventory->conductor_count; i++)
+        if (inventory->conductors[i].region == region)
+            return true;
+    return false;
+}
+
+enum status inventory__check_guard(struct yaml_file *file, const struct inventory *inventory,
+                                   struct err *err)
+{
+    yaml_node_t *promise = yaml_find(file, yaml_root(file), "promise");
+    yaml_node_t *node = promise ? yaml_find(file, promise, "rpo_guard") : NULL;
+    if (!inventory->is_rpo_guarded || !node)
+        return ST_OK;
+    const struct inventory_server *unattended = find_unattended(inventory);
+    if (inventory->promise_rpo_ms < INVENTORY_TTL_MS_MIN)
+        return yaml_error(file, node, err, "'rpo_guard' needs an 'rpo' of %dms or more",
+                          INVENTORY_TTL_MS_MIN);
+    if (unattended)
+        return yaml_error(file, node, err,
+                          "'rpo_guard': server '%.300s' is on none of 'hosts', so that no agent "
+                          "would close it",
+                          unattended->name);
+    for (size_t i = 0; i < inventory->region_count; i++)
+        if (!has_conductor(inventory, i))
+            return yaml_error(file, node, err,
+                              "'rpo_guard': region '%s' has none of 'conductors', who would watch "
+                              "what the other region has",
+                              inventory->regions[i]);
+    return ST_OK;
+}
+
 /* ---- servers by name ---- */
 
 static int by_name(const void *left, const void *right)

@@ -120,6 +120,7 @@ static enum status read_promise(struct yaml_file *file, yaml_node_t *node, void 
     static const struct yaml_field fields[] = {
         {"rto", true, offsetof(struct inventory, promise_rto_ms), read_positive_duration},
         {"rpo", true, offsetof(struct inventory, promise_rpo_ms), yaml_read_duration},
+        {"rpo_guard", false, offsetof(struct inventory, is_rpo_guarded), yaml_read_bool},
         {0}};
     return yaml_read_fields(file, node, fields, target, err);
 }
@@ -640,6 +641,8 @@ static enum status read_last(struct yaml_file *file, struct inventory *inventory
         file->key = field->name;
         status = node ? field->read(file, node, inventory, err) : ST_OK;
     }
+    if (!status)
+        status = inventory__check_guard(file, inventory, err);
     return status ? status : inventory__check_api(file, inventory, err);
 }
 

@@ -301,6 +301,10 @@ static void check_fleet(struct checkup *checkup, const struct readiness_request 
         check_runs(checkup, request);
     if (request->store)
         check_drained(checkup, request->store);
+    if (request->fleet->is_rpo_guarded)
+        checkup_add(checkup, CHECK_RPO_GUARD, NULL,
+                    "a shard's writes stop when the other region has received nothing for %lld ms",
+                    (long long)request->fleet->promise_rpo_ms);
     check_own_certificate(checkup);
     check_hooks(checkup);
     if (request->paused)

@@ -46,8 +46,18 @@ static bool names(const struct permit_grant *grant, const char *server)
     return false;
 }
 
-static void hear(struct permit_held *held, const struct permit_grant *grant, nsec until)
+static nsec span_of(const struct permit_grant *grant, const char *server)
 {
+    for (size_t i = 0; i < grant->more_count; i++)
+        if (strcmp(grant->more[i].server, server) == 0)
+            return grant->more[i].span;
+    return grant->span;
+}
+
+static void hear(struct permit_held *held, const struct permit_grant *grant, nsec sent)
+{
+    nsec span = span_of(grant, held->server);
+    nsec until = span > 0 ? sent + span : INT64_MIN;
     if (names(grant, held->server)) {
         held->revoked = grant->version > held->revoked ? grant->version : held->revoked;
         return;
@@ -66,7 +76,7 @@ void permit_holder_on_grant(struct permit_holder *holder, nsec sent,
                             const struct permit_grant *grant)
 {
     for (size_t i = 0; i < holder->count; i++)
-        hear(&holder->servers[i], grant, grant->span > 0 ? sent + grant->span : INT64_MIN);
+        hear(&holder->servers[i], grant, sent);
     if (grant->version > holder->version)
         holder->version = grant->version;
 }

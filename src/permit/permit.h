@@ -44,6 +44,11 @@ nsec permit_interval(nsec ttl);
 /* An agent begins to close this long before permission ends: what closing may take at most. */
 nsec permit_fence_span(nsec ttl);
 
+/* With rpo_guard: a server's permission ends at this moment, when all that is only in its region
+ * was acknowledged after 'since' (exposure_since(); INT64_MIN: that is not known). INT64_MIN: it
+ * has none. */
+nsec permit_guard_end(nsec since, nsec rpo);
+
 /* For so long after a look at the server's clock a statement may open it, when openers wait for
  * 'wait': what is left of that, its agent has to see an opening for which there is no permission,
  * or the supervisor to see that there is no agent, and to close it. */
@@ -97,8 +102,15 @@ void permit_list_release(struct permit_list *list);
 int64_t permit_list_find(const struct permit_list *list, const char *server);
 
 /* ---- what a conductor answers an agent ---- */
+struct permit_more {
+    const char *server;
+    nsec span;
+};
+
 struct permit_grant {
-    nsec span;                  /* from before the question was sent; 0: no permission */
+    nsec span;                      /* from before the question was sent; 0: no permission */
+    const struct permit_more *more; /* another span, for some of the servers */
+    size_t more_count;
     int64_t version;            /* of what is revoked, as it is known to the conductor: */
     const char *const *revoked; /* of the servers that were asked for */
     size_t revoked_count;

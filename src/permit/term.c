@@ -35,6 +35,11 @@ nsec permit_fence_span(nsec ttl)
     return ttl / FENCE_PARTS;
 }
 
+nsec permit_guard_end(nsec since, nsec rpo)
+{
+    return since == INT64_MIN ? INT64_MIN : since + rpo - permit_margin(rpo);
+}
+
 nsec permit_guard_span(nsec wait)
 {
     return wait / GUARD_PARTS;

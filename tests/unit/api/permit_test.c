@@ -32,6 +32,7 @@ static void an_answer_is_read_as_it_was_written(void **state)
     AUTO(permit_answer_release) struct permit_answer said = {.serve_ms = 1500, .revision = 9};
     AUTO(permit_answer_release) struct permit_answer got = {0};
     permit_answer_add(&said, "10.0.1.12:3306");
+    permit_answer_add_longer(&said, "10.0.1.11:3306", 1700);
     json_t *json = permit_answer_encode(&said);
     assert_int_equal(permit_answer_decode(json, &got, NULL), ST_OK);
     json_decref(json);
@@ -39,6 +40,9 @@ static void an_answer_is_read_as_it_was_written(void **state)
     assert_int_equal(got.revision, 9);
     assert_int_equal(got.count, 1);
     assert_string_equal(got.revoked[0], "10.0.1.12:3306");
+    assert_int_equal(got.longer_count, 1);
+    assert_string_equal(got.longer[0].name, "10.0.1.11:3306");
+    assert_int_equal(got.longer[0].serve_ms, 1700);
 }
 
 static void a_question_that_lacks_something_is_refused_and_says_what(void **state)
@@ -82,6 +86,8 @@ static void an_answer_that_lacks_something_gives_no_permission(void **state)
         "{\"serve_ms\": 9, \"revision\": 1}",
         "{\"serve_ms\": 9, \"revision\": 1, \"revoked\": [\"\"]}",
         "{\"serve_ms\": 9, \"revision\": 1, \"revoked\": [null]}",
+        "{\"serve_ms\": 9, \"revision\": 1, \"revoked\": [], \"longer\": {}}",
+        "{\"serve_ms\": 9, \"revision\": 1, \"revoked\": [], \"longer\": [{\"name\": \"x\"}]}",
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct permit_answer got = {0};

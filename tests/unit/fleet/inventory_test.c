@@ -302,7 +302,7 @@ static void unknown_key_comes_with_the_known_ones(UNUSED void **state)
     struct inventory *inventory = NULL;
     struct err err = ERR_INIT;
     assert_int_equal(inventory_parse(text, strlen(text), "f", &inventory, &err), ST_INVALID);
-    assert_string_equal(err.hint, "the keys here are: rto, rpo");
+    assert_string_equal(err.hint, "the keys here are: rto, rpo, rpo_guard");
 }
 
 static void hooks_are_programs_for_events(UNUSED void **state)
@@ -359,6 +359,43 @@ static void permission_has_a_bounded_ttl(UNUSED void **state)
     struct inventory *most = parse(HEAD "permission: { ttl: 1m }\n" SHARDS);
     assert_int_equal(least->permission_ttl_ms, 500);
     assert_int_equal(most->permission_ttl_ms, 60000);
+}
+
+static void a_guarded_rpo_needs_agents_and_conductors(UNUSED void **state)
+{
+#define GUARDED(promise, rest) "promise: { rto: 30s, " promise " }\n" AFTER_PROMISE SHARDS rest
+#define ALL_HOSTS                                                                                  \
+    "hosts:\n  - { name: a, region: west, servers: [ 10.0.1.12:3307, 10.0.1.11 ] }\n"              \
+    "  - { name: b, region: east, servers: [ db-2.example.com:3308, 10.0.2.11 ] }\n"
+#define WEST "conductors:\n  - { name: w, region: west, listen: 127.0.0.1:7420 }\n"
+#define EAST "  - { name: e, region: east, listen: 127.0.0.1:7421 }\n"
+    static const struct bad_file files[] = {
+        {GUARDED("rpo: 499ms, rpo_guard: true", ALL_HOSTS WEST EAST),
+         "holdfast.yaml:1: 'rpo_guard' needs an 'rpo' of 500ms or more"},
+        {GUARDED("rpo: 1s, rpo_guard: true", ALL_HOSTS WEST),
+         "holdfast.yaml:1: 'rpo_guard': region 'east' has none of 'conductors', who would watch "
+         "what the other region has"},
+        {GUARDED("rpo: 1s, rpo_guard: true",
+                 "hosts:\n  - { name: a, region: west, servers: [ 10.0.1.12:3307 ] }\n" WEST EAST),
+         "holdfast.yaml:1: 'rpo_guard': server '10.0.1.11:3306' is on none of 'hosts', so that no "
+         "agent would close it"},
+        {GUARDED("rpo: 1s, rpo_guard: yes please", ""),
+         "holdfast.yaml:1: 'rpo_guard': 'yes please' is neither true nor false"},
+    };
+    refuse_all(files, ARRAY_SIZE(files));
+    AUTO(inventory_freep)
+    struct inventory *guarded = parse(GUARDED("rpo: 1s, rpo_guard: true", ALL_HOSTS WEST EAST));
+    assert_true(guarded->is_rpo_guarded);
+    assert_int_equal(inventory_serve_ms(guarded), 1000);
+    guarded->promise_rpo_ms = 9000;
+    assert_int_equal(inventory_serve_ms(guarded), 3000);
+    AUTO(buf_release) struct buf text = {0};
+    inventory_write(guarded, &text);
+    assert_non_null(strstr(buf_text(&text), "promise: { rto: 30s, rpo: 9s, rpo_guard: true }\n"));
+    AUTO(inventory_freep)
+    struct inventory *off = parse(GUARDED("rpo: 0ms, rpo_guard: false", ""));
+    assert_false(off->is_rpo_guarded);
+    assert_int_equal(inventory_serve_ms(off), 3000);
 }
 
 static void hosts_name_servers_of_their_region_wherever_they_stand(UNUSED void **state)
@@ -721,6 +758,7 @@ int main(void)
         cmocka_unit_test(unknown_key_comes_with_the_known_ones),
         cmocka_unit_test(hooks_are_programs_for_events),
         cmocka_unit_test(permission_has_a_bounded_ttl),
+        cmocka_unit_test(a_guarded_rpo_needs_agents_and_conductors),
         cmocka_unit_test(hosts_name_servers_of_their_region_wherever_they_stand),
         cmocka_unit_test(hosts_are_checked),
         cmocka_unit_test(hosts_of_a_program_are_checked_too),

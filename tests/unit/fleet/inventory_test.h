@@ -13,8 +13,8 @@
 #define ACCOUNTS                                                                                   \
     "credentials: { user: holdfast, password_file: holdfast.password }\n"                          \
     "replication: { user: repl, password_file: repl.password }\n"
-#define HEAD                                                                                       \
-    "promise: { rto: 30s, rpo: 5s }\n"                                                             \
+#define HEAD "promise: { rto: 30s, rpo: 5s }\n" AFTER_PROMISE
+#define AFTER_PROMISE                                                                              \
     "regions: [ west, east ]\n"                                                                    \
     "store: file:///var/lib/holdfast\n" ACCOUNTS
 /* Lines 6 to 12. */

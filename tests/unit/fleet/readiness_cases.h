@@ -23,7 +23,7 @@ struct check_cases {
 /* Found by looking at the store or the fleet file, not at a shard: tests/system. */
 static const char *const fleet_checks[] = {
     "store-unavailable", "store-member", "store-open", "run-in-progress", "unfinished-run",
-    "no-probe",          "paused",       "drained",    "hook-missing"};
+    "no-probe",          "paused",       "drained",    "hook-missing",    "rpo-guard"};
 
 /* All findings, as a case says them. */
 static inline void found_format(const struct readiness *found, struct buf *ret)

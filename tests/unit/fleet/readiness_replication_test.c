@@ -216,6 +216,35 @@ SPOIL(relay_late)
 {
     s->seen[E1].lag_ms = 1500;
 }
+/* A cut costs the lag and the TTL, if there are agents who end it at all. */
+static void set_promise(struct sample *s, bool is_guarded, int64_t ttl_ms)
+{
+    s->fleet.host_count = 1;
+    s->fleet.is_rpo_guarded = is_guarded;
+    s->fleet.permission_ttl_ms = ttl_ms;
+    s->fleet.promise_rpo_ms = 3000;
+}
+SPOIL(promise_is_kept)
+{
+    set_promise(s, false, 2000);
+    s->seen[E1].lag_ms = 1000;
+}
+SPOIL(promise_is_short)
+{
+    set_promise(s, false, 2001);
+    s->seen[E1].lag_ms = 1000;
+}
+SPOIL(guard_keeps_it)
+{
+    set_promise(s, true, 60000);
+    s->seen[E1].lag_ms = 1000;
+}
+SPOIL(guard_closes_it)
+{
+    set_promise(s, true, 2000);
+    s->fleet.policy.max_lag_ms = 9000;
+    s->seen[E1].lag_ms = 3001;
+}
 SPOIL(relay_never)
 {
     s->seen[E1].lag_ms = -1;
@@ -399,6 +428,10 @@ static const struct check_case rows[] = {
     {errant_from_relay, "errant-transactions@e1:3306"},
     {relay_late, "lag@e1:3306"},
     {relay_never, "lag@e1:3306"},
+    {promise_is_kept, ""},
+    {promise_is_short, "rpo"},
+    {guard_keeps_it, ""},
+    {guard_closes_it, "rpo@e1:3306"},
     {replica_late, "replica-lag@w2:3306"},
     {backlog, "apply-backlog@e2:3306"},
     {filtered, "replication-filter@e3:3306"},

@@ -33,7 +33,8 @@ static int tear_down(void **state)
 static void hear(struct permit_holder *holder, nsec sent, nsec span, int64_t version, bool is_x)
 {
     static const char *const revoked[] = {"10.0.1.11:3306"};
-    struct permit_grant grant = {span, version, revoked, is_x};
+    struct permit_grant grant = {
+        .span = span, .version = version, .revoked = revoked, .revoked_count = is_x};
     permit_holder_on_grant(holder, sent, &grant);
 }
 
@@ -49,6 +50,28 @@ static void without_an_answer_everything_must_be_closed(void **state)
     assert_int_equal(permit_holder_due(holder), INT64_MIN);
     hear(holder, 1000, 0, 5, 0); /* a conductor without a basis */
     assert_true(permit_holder_must_close(holder, X, 0));
+}
+
+static void a_server_may_have_more_or_less_than_the_others(void **state)
+{
+    struct permit_holder *holder = *state;
+    const struct permit_more more[] = {{names[Y], 500}};
+    const struct permit_grant none = {.more = more, .more_count = 1, .version = 5};
+    permit_holder_on_grant(holder, 1000, &none);
+    assert_true(permit_holder_must_close(holder, X, 1000));
+    assert_false(permit_holder_must_close(holder, Y, 1500 - FENCE - 1));
+    assert_true(permit_holder_must_close(holder, Y, 1500 - FENCE));
+    const struct permit_grant less = {.span = 300, .more = more, .more_count = 1, .version = 5};
+    permit_holder_on_grant(holder, 1100, &less);
+    assert_false(permit_holder_must_close(holder, X, 1400 - FENCE - 1));
+    assert_true(permit_holder_must_close(holder, X, 1400 - FENCE));
+    assert_false(permit_holder_must_close(holder, Y, 1600 - FENCE - 1));
+}
+
+static void a_guarded_permission_ends_before_the_rpo_is_over(UNUSED void **state)
+{
+    assert_int_equal(permit_guard_end(5000, 1000), 5000 + 900);
+    assert_int_equal(permit_guard_end(INT64_MIN, 1000), INT64_MIN);
 }
 
 static void permission_counts_from_the_question(void **state)
@@ -166,6 +189,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOLDER_TEST(without_an_answer_everything_must_be_closed),
         HOLDER_TEST(permission_counts_from_the_question),
+        HOLDER_TEST(a_server_may_have_more_or_less_than_the_others),
+        HOLDER_TEST(a_guarded_permission_ends_before_the_rpo_is_over),
         HOLDER_TEST(a_revoked_server_is_closed_at_once_and_no_other),
         HOLDER_TEST(an_answer_that_revokes_does_not_extend),
         HOLDER_TEST(only_a_newer_answer_ends_a_revocation),

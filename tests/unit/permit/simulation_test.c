@@ -236,8 +236,10 @@ static void ask(struct world *world, size_t index, struct answer_on_its_way *way
     const struct permit_list *list = &conductor->basis.list;
     nsec now = clock_read(world, &conductor->clock);
     way->sent = clock_read(world, &world->hosts[index].clock);
-    way->grant = (struct permit_grant){permit_basis_span(&conductor->basis, now), list->version,
-                                       &names[index], permit_list_find(list, names[index]) != 0};
+    way->grant = (struct permit_grant){.span = permit_basis_span(&conductor->basis, now),
+                                       .version = list->version,
+                                       .revoked = &names[index],
+                                       .revoked_count = permit_list_find(list, names[index]) != 0};
     way->is_there = true;
     struct permit_told told = {.server = names[index],
                                .host = "host",

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a region that is cut off may still acknowledge: up to a TTL of writes, or with promise.rpo_guard no more
+than the promised RPO. A client inside it writes on, and when each write was acknowledged is compared with what
+the other region has."""
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import threading
+import time
+
+import pymysql
+import pytest
+
+from conftest import wait_until
+from test_lab_network import needs_namespaces
+
+RPO, TTL, RTT_MS = 1.0, 3, 20
+PAUSE = 0.01
+NETNS = ("--network", "netns", "--wan-rtt", str(RTT_MS))
+PRIMARY, RELAY = "s0-west-1", "s0-east-1"
+
+pytestmark = [needs_namespaces, pytest.mark.lab(daemons=True, wan=NETNS)]
+
+
+class Writer:
+    """Writes numbers at the primary, from inside its region, for as long as that accepts them."""
+
+    def __init__(self, lab):
+        self.acks = {}  # number: when it was acknowledged
+        lab.sql(PRIMARY, "CREATE TABLE IF NOT EXISTS app.ledger (n BIGINT PRIMARY KEY)")
+        self._lab = lab
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write, daemon=True)
+        self._thread.start()
+
+    def _write(self):
+        connection, number = None, 0
+        while not self._stop.wait(PAUSE):
+            try:
+                connection = connection or self._lab.connect(PRIMARY, user="app", timeout=30)
+                number += 1
+                connection.cursor().execute("INSERT INTO app.ledger VALUES (%s)", (number,))
+                self.acks[number] = time.monotonic()
+            except (pymysql.err.Error, OSError) as error:
+                if error.args[:1] != (1290,) and connection:
+                    with contextlib.suppress(pymysql.err.Error, OSError):
+                        connection.close()
+                    connection = None
+
+    def wait_for_more(self, seconds, what):
+        since = time.monotonic()
+        wait_until(lambda: max(self.acks.values(), default=0) > since, seconds, what)
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join(60)
+
+
+@pytest.fixture
+def writer(lab):
+    wait_until(lambda: lab.roles()[PRIMARY] == "primary", 60, "the primary is open")
+    made = Writer(lab)
+    try:
+        made.wait_for_more(30, "it accepts writes")
+        yield made
+    finally:
+        made.stop()
+
+
+def promise(lab, is_guarded):
+    """All daemons by a fleet file that promises this; agents go on with the permission that they have."""
+    path = pathlib.Path(lab.fleet)
+    text, count = re.subn(r"^promise: .*$", f"promise: {{ rto: 30s, rpo: {RPO:.0f}s, "
+                          f"rpo_guard: {str(is_guarded).lower()} }}",
+                          path.read_text(encoding="utf-8"), flags=re.M)
+    text, more = re.subn(r"^permission: .*$", f"permission: {{ ttl: {TTL}s }}", text, flags=re.M)
+    assert (count, more) == (1, 1)
+    path.write_text(text, encoding="utf-8")
+    daemons = lab.daemons()
+    for name in daemons:  # first: who is to close in time asks often enough
+        if name.startswith("agent-"):
+            os.kill(daemons[name]["pid"], signal.SIGHUP)
+    for name in daemons:
+        if name.startswith("conductor-"):
+            lab.cli("lab", "kill", name)
+            lab.cli("lab", "restart", name)
+
+
+def loss(lab):
+    return lab.json("status", check=False)["shards"][0]["loss"] or {}
+
+
+def is_shown(lab):
+    shard = lab.json("status", check=False)["shards"][0]
+    seen = shard["loss"] or {}
+    return shard["primary"] and seen.get("region") == "west" and seen["ms"] is not None and seen["ms"] < RPO * 1000
+
+
+def promise_findings(lab):
+    return {finding["check"] for finding in lab.json("readiness", check=False)["findings"]} & {"rpo", "rpo-guard"}
+
+
+def is_closed(lab):
+    return lab.value(PRIMARY, "SELECT @@GLOBAL.read_only") == 1
+
+
+def cut_off(lab, writer, region):
+    """Until the primary is closed. How long it went on after the last write that the other region has."""
+    lab.cli("lab", "unplug", region)
+    wait_until(lambda: is_closed(lab), 60, "the primary is closed")
+    last = max(writer.acks.values())
+    there = lab.value(RELAY, "SELECT MAX(n) FROM app.ledger")
+    return last - writer.acks[there]
+
+
+def settle(lab, writer, is_guarded):
+    promise(lab, is_guarded)
+    wait_until(lambda: is_shown(lab), 30, "a loss would cost little")
+    writer.wait_for_more(60, "it is open under the new promise")
+    wait_until(lambda: time.monotonic() - max(writer.acks.values()) < 0.2 and is_shown(lab), 30, "all is calm")
+
+
+@pytest.mark.parametrize("is_guarded", [True, False])
+def test_a_region_that_is_cut_off_acknowledges_no_more_than_is_promised(lab, writer, is_guarded):
+    settle(lab, writer, is_guarded)
+    text = lab.cli("status").stdout
+    assert re.search(r"^a loss of west now would cost s0 at most \d+ ms and about \d+ transactions?; a cut, "
+                     + ("1000 ms at most$" if is_guarded else "up to 3000 ms more$"), text, re.M), text
+    assert max(map(len, text.splitlines()[:2])) <= 80
+    wait_until(lambda: promise_findings(lab) == ({"rpo-guard"} if is_guarded else {"rpo"}), 60,
+               "readiness compares the promise with what a cut costs")
+    went_on = cut_off(lab, writer, "west")
+    print(f"the last write was acknowledged {went_on:.3f} s after the last one that east has")
+    assert went_on <= RPO if is_guarded else RPO < went_on < TTL
+    wait_until(lambda: loss(lab).get("ms", 0) > RPO * 1000, 30, "status tells what it would cost now")
+    lab.cli("lab", "plug", "west")
+    writer.wait_for_more(120, "it is opened again")
+
+
+def test_without_the_other_region_writes_wait_until_it_has_what_was_acknowledged(lab, writer):
+    """The home region keeps the majority of the store, and yet must not go on."""
+    settle(lab, writer, True)
+    went_on = cut_off(lab, writer, "east")
+    assert went_on <= RPO
+    wait_until(lambda: "writes wait until the other region" in lab.cli("status", check=False).stdout, 30, "why")
+    assert is_closed(lab)
+    lab.cli("lab", "plug", "east")
+    writer.wait_for_more(120, "it is opened again, by nobody's word")
+    wait_until(lambda: is_shown(lab), 30, "it is covered as before")
