@@ -133,7 +133,6 @@ static void collect(struct monitor *monitor, struct ask *asks, size_t count, nse
             step(events[i].data.ptr);
         waiting = ready < EVENTS_MAX ? count_pending(asks, count) : waiting;
     }
-    expire(asks, count);
 }
 
 /* Over a connection of libmariadb's. */
@@ -148,20 +147,6 @@ static void answer(struct ask *ask, struct sql_call *call)
 static void on_answer(struct sql_call *call)
 {
     answer(call->context, call);
-}
-
-static void ask_others(struct ask *asks, size_t count, nsec deadline)
-{
-    AUTO_FREE struct sql_call *calls = mem_zalloc((count + 1) * sizeof(*calls));
-    size_t asked = 0;
-    for (size_t i = 0; i < count; i++)
-        if (!asks[i].is_done && asks[i].link->conn && sql_conn_is_open(asks[i].link->conn))
-            calls[asked++] = (struct sql_call){.conn = asks[i].link->conn,
-                                               .sql = asks[i].sql,
-                                               .on_done = on_answer,
-                                               .context = &asks[i]};
-    if (asked > 0)
-        sql_run(calls, asked, deadline);
 }
 
 /* ---- opening ---- */
@@ -193,44 +178,75 @@ static void on_open(struct sql_call *call)
     begin(opening->ask);
 }
 
-static void open_links(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
+static struct sql_call call_of(struct opening *opening)
+{
+    struct ask *ask = opening->ask;
+    struct link *link = ask->link;
+    if (link_is_open(link))
+        return (struct sql_call){
+            .conn = link->conn, .sql = ask->sql, .on_done = on_answer, .context = ask};
+    link_close(link);
+    struct sql_endpoint endpoint = inventory_endpoint(
+        opening->monitor->fleet, &opening->monitor->fleet->credentials, link->server);
+    link->conn = sql_conn_new(&endpoint);
+    return (struct sql_call){.conn = link->conn,
+                             .sql = endpoint.tls ? ask->sql : NULL,
+                             .on_done = on_open,
+                             .context = opening};
+}
+
+static bool is_waiting(const struct ask *ask)
+{
+    return ask->link->pending == ask;
+}
+
+/* Over connections of libmariadb's, and, where these may be made, over new ones, all at once. */
+static void ask_others(struct monitor *monitor, struct ask *asks, size_t count, bool may_open,
+                       nsec deadline)
 {
     AUTO_FREE struct opening *openings = mem_zalloc((count + 1) * sizeof(*openings));
     AUTO_FREE struct sql_call *calls = mem_zalloc((count + 1) * sizeof(*calls));
-    size_t closed = 0;
+    size_t asked = 0;
     for (size_t i = 0; i < count; i++) {
-        struct link *link = asks[i].link;
-        if (asks[i].is_done)
+        bool can_be = may_open || link_is_open(asks[i].link);
+        if (asks[i].is_done || is_waiting(&asks[i]) || !can_be)
             continue;
-        link_close(link);
-        struct sql_endpoint endpoint =
-            inventory_endpoint(monitor->fleet, &monitor->fleet->credentials, link->server);
-        link->conn = sql_conn_new(&endpoint);
-        openings[closed] = (struct opening){monitor, &asks[i]};
-        calls[closed] = (struct sql_call){.conn = link->conn,
-                                          .sql = endpoint.tls ? asks[i].sql : NULL,
-                                          .on_done = on_open,
-                                          .context = &openings[closed]};
-        closed++;
+        openings[asked] = (struct opening){monitor, &asks[i]};
+        calls[asked] = call_of(&openings[asked]);
+        asked++;
     }
-    if (closed > 0)
-        sql_run(calls, closed, deadline);
+    if (asked > 0)
+        sql_run(calls, asked, deadline);
 }
 
 /* ---- both ---- */
+
+/* One that hangs does not take the time of those to which a connection is to be made: half of it
+ * is theirs. */
+static nsec first_end(const struct ask *asks, size_t count, nsec deadline)
+{
+    nsec now = clock_now();
+    for (size_t i = 0; i < count; i++)
+        if (!asks[i].is_done && !is_waiting(&asks[i]) && now < deadline)
+            return now + (deadline - now) / 2;
+    return deadline;
+}
 
 void monitor__ask_open(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
 {
     begin_open(asks, count);
     collect(monitor, asks, count, deadline);
-    ask_others(asks, count, deadline);
+    ask_others(monitor, asks, count, false, deadline);
+    expire(asks, count);
 }
 
-/* A socket of which the library would not let go is asked like that, too. */
+/* A socket of which the library would not let go is asked in the end. */
 void monitor__ask(struct monitor *monitor, struct ask *asks, size_t count, nsec deadline)
 {
-    monitor__ask_open(monitor, asks, count, deadline);
-    open_links(monitor, asks, count, deadline);
+    begin_open(asks, count);
+    collect(monitor, asks, count, first_end(asks, count, deadline));
+    ask_others(monitor, asks, count, true, deadline);
     collect(monitor, asks, count, deadline);
-    ask_others(asks, count, deadline);
+    ask_others(monitor, asks, count, false, deadline);
+    expire(asks, count);
 }

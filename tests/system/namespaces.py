@@ -34,5 +34,5 @@ def enter(lab, region):
 
 def inside(lab, region, code, *words, **options):
     """Start Python code inside a region."""
-    return subprocess.Popen([*enter(lab, region), sys.executable, "-c", code, *words], text=True,
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, **options}
+    return subprocess.Popen([*enter(lab, region), sys.executable, "-c", code, *words], **options)

@@ -1,37 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plain clients behind the real HAProxy, whose checks ask the conductors as docs/conductor.md says."""
+"""Plain clients behind the real HAProxy, whose checks ask the conductors as docs/haproxy.md says."""
+import itertools
 import pathlib
 import re
 import shutil
 import signal
 import subprocess
+import time
+from typing import NamedTuple
 
 import pymysql
 import pytest
 
 from conftest import wait_until
+from namespaces import inside, needs_namespaces
 from test_conductor import Conductors, free_ports
 
 pytestmark = pytest.mark.skipif(not shutil.which("haproxy") and not shutil.which("/usr/sbin/haproxy"),
                                 reason="haproxy is not installed")
-DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "conductor.md"
+DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "haproxy.md"
+HAPROXY = shutil.which("haproxy") or "/usr/sbin/haproxy"
 
 
-def documented_config(lab, conductors, ports):
-    """The configuration of the documentation, with the addresses of this fleet."""
-    text = re.search(r"```\n(listen conductors.*?)```", DOCUMENT.read_text(encoding="utf-8"),
-                     re.S).group(1)
-    addresses = {
-        "10.0.1.11:3306": lab.address("s0-west-1"), "10.0.1.12:3306": lab.address("s0-west-2"),
-        "10.0.1.13:3306": lab.address("s0-west-3"), "10.0.2.11:3306": lab.address("s0-east-1"),
-        "10.0.1.5:7420": f"127.0.0.1:{conductors.ports['west-a']}",
-        "10.0.2.5:7420": f"127.0.0.1:{conductors.ports['east-a']}",
-        "127.0.0.1:7419": f"127.0.0.1:{ports[0]}", "port 7419": f"port {ports[0]}",
-        "bind :3306": f"bind 127.0.0.1:{ports[1]}", "bind :3307": f"bind 127.0.0.1:{ports[2]}"}
+def documented_config(addresses):
+    """The configuration of the documentation, with other addresses."""
+    text = re.search(r"```\n(global\n.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.S).group(1)
     for documented, real in addresses.items():
         assert documented in text, documented
         text = text.replace(documented, real)
-    return "defaults\n    timeout connect 1s\n    timeout client 60s\n    timeout server 60s\n" + text
+    return text
 
 
 @pytest.fixture
@@ -41,10 +38,14 @@ def proxy(lab, tmp_path):
     conductors.start("east-a")
     ports = free_ports(3)
     path = tmp_path / "haproxy.cfg"
-    path.write_text(documented_config(lab, conductors, ports), encoding="utf-8")
+    path.write_text(documented_config({
+        "127.16.201.1:23306": f"127.0.0.1:{conductors.ports['west-a']}",
+        "127.17.201.1:23306": f"127.0.0.1:{conductors.ports['east-a']}",
+        ":23306": f":{lab.servers()['s0-west-1']['port']}",
+        ":7419": f":{ports[0]}", "port 7419": f"port {ports[0]}",
+        ":13306": f":{ports[1]}", ":13307": f":{ports[2]}"}), encoding="utf-8")
     with open(tmp_path / "log", "w", encoding="utf-8") as log:
-        process = subprocess.Popen([shutil.which("haproxy") or "/usr/sbin/haproxy", "-db", "-f",
-                                    str(path)], stdout=log, stderr=log)
+        process = subprocess.Popen([HAPROXY, "-db", "-f", str(path)], stdout=log, stderr=log)
     try:
         yield lab, conductors, ports[1:]
     finally:
@@ -72,7 +73,8 @@ def server_of(lab, port):
 
 def test_writers_follow_the_primary_and_old_connections_end(proxy):
     lab, _, (write, _) = proxy
-    wait_until(lambda: server_of(lab, write) == "s0-west-1", 10, "writes reach the primary")
+    wait_until(lambda: {server_of(lab, write) for _ in lab.servers()} == {"s0-west-1"}, 10,
+               "the first checks are done: until then, all servers are good")
     old = connect(lab, write)
     lab.cli("switchover", "--to", "east", "--yes")
     wait_until(lambda: server_of(lab, write) == "s0-east-1", 10, "writes reach the new primary")
@@ -116,3 +118,144 @@ def test_without_any_look_nothing_is_routed(proxy):
         for name in conductors.ports:
             conductors.send(name, signal.SIGCONT)
     wait_until(lambda: server_of(lab, write) == "s0-west-1", 10, "writes reach the primary again")
+
+
+# ---- an HAProxy in each region, and clients behind it ----
+
+REGIONS = ("west", "east")
+CLIENTS = 4
+WHOLE_SECONDS = 60  # on a machine that is shared; it takes a few
+CLIENT = """
+import os, pymysql, sys, threading, time
+def write(first):
+    connection, number = None, first
+    while True:
+        number += int(sys.argv[3])
+        try:
+            if not connection:
+                connection = pymysql.connect(host="127.0.0.1", port=13306, user="app", password=sys.argv[2],
+                                             database="app", autocommit=True, connect_timeout=2)
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT @@server_id")
+                    server = cursor.fetchone()[0]
+            sent = time.monotonic()
+            with connection.cursor() as cursor:
+                cursor.execute("INSERT INTO numbers VALUES (%s)", (number,))
+            os.write(1, f"{number} {server} {sent} {time.monotonic()}\\n".encode())
+            time.sleep(0.01)
+        except (pymysql.Error, OSError):
+            if connection and connection.open:
+                connection.close()
+            connection = None
+            time.sleep(0.02)
+for i in range(int(sys.argv[3])):
+    threading.Thread(target=write, args=(int(sys.argv[1]) + i,), daemon=True).start()
+sys.stdin.read()
+"""
+
+
+class Ack(NamedTuple):
+    number: int
+    server: str
+    sent: float
+    got: float
+
+
+def name_of(server_id):
+    """As the lab numbers its servers."""
+    return f"s{server_id // 100 - 1}-{REGIONS[server_id // 10 % 10 - 1]}-{server_id % 10}"
+
+
+class Site:
+    """A region with an HAProxy and clients that know nothing else: no timeout of theirs ends a wait."""
+
+    def __init__(self, lab, region, folder, ends):
+        port, other = lab.servers()["s0-west-1"]["port"], REGIONS[1 - REGIONS.index(region)]
+        config, self.path = folder / f"{region}.cfg", folder / f"{region}.acks"
+        addresses = {":23306": f":{port}"}
+        if region == "east":
+            addresses |= {"server west-1 127.16.201.1": "server THERE", "server east-1 127.17.201.1":
+                          "server west-1 127.16.201.1", "server THERE": "server east-1 127.17.201.1"}
+        config.write_text(documented_config(addresses), encoding="utf-8")
+        code = f"import os; os.execv({HAPROXY!r}, ['haproxy', '-db', '-f', {str(config)!r}])"
+        with open(folder / f"{region}.log", "w", encoding="utf-8") as log:
+            self._start(ends, inside(lab, region, code, stderr=log))
+        with open(self.path, "w", encoding="utf-8") as acks, open(folder / f"{region}.err", "w") as log:
+            self._start(ends, inside(lab, region, CLIENT, str(REGIONS.index(region) * 10 ** 9),
+                                     lab.password("app"), str(CLIENTS), stdout=acks, stderr=log))
+
+    @staticmethod
+    def _start(ends, process):
+        ends.append(process)
+
+    def acks(self):
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        words = [line.split() for line in lines if line.endswith("\n")]
+        return [Ack(int(w[0]), name_of(int(w[1])), float(w[2]), float(w[3])) for w in words if len(w) == 4]
+
+    def wait_for(self, server, since, seconds=WHOLE_SECONDS):
+        """All clients have an answer of this server to what they sent after 'since'."""
+        def found():
+            clients = {ack.number % CLIENTS for ack in self.acks() if ack.sent > since and ack.server == server}
+            return len(clients) == CLIENTS
+        wait_until(found, seconds, f"{self.path.stem} writes at server {server}")
+
+    def outage(self, since):
+        """The longest that no client got an answer, the end of it after 'since'."""
+        times = sorted(ack.got for ack in self.acks())
+        return max(b - a for a, b in itertools.pairwise(times) if b > since)
+
+
+@pytest.fixture
+def sites(lab, tmp_path):
+    ends = []
+    lab.sql("s0-west-1", "CREATE TABLE app.numbers (n BIGINT PRIMARY KEY) ENGINE=InnoDB")
+    lab.wait_for_replication()
+    try:
+        yield {region: Site(lab, region, tmp_path, ends) for region in REGIONS}
+    finally:
+        for process in ends:
+            process.kill()
+            process.communicate()
+
+
+def follow(lab, sites, old, what, regions=REGIONS):
+    """Do it to the fleet; when all clients of these regions write at another server: its name."""
+    for region in regions:
+        sites[region].wait_for(old, 0)
+    began = time.monotonic()
+    lab.cli(*what)
+
+    def found():
+        acks = [ack for region in regions for ack in sites[region].acks() if ack.sent > began]
+        return next((ack.server for ack in acks if ack.server != old), None)
+    new = wait_until(found, WHOLE_SECONDS, "another server acknowledges")
+    for region in regions:
+        sites[region].wait_for(new, began)
+        print(f"{' '.join(what)}: {region}: no answer for {sites[region].outage(began):.2f} s")
+    return new
+
+
+def assert_nothing_lost(lab, sites, primary):
+    acks = [ack.number for site in sites.values() for ack in site.acks()]
+    there = {row["n"] for row in lab.sql(primary, "SELECT n FROM app.numbers", timeout=30)}
+    assert not sorted(set(acks) - there)
+
+
+def assert_one_at_a_time(acks, old, new):
+    """What the new primary acknowledged ends what the old one may."""
+    opened = min(ack.got for ack in acks if ack.server == new)
+    assert not [ack for ack in acks if ack.server == old and ack.sent > opened]
+
+
+@needs_namespaces
+@pytest.mark.lab(daemons=True, wan=("--network", "netns", "--wan-rtt", "20", "--ttl", "3s"))
+def test_clients_in_both_regions_follow_a_switchover_and_the_loss_of_a_host(lab, sites):
+    east = follow(lab, sites, "s0-west-1", ("switchover", "--to", "east", "--yes"))
+    assert east == "s0-east-1"
+    assert_nothing_lost(lab, sites, east)
+    heir = follow(lab, sites, east, ("lab", "kill", "east-1"))
+    assert heir in ("s0-east-2", "s0-east-3")
+    assert_nothing_lost(lab, sites, heir)
+    acks = [ack for site in sites.values() for ack in site.acks()]
+    assert_one_at_a_time(acks, "s0-west-1", heir)

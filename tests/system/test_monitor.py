@@ -112,6 +112,20 @@ def test_a_server_that_hangs_holds_nobody_else_up(lab, conductor):
     settled(conductor)
 
 
+def test_one_that_hangs_takes_no_time_from_one_to_which_there_is_no_connection(lab, conductor):
+    """In the look in which it begins to hang, its connection is there, and is waited for."""
+    settled(conductor)
+    lab.sql("s0-west-3", "SET STATEMENT sql_log_bin=0 FOR ALTER USER holdfast@'%' ACCOUNT LOCK")
+    for connection in connections(lab, "s0-west-3"):
+        lab.sql("s0-west-3", f"KILL {connection}")
+    locked = next(f"{s['host']}:{s['port']}" for n, s in lab.servers().items() if n == "s0-west-3")
+    wait_until(lambda: roles(conductor())[locked] == "unknown", 20, "it lets nobody in")
+    lab.cli("lab", "freeze", "s0-east-3")
+    for _ in range(5):
+        problems = json.dumps(next_look(conductor)["shards"][0]["problems"])
+        assert f"{locked}: no answer" not in problems and locked in problems
+
+
 def test_a_server_that_dies_after_its_answer_ends_no_conductor(lab, conductor):
     """While another one is still waited for: the connection is closed before the answer is read."""
     settled(conductor)
