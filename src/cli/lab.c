@@ -51,6 +51,13 @@ static void catch_interrupts(void)
         sigaction(signals[i], &action, NULL);
 }
 
+/* " --dir DIR" where the user has to say it again. */
+static char *dir_words(const struct cli_args *args)
+{
+    const char *dir = cli_text(args, "--dir");
+    return dir ? mem_printf(" --dir %s", dir) : mem_strdup("");
+}
+
 /* --- The lab meant, and its servers ----------------------------------------------------------- */
 
 static enum status open_lab(const struct cli_args *args, struct lab **ret, struct err *err)
@@ -67,13 +74,6 @@ static enum status choose(const struct cli_args *args, struct lab *lab, struct l
     for (size_t i = 0; i < cli_operand_count(args) && !status; i++)
         status = lab_choose(lab, cli_operand(args, i), ret, err);
     return status;
-}
-
-/* " --dir DIR" where the user has to say it again. */
-static char *dir_words(const struct cli_args *args)
-{
-    const char *dir = cli_text(args, "--dir");
-    return dir ? mem_printf(" --dir %s", dir) : mem_strdup("");
 }
 
 /* --- up ----------------------------------------------------------------------------------------
@@ -130,6 +130,22 @@ static enum status read_numbers(const struct cli_args *args, struct lab_network 
     return loss ? read_loss(loss, &network->loss_ppm, err) : ST_OK;
 }
 
+/* The same, as the fleet file has them. */
+static enum status read_policy(const struct cli_args *args, struct lab_policy *policy,
+                               struct err *err)
+{
+    const char *ttl = cli_text(args, "--ttl"), *automatic = cli_text(args, "--automatic");
+    int64_t ttl_ms = policy->ttl_ms;
+    if (ttl && (!clock_parse_span(ttl, &ttl_ms) || ttl_ms < INVENTORY_TTL_MS_MIN ||
+                ttl_ms > INVENTORY_TTL_MS_MAX)) {
+        err_set(err, ST_INVALID, "--ttl '%s' is no TTL that can be", ttl);
+        return err_hint(err, "from %dms to %ds, as 3s", INVENTORY_TTL_MS_MIN,
+                        INVENTORY_TTL_MS_MAX / 1000);
+    }
+    policy->ttl_ms = (int)ttl_ms;
+    return automatic ? lab_automatic(automatic, &policy->automatic, err) : ST_OK;
+}
+
 static bool is_same_network(const struct cli_args *args, const struct lab *lab)
 {
     const char *wanted = cli_text(args, "--network");
@@ -138,6 +154,13 @@ static bool is_same_network(const struct cli_args *args, const struct lab *lab)
            !read_numbers(args, &network, NULL) && network.rtt_ms == lab->network.rtt_ms &&
            network.jitter_ms == lab->network.jitter_ms &&
            network.loss_ppm == lab->network.loss_ppm && network.mbit_s == lab->network.mbit_s;
+}
+
+static bool is_same_policy(const struct cli_args *args, const struct lab *lab)
+{
+    struct lab_policy wanted = lab->policy;
+    return !read_policy(args, &wanted, NULL) && wanted.ttl_ms == lab->policy.ttl_ms &&
+           wanted.automatic == lab->policy.automatic;
 }
 
 /* A second 'up' is fine when what it asks for runs already. */
@@ -150,7 +173,8 @@ static enum status already_up(const struct cli_args *args, const char *dir, stru
     size_t running = lab_running(lab), all = lab->server_count + lab->daemon_count;
     long wanted = cli_number(args, "--shards", (long)lab->shard_count);
     bool is_same = wanted == (long)lab->shard_count && (lab->is_tls || !cli_flag(args, "--tls")) &&
-                   (lab->has_daemons || !cli_flag(args, "--daemons")) && is_same_network(args, lab);
+                   (lab->has_daemons || !cli_flag(args, "--daemons")) &&
+                   is_same_network(args, lab) && is_same_policy(args, lab);
     if (running == all && is_same) {
         printf("The lab in %s runs already: %zu servers%s, port %d.\n", lab->dir, lab->server_count,
                lab->has_daemons ? " and their daemons" : "", lab->port);
@@ -192,6 +216,16 @@ static enum status read_network(const struct cli_args *args, struct lab_shape *r
     return ST_OK;
 }
 
+/* They say something to daemons only. */
+static enum status refuse_needless(const struct cli_args *args, struct err *err)
+{
+    const char *option = cli_text(args, "--ttl") ? "--ttl" : "--automatic";
+    if (cli_flag(args, "--daemons") || !cli_text(args, option))
+        return ST_OK;
+    err_set(err, ST_INVALID, "%s is for daemons, and this lab has none", option);
+    return err_hint(err, "add --daemons");
+}
+
 static enum status run_up(const struct cli_args *args, struct err *err)
 {
     AUTO_FREE char *dir = NULL;
@@ -203,8 +237,11 @@ static enum status run_up(const struct cli_args *args, struct err *err)
     catch_interrupts();
     struct lab_shape shape = {.shards = (size_t)cli_number(args, "--shards", SHARDS_DEFAULT),
                               .is_tls = cli_flag(args, "--tls"),
-                              .has_daemons = cli_flag(args, "--daemons")};
+                              .has_daemons = cli_flag(args, "--daemons"),
+                              .policy.automatic = AUTOMATIC_HOST};
     status = read_network(args, &shape, err);
+    status = status ? status : read_policy(args, &shape.policy, err);
+    status = status ? status : refuse_needless(args, err);
     if (!status)
         status = lab_up(dir, &shape, &progress, &lab, err);
     if (status == ST_EXISTS)
@@ -328,6 +365,18 @@ static enum status run_plug(const struct cli_args *args, struct err *err)
     return run_cut(args, false, err);
 }
 
+static enum status run_leader(const struct cli_args *args, struct err *err)
+{
+    AUTO(lab_freep) struct lab *lab = NULL;
+    size_t site = 0;
+    enum status status = open_lab(args, &lab, err);
+    status = status ? status : lab_site(cli_operand(args, 0), &site, err);
+    status = status ? status : lab_leader_move(lab, site, err);
+    if (!status)
+        printf("etcd is led from: %s\n", lab_region_name(site));
+    return status;
+}
+
 /* --- keep, join
  * ---------------------------------------------------------------------------------------
  */
@@ -374,6 +423,15 @@ static const struct cli_option up_options[] = {
     {.name = "--daemons",
      .kind = OPTION_FLAG,
      .help = "with an etcd of three members, conductors, and an agent on each host"},
+    {.name = "--ttl",
+     .kind = OPTION_TEXT,
+     .value = "TIME",
+     .help = "with daemons: how long a permission to serve lasts, as 3s; 2s if not given"},
+    {.name = "--automatic",
+     .kind = OPTION_TEXT,
+     .value = "WHAT",
+     .help = "with daemons: the loss of what is healed by itself: none, host, or region (and host);"
+             " host if not given"},
     {.name = "--network",
      .kind = OPTION_TEXT,
      .value = "KIND",
@@ -404,6 +462,32 @@ static const struct cli_option up_options[] = {
     {.name = "--dir", .kind = OPTION_TEXT, .value = "DIR", .help = "the lab's folder"},
     {0},
 };
+
+static const char up_details[] =
+    "Real MariaDB servers on loopback addresses, six a shard: three in each of the regions\n"
+    "west and east. West is home. A shard takes about 200 MB of memory and, new, 150 MB of\n"
+    "disk.\n"
+    "\n"
+    "The lab is in one folder: that of --dir, else $HOLDFAST_LAB, else\n"
+    "$XDG_STATE_HOME/holdfast/lab, else ~/.local/state/holdfast/lab. It runs on until\n"
+    "'holdfast lab down'. If it does not come up, nothing is left of it.\n"
+    "\n"
+    "With --daemons also what looks after a fleet: an etcd of three members, the third at a\n"
+    "witness's site, two conductors a region, and an agent on each host; a server is then on "
+    "a\n"
+    "host (west-1: server 1 of west of every shard), which can be lost as a whole.\n"
+    "\n"
+    "Each region, and the witness's site, is in a network namespace, and can be unplugged "
+    "from\n"
+    "the others. Addresses are the same as on the loopback, and work from the host as well,\n"
+    "also into a region that is unplugged. That needs root, or a kernel that lets users make\n"
+    "namespaces, and /dev/net/tun; where it cannot be had, the lab is on the loopback, and "
+    "says\n"
+    "why. --network says which of the two it must be. The namespace of a region is\n"
+    "DIR/net/REGION: nsenter --net=DIR/net/west COMMAND runs a command there.\n"
+    "\n"
+    "The server program is mariadbd of the PATH, or $HOLDFAST_MARIADBD. An empty data folder\n"
+    "is kept in $XDG_CACHE_HOME/holdfast, or ~/.cache/holdfast, for the next lab.";
 
 static const struct cli_option status_options[] = {
     DIR_OPTION,
@@ -437,7 +521,7 @@ static const struct cli_option restart_options[] = {
     "(west). Several may be given. In a lab with daemons also one of them (agent-west-1,\n"        \
     "conductor-west-2, etcd-witness); a host has its agent, and that agent's keeper\n"             \
     "(keeper-west-1), which starts it again when it dies, and kills the host's servers when it\n"  \
-    "stays away for more than 2 s; a region has all of that, its conductors and its etcd."
+    "stays away for more than a TTL; a region has all of that, its conductors and its etcd."
 
 static const char choice_details[] = CHOICE_DETAILS;
 
@@ -452,31 +536,7 @@ const struct cli_command lab_commands[] = {
     {.path = "lab up",
      .operands = "",
      .summary = "Start a fleet of two regions on this machine, to try Holdfast on",
-     .details =
-         "Real MariaDB servers on loopback addresses, six a shard: three in each of the regions\n"
-         "west and east. West is home. A shard takes about 200 MB of memory and, new, 150 MB of\n"
-         "disk.\n"
-         "\n"
-         "The lab is in one folder: that of --dir, else $HOLDFAST_LAB, else\n"
-         "$XDG_STATE_HOME/holdfast/lab, else ~/.local/state/holdfast/lab. It runs on until\n"
-         "'holdfast lab down'. If it does not come up, nothing is left of it.\n"
-         "\n"
-         "With --daemons also what looks after a fleet: an etcd of three members, the third at a\n"
-         "witness's site, two conductors a region, and an agent on each host; a server is then on "
-         "a\n"
-         "host (west-1: server 1 of west of every shard), which can be lost as a whole.\n"
-         "\n"
-         "Each region, and the witness's site, is in a network namespace, and can be unplugged "
-         "from\n"
-         "the others. Addresses are the same as on the loopback, and work from the host as well,\n"
-         "also into a region that is unplugged. That needs root, or a kernel that lets users make\n"
-         "namespaces, and /dev/net/tun; where it cannot be had, the lab is on the loopback, and "
-         "says\n"
-         "why. --network says which of the two it must be. The namespace of a region is\n"
-         "DIR/net/REGION: nsenter --net=DIR/net/west COMMAND runs a command there.\n"
-         "\n"
-         "The server program is mariadbd of the PATH, or $HOLDFAST_MARIADBD. An empty data folder\n"
-         "is kept in $XDG_CACHE_HOME/holdfast, or ~/.cache/holdfast, for the next lab.",
+     .details = up_details,
      .options = up_options,
      .run = run_up},
     {.path = "lab status",
@@ -527,6 +587,15 @@ const struct cli_command lab_commands[] = {
      .details = cut_details,
      .options = cut_options,
      .run = run_plug},
+    {.path = "lab leader",
+     .operands = "SITE",
+     .summary = "Make the etcd of a site lead: witness, west or east",
+     .details =
+         "A new lab's etcd is led from the witness's site, so that whichever region is lost, the "
+         "store\n"
+         "goes on at once. 'lab status' shows which one leads.",
+     .options = dir_options,
+     .run = run_leader},
     {.path = "lab down",
      .operands = "",
      .summary = "End the lab and remove its folder",

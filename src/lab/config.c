@@ -222,8 +222,8 @@ static enum status add_host(const struct lab *lab, const struct lab_daemon *agen
 static enum status add_daemons(const struct lab *lab, struct inventory *inventory, struct err *err)
 {
     enum status status = ST_OK;
-    inventory->permission_ttl_ms = LAB_TTL_MS;
-    inventory->policy.automatic = AUTOMATIC_HOST;
+    inventory->permission_ttl_ms = lab->policy.ttl_ms;
+    inventory->policy.automatic = lab->policy.automatic;
     add_conductors(lab, inventory);
     add_tokens(&inventory->api);
     for (size_t i = 0; i < lab->daemon_count && !status; i++)

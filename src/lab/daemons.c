@@ -24,6 +24,7 @@ enum {
     ETCD_PEER = 2,
     HEARTBEAT_MS = 50,
     ELECTION_MS = 500,
+    ELECTION_TRIPS = 10,
     START_SECONDS = 30, /* for all that start together */
     TRY_MS = 300,       /* of one question; also how soon an interruption is noticed */
     PAUSE_MS = 5,
@@ -205,11 +206,13 @@ static void add_etcd_tls(const struct lab *lab, const struct lab_daemon *member,
 /* As Debian's package starts it, but for the two times: between sites on one machine a heartbeat
  * takes no time, and a leader that died is replaced within 0.5 to 1 s, half of the TTL. Less than
  * that, and a disk that stalls for 100 ms or two would cost the leader its place. A heartbeat is to
- * take no less than a round trip, and an election five times as long. */
+ * take no less than a round trip, and an election ten times as long: docs/etcd.md. */
 static void etcd_words(const struct lab *lab, const struct lab_daemon *member, struct words *words)
 {
-    int heartbeat_ms = lab->network.rtt_ms > HEARTBEAT_MS ? lab->network.rtt_ms : HEARTBEAT_MS;
-    int election_ms = 5 * heartbeat_ms > ELECTION_MS ? 5 * heartbeat_ms : ELECTION_MS;
+    int trip_ms = lab->network.rtt_ms + 2 * lab->network.jitter_ms;
+    int heartbeat_ms = trip_ms > HEARTBEAT_MS ? trip_ms : HEARTBEAT_MS;
+    int trips_ms = ELECTION_TRIPS * trip_ms;
+    int election_ms = trips_ms > ELECTION_MS ? trips_ms : ELECTION_MS;
     add_word(words, "%s", lab->etcd);
     add_word(words, "--name=%s", member->name);
     add_word(words, "--data-dir=%s/etcd/%s", lab->dir, lab_region_name(member->region));
@@ -330,19 +333,27 @@ static enum status failed(const struct lab *lab, const struct lab_daemon *daemon
                : status;
 }
 
-enum status lab__daemon_ask(const struct lab *lab, const struct lab_daemon *daemon,
-                            const char *path, struct http_line *line, struct http_answer *ret)
+enum status lab__daemon_post(const struct lab *lab, const struct lab_daemon *daemon,
+                             const char *path, const char *body, struct http_line *line,
+                             struct http_answer *ret)
 {
     AUTO_FREE char *cert = lab__tls_path(lab, LAB_TLS_CLIENT ".pem");
     AUTO_FREE char *key = lab__tls_path(lab, LAB_TLS_CLIENT ".key");
     struct http_tls tls = {.ca = lab->authority, .cert = cert, .key = key, .verify = true};
     AUTO_FREE char *url = mem_printf("%s://%s:%d%s", scheme(lab), daemon->host, lab->port, path);
     struct http_post get = {.url = url,
+                            .body = body,
                             .tls = lab->is_tls ? &tls : NULL,
                             .deadline = clock_deadline(TRY_MS),
                             .connect_ms = TRY_MS,
                             .answer_max = ANSWER_MAX};
     return http_send(line, &get, ret, NULL);
+}
+
+enum status lab__daemon_ask(const struct lab *lab, const struct lab_daemon *daemon,
+                            const char *path, struct http_line *line, struct http_answer *ret)
+{
+    return lab__daemon_post(lab, daemon, path, NULL, line, ret);
 }
 
 /* A new one is up when it is well: an etcd has a leader and a majority, a conductor has looked and

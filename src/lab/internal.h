@@ -8,7 +8,7 @@
 #include "net/server.h"
 #include "sql/conn.h"
 
-enum { LAB_TTL_MS = 2000 }; /* of the permission to serve, where there are daemons */
+enum { LAB_TTL_MS_DEFAULT = 2000 };
 
 /* --- lab.c, state.c: the folder ----------------------------------------------------------------
  */
@@ -114,6 +114,10 @@ MUST_CHECK enum status lab__daemons_wait(struct lab *lab, const struct lab_choic
 /* One question of a moment, of an etcd or a conductor. */
 struct http_answer;
 struct http_line;
+MUST_CHECK enum status lab__daemon_post(const struct lab *lab, const struct lab_daemon *daemon,
+                                        const char *path, const char *body, struct http_line *line,
+                                        struct http_answer *ret);
+/* The same without a body: a GET. */
 MUST_CHECK enum status lab__daemon_ask(const struct lab *lab, const struct lab_daemon *daemon,
                                        const char *path, struct http_line *line,
                                        struct http_answer *ret);

@@ -131,7 +131,7 @@ enum status lab_keep(const char *dir, const char *host, const struct lab_progres
     struct keeper keeper = {.argv = argv,
                             .output_path = log,
                             .identity_path = who,
-                            .grace_ms = LAB_TTL_MS,
+                            .grace_ms = lab->policy.ttl_ms,
                             .has_signs = true,
                             .on_away = end_servers,
                             .say = say,

@@ -39,6 +39,23 @@ enum status lab_site(const char *name, size_t *ret, struct err *err)
     return err_hint(err, "regions are west and east; witness is the third site");
 }
 
+const char *lab_automatic_name(enum inventory_automatic automatic)
+{
+    static const char *const names[] = {INVENTORY_AUTOMATIC_TABLE(TABLE_TEXT)};
+    return names[automatic];
+}
+
+enum status lab_automatic(const char *name, enum inventory_automatic *ret, struct err *err)
+{
+    for (int i = 0; i < INVENTORY_AUTOMATICS; i++)
+        if (strcmp(name, lab_automatic_name((enum inventory_automatic)i)) == 0) {
+            *ret = (enum inventory_automatic)i;
+            return ST_OK;
+        }
+    err_set(err, ST_INVALID, "'%s' is nothing that is healed by itself", name);
+    return err_hint(err, "none, host (the loss of one), or region (of one, and of a host)");
+}
+
 const char *lab_role_name(enum lab_role role)
 {
     return role_names[role];
@@ -156,6 +173,8 @@ struct lab *lab__new(const char *dir, const struct lab_shape *shape)
     for (size_t i = 0; i < lab->server_count; i++)
         lab->servers[i] = make_server(i);
     lab->has_daemons = shape->has_daemons;
+    lab->policy = shape->policy;
+    lab->policy.ttl_ms = lab->policy.ttl_ms ? lab->policy.ttl_ms : LAB_TTL_MS_DEFAULT;
     lab->network = shape->network;
     lab__daemons_make(lab);
     return lab;

@@ -18,6 +18,7 @@
 #define HOLDFAST_LAB_LAB_H
 
 #include "base/secret.h"
+#include "fleet/inventory.h"
 #include "os/process.h"
 #include "sql/conn.h"
 
@@ -84,10 +85,17 @@ struct lab_network {
     int mbit_s;    /* 0: no limit */
 };
 
+/* Where there are daemons: what the fleet file says to them. */
+struct lab_policy {
+    int ttl_ms; /* of the permission to serve; 0: 2 s */
+    enum inventory_automatic automatic;
+};
+
 struct lab_shape {
     size_t shards;
     bool is_tls;
     bool has_daemons;
+    struct lab_policy policy;
     struct lab_network network;
     bool may_be_loopback; /* where there can be no namespaces: instead of an error */
 };
@@ -103,6 +111,7 @@ struct lab {
     struct lab_server *servers; /* by shard, then region, then number */
     size_t server_count;
     bool has_daemons;
+    struct lab_policy policy;
     struct lab_network network;
     char *self, *etcd;          /* programs */
     struct lab_daemon *daemons; /* the first is the network, where there is one, also
@@ -201,12 +210,20 @@ void lab_cuts(const struct lab *lab, struct lab_cuts *ret);
 /* To and from everywhere else. */
 bool lab_is_unplugged(const struct lab_cuts *cuts, size_t site);
 
+/* The etcd that leads, asked now; NULL: none, or none is heard of. */
+const struct lab_daemon *lab_leader(const struct lab *lab);
+/* Make that of a site lead. ST_TIMEOUT: it did not come to it. */
+MUST_CHECK enum status lab_leader_move(const struct lab *lab, size_t site, struct err *err);
+
 /* Look at all servers side by side, within timeout_ms. views: one for each server. */
 void lab_observe(const struct lab *lab, int64_t timeout_ms, struct lab_view *views);
 /* "up" when every server answers and every daemon runs, "down" when no process is left, else
  * "partly". */
 const char *lab_state_name(const struct lab *lab, const struct lab_view *views);
 const char *lab_daemon_state(const struct lab_daemon *daemon); /* "up", "frozen", "down" */
+const char *lab_automatic_name(enum inventory_automatic automatic);
+MUST_CHECK enum status lab_automatic(const char *name, enum inventory_automatic *ret,
+                                     struct err *err);
 size_t lab_running(const struct lab *lab); /* processes, of server_count + daemon_count */
 
 /* Be the keeper of a host (west-1): run its agent, and end its servers when it stays away. Returns

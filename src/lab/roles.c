@@ -2,11 +2,15 @@
  * The first roles of a new lab. West is home: west-1 is primary, west-2 and west-3 are its
  * semi-synchronous replicas; east-1 is the relay, asynchronous; east-2 and east-3 follow it,
  * flagged as acknowledging, so that they are its ackers from the moment it is promoted.
- * The primary opens last, when both of its ackers have all there is. */
+ * The primary opens last, when both of its ackers have all there is.
+ * And the role of a member of etcd: which one leads, and another one instead. */
 #include "base/mem.h"
 #include "base/scope.h"
 #include "lab/internal.h"
+#include "net/http.h"
 
+#include <jansson.h>
+#include <poll.h>
 #include <string.h>
 
 enum { PRIMARY = 0, RELAY = LAB_REGION_SERVERS, ACKERS = LAB_REGION_SERVERS - 1, STEP_MS = 30000 };
@@ -148,4 +152,105 @@ enum status lab__roles_set(const struct lab *lab, struct lab_links *links, struc
     status = status ? status : check_ackers(lab, links, err);
     status = status ? status : run_packets(lab, links, open_primary, err);
     return status ? err_wrap(err, "set the first roles") : ST_OK;
+}
+
+/* --- Who leads etcd -----------------------------------------------------------------------------
+ * A member that is cut off may say for a while that it still leads; whoever says it of the newest
+ * term does. */
+
+enum { MOVE_SECONDS = 10, PAUSE_MS = 20 };
+
+/* What a member says of itself. Numbers of 64 bits are texts in etcd's JSON, and stay texts. */
+struct member {
+    json_t *json; /* NULL: nothing */
+    const char *id, *leader;
+    uint64_t term;
+};
+
+static void member_release(struct member *member)
+{
+    json_decref(member->json);
+}
+
+static void line_freep(struct http_line **line)
+{
+    http_line_free(*line);
+}
+
+static void ask(const struct lab *lab, const struct lab_daemon *daemon, struct http_line *line,
+                struct member *ret)
+{
+    AUTO(http_answer_release) struct http_answer answer = {0};
+    const char *term = "0";
+    *ret = (struct member){0};
+    if (process_state(&daemon->process) != PROCESS_RUNS ||
+        lab__daemon_post(lab, daemon, "/v3/maintenance/status", "{}", line, &answer))
+        return;
+    ret->json = json_loadb(answer.body.data, answer.body.length, 0, NULL);
+    if (json_unpack(ret->json, "{s:{s:s, s:s}, s:s}", "header", "member_id", &ret->id, "raft_term",
+                    &term, "leader", &ret->leader))
+        ret->id = ret->leader = NULL;
+    ret->term = strtoull(term, NULL, 10);
+}
+
+static const struct lab_daemon *find_leader(const struct lab *lab, struct http_line *line)
+{
+    const struct lab_daemon *leader = NULL;
+    uint64_t term = 0;
+    for (size_t i = 0; i < lab->daemon_count; i++) {
+        const struct lab_daemon *daemon = &lab->daemons[i];
+        AUTO(member_release) struct member member = {0};
+        if (daemon->kind != LAB_ETCD)
+            continue;
+        ask(lab, daemon, line, &member);
+        if (!member.id || strcmp(member.id, member.leader) != 0 || member.term < term)
+            continue;
+        leader = daemon;
+        term = member.term;
+    }
+    return leader;
+}
+
+const struct lab_daemon *lab_leader(const struct lab *lab)
+{
+    AUTO(line_freep) struct http_line *line = http_line_new();
+    return find_leader(lab, line);
+}
+
+/* Only the leader can give it away. That it does not answer in time means nothing: it is looked at
+ * again in any case. */
+static void give_away(const struct lab *lab, const struct lab_daemon *leader,
+                      const struct lab_daemon *to, struct http_line *line)
+{
+    AUTO(member_release) struct member target = {0};
+    AUTO(http_answer_release) struct http_answer answer = {0};
+    ask(lab, to, line, &target);
+    if (!target.id)
+        return;
+    AUTO_FREE char *body = mem_printf("{\"targetID\": \"%s\"}", target.id);
+    status_ignore(
+        lab__daemon_post(lab, leader, "/v3/maintenance/transfer-leadership", body, line, &answer),
+        "who leads then is asked again");
+}
+
+enum status lab_leader_move(const struct lab *lab, size_t site, struct err *err)
+{
+    AUTO(line_freep) struct http_line *line = http_line_new();
+    nsec deadline = clock_deadline(MOVE_SECONDS * 1000);
+    const struct lab_daemon here = {.region = site}, *to = lab__daemon_of(lab, LAB_ETCD, &here);
+    if (!to)
+        return err_set(err, ST_INVALID, "the lab in %s has no etcd", lab->dir);
+    for (;;) {
+        const struct lab_daemon *leader = find_leader(lab, line);
+        if (leader == to)
+            return ST_OK;
+        if (clock_now() >= deadline) {
+            err_set(err, ST_TIMEOUT, "%s did not become the leader of etcd within %d s", to->name,
+                    MOVE_SECONDS);
+            return err_hint(err, "it has to run, and to reach the others: holdfast lab status");
+        }
+        if (leader)
+            give_away(lab, leader, to, line);
+        poll(NULL, 0, PAUSE_MS);
+    }
 }

@@ -72,14 +72,21 @@ static json_t *encode_network(const struct lab *lab)
                              : NULL;
 }
 
+/* Absent: as it was before there was a choice. */
+static json_t *encode_policy(const struct lab *lab)
+{
+    return json_pack("{s:i, s:s}", "ttl_ms", lab->policy.ttl_ms, "automatic",
+                     lab_automatic_name(lab->policy.automatic));
+}
+
 enum status lab__store(const struct lab *lab, struct err *err)
 {
     AUTO(json_freep)
-    json_t *json =
-        json_pack("{s:i, s:i, s:i, s:b, s:s, s:o, s:o*, s:o*}", "format", FORMAT, "port", lab->port,
-                  "shards", (int)lab->shard_count, "tls", (int)lab->is_tls, "mariadbd",
-                  lab->mariadbd ? lab->mariadbd : "", "servers", encode_servers(lab), "daemons",
-                  encode_daemons(lab), "network", encode_network(lab));
+    json_t *json = json_pack("{s:i, s:i, s:i, s:b, s:s, s:o, s:o*, s:o, s:o*}", "format", FORMAT,
+                             "port", lab->port, "shards", (int)lab->shard_count, "tls",
+                             (int)lab->is_tls, "mariadbd", lab->mariadbd ? lab->mariadbd : "",
+                             "servers", encode_servers(lab), "daemons", encode_daemons(lab),
+                             "policy", encode_policy(lab), "network", encode_network(lab));
     AUTO_FREE char *text = json_dumps(json, JSON_INDENT(2));
     AUTO_FREE char *path = lab__path(lab, state_name);
     return file_write(path, text, strlen(text), STATE_MODE, err);
@@ -147,6 +154,22 @@ static enum status decode_network(json_t *json, struct lab_network *ret, struct 
     return ST_OK;
 }
 
+static enum status decode_policy(json_t *json, struct lab_policy *ret, struct err *err)
+{
+    json_error_t error;
+    const char *automatic = lab_automatic_name(AUTOMATIC_HOST);
+    struct lab_policy policy = {.ttl_ms = LAB_TTL_MS_DEFAULT};
+    if (json && json_unpack_ex(json, &error, 0, "{s:i, s:s}", "ttl_ms", &policy.ttl_ms, "automatic",
+                               &automatic))
+        return err_set(err, ST_INVALID, "policy: %s", error.text);
+    if (policy.ttl_ms < INVENTORY_TTL_MS_MIN || policy.ttl_ms > INVENTORY_TTL_MS_MAX)
+        return err_set(err, ST_INVALID, "policy: a TTL that cannot be");
+    enum status status = lab_automatic(automatic, &policy.automatic, err);
+    if (!status)
+        *ret = policy;
+    return status;
+}
+
 static enum status decode(const char *dir, const char *text, struct lab **ret, struct err *err)
 {
     json_error_t error;
@@ -155,17 +178,18 @@ static enum status decode(const char *dir, const char *text, struct lab **ret, s
         return err_set(err, ST_INVALID, "line %d: %s", error.line, error.text);
     int format = 0, port = 0, shards = 0, is_tls = 0;
     const char *mariadbd = NULL;
-    json_t *servers = NULL, *daemons = NULL, *network = NULL;
-    if (json_unpack_ex(json, &error, 0, "{s:i, s:i, s:i, s?b, s:s, s:o, s?o, s?o}", "format",
+    json_t *servers = NULL, *daemons = NULL, *policy = NULL, *network = NULL;
+    if (json_unpack_ex(json, &error, 0, "{s:i, s:i, s:i, s?b, s:s, s:o, s?o, s?o, s?o}", "format",
                        &format, "port", &port, "shards", &shards, "tls", &is_tls, "mariadbd",
-                       &mariadbd, "servers", &servers, "daemons", &daemons, "network", &network))
+                       &mariadbd, "servers", &servers, "daemons", &daemons, "policy", &policy,
+                       "network", &network))
         return err_set(err, ST_INVALID, "%s", error.text);
     if (format != FORMAT)
         return err_set(err, ST_INVALID, "format %d, but this program knows %d", format, FORMAT);
     if (port < 0 || port > PORT_MAX || shards < 1 || shards > LAB_SHARDS_MAX)
         return err_set(err, ST_INVALID, "a port or a number of shards that cannot be");
     struct lab_shape shape = {.shards = (size_t)shards, .is_tls = is_tls};
-    if (decode_network(network, &shape.network, err))
+    if (decode_network(network, &shape.network, err) || decode_policy(policy, &shape.policy, err))
         return err->status;
     shape.has_daemons = json_array_size(daemons) > (size_t)shape.network.is_netns;
     AUTO(lab_freep) struct lab *lab = lab__new(dir, &shape);

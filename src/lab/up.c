@@ -284,14 +284,16 @@ static enum status make_folders(const struct lab *lab, struct err *err)
     return status ? status : folder_remove(template, err);
 }
 
-/* Agents when there are conductors that give permission: one that asks in vain closes its servers.
+/* Whichever region is lost, etcd goes on with the leader it has: that of the witness. Agents when
+ * there are conductors that give permission: one that asks in vain closes its servers.
  */
 static enum status start_watchers(struct rise *rise, struct err *err)
 {
     nsec start = clock_now();
     if (!rise->lab->has_daemons)
         return ST_OK;
-    enum status status = start_daemons(rise, LAB_CONDUCTOR, err);
+    enum status status = lab_leader_move(rise->lab, LAB_REGIONS, err);
+    status = status ? status : start_daemons(rise, LAB_CONDUCTOR, err);
     status = status ? status : wait_daemons(rise, LAB_CONDUCTOR, err);
     status = status ? status : lab__serving_wait(rise->lab, rise->progress, err);
     status = status ? status : start_daemons(rise, LAB_KEEPER, err);

@@ -25,13 +25,13 @@ static void print_server(const struct lab *lab, const struct lab_server *server,
     puts("");
 }
 
-static void print_daemon(const struct lab *lab, const struct lab_daemon *daemon)
+static void print_daemon(const struct lab *lab, const struct lab_daemon *daemon, bool leads)
 {
     AUTO_FREE char *address =
         daemon->host[0] ? mem_printf("%s:%d", daemon->host, lab->port) : mem_strdup("-");
     printf("  %-16s %-8s %-22s", daemon->name, lab_daemon_state(daemon), address);
     if (process_is_alive(&daemon->process))
-        printf(" %7d\n", (int)daemon->process.pid);
+        printf(" %7d%s\n", (int)daemon->process.pid, leads ? "  leads" : "");
     else
         puts("       -");
 }
@@ -77,8 +77,9 @@ void show_lab(const struct lab *lab, const struct lab_view *views)
         print_server(lab, &lab->servers[i], &views[i]);
     if (lab->daemon_count > 0)
         printf("  %-16s %-8s %-22s %7s\n", "DAEMON", "STATE", "ADDRESS", "PID");
+    const struct lab_daemon *leader = lab_leader(lab);
     for (size_t i = 0; i < lab->daemon_count; i++)
-        print_daemon(lab, &lab->daemons[i]);
+        print_daemon(lab, &lab->daemons[i], &lab->daemons[i] == leader);
 }
 
 static json_t *encode_server(const struct lab *lab, size_t index, const struct lab_view *view)
@@ -93,15 +94,15 @@ static json_t *encode_server(const struct lab *lab, size_t index, const struct l
                      view->replicates, "uptime_s", (json_int_t)view->uptime_s);
 }
 
-static json_t *encode_daemon(const struct lab *lab, const struct lab_daemon *daemon)
+static json_t *encode_daemon(const struct lab *lab, const struct lab_daemon *daemon, bool leads)
 {
     bool has_address = daemon->host[0] != '\0';
     json_t *port = has_address ? json_integer(lab->port) : json_null();
     int pid = process_is_alive(&daemon->process) ? (int)daemon->process.pid : 0;
-    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:i, s:s}", "name", daemon->name, "kind",
+    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:i, s:s, s:b}", "name", daemon->name, "kind",
                      lab_kind_name(daemon->kind), "region", lab_region_name(daemon->region), "host",
                      has_address ? daemon->host : NULL, "port", port, "pid", pid, "state",
-                     lab_daemon_state(daemon));
+                     lab_daemon_state(daemon), "leads", leads);
 }
 
 static json_t *encode_network(const struct lab *lab)
@@ -129,8 +130,10 @@ void show_lab_json(const struct lab *lab, const struct lab_view *views)
     for (size_t i = 0; i < lab->server_count; i++)
         json_array_append_new(servers, encode_server(lab, i, &views[i]));
     json_t *daemons = lab->daemon_count > 0 ? json_array() : NULL;
+    const struct lab_daemon *leader = lab_leader(lab);
     for (size_t i = 0; i < lab->daemon_count; i++)
-        json_array_append_new(daemons, encode_daemon(lab, &lab->daemons[i]));
+        json_array_append_new(daemons,
+                              encode_daemon(lab, &lab->daemons[i], &lab->daemons[i] == leader));
     AUTO_FREE char *fleet = lab_fleet_path(lab);
     json_t *json = json_pack(
         "{s:s, s:s, s:s, s:s, s:s?, s:{s:s, s:s}, s:{s:s, s:s, s:s}, s:o, s:o*, s:o*}", "state",

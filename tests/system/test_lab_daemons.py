@@ -109,6 +109,46 @@ def test_the_lab_is_a_fleet_with_all_of_its_daemons(lab):
     assert "runs already: 6 servers and their daemons" in lab.cli("lab", "up", "--daemons").stdout
 
 
+def leader(lab):
+    return [name for name, daemon in lab.daemons().items() if daemon["leads"]]
+
+
+@pytest.mark.lab(daemons=True, tls=True)
+def test_etcd_is_led_from_the_witness_and_from_where_one_says(lab):
+    assert leader(lab) == ["etcd-witness"]
+    for site in ("west", "east", "west", "witness"):
+        assert "led from" in lab.cli("lab", "leader", site).stdout
+        assert leader(lab) == [f"etcd-{site}"]
+    assert sum("leads" in line for line in lab.cli("lab", "status").stdout.splitlines()) == 1
+    lab.cli("lab", "freeze", "etcd-witness")
+    wait_until(lambda: leader(lab) not in ([], ["etcd-witness"]), 20, "another one leads")
+    refused = lab.cli("lab", "leader", "witness", check=False)
+    assert refused.returncode != 0 and "etcd-witness did not become the leader" in refused.stderr
+    lab.cli("lab", "thaw", "etcd-witness")
+    lab.cli("lab", "leader", "witness")
+    assert leader(lab) == ["etcd-witness"]
+
+
+def test_the_permission_and_what_heals_itself_are_as_one_says(make_lab):
+    lab = make_lab(shards=0)
+    for options, part in ((["--ttl", "3s"], "add --daemons"), (["--automatic", "host"], "add --daemons"),
+                          (["--daemons", "--ttl", "1ms"], "from 500ms to 60s"),
+                          (["--daemons", "--ttl", "x"], "from 500ms to 60s"),
+                          (["--daemons", "--automatic", "all"], "region")):
+        refused = lab.cli("lab", "up", *options, check=False)
+        assert refused.returncode != 0 and part in refused.stderr, options
+    assert not os.path.exists(lab.dir)
+    options = ["--daemons", "--network", "loopback", "--ttl", "1500ms", "--automatic", "region"]
+    lab.cli("lab", "up", *options)
+    fleet = pathlib.Path(lab.fleet).read_text(encoding="utf-8")
+    assert "ttl: 1500ms" in fleet and "automatic: region" in fleet
+    assert "runs already" in lab.cli("lab", "up", *options).stdout
+    assert "runs already" in lab.cli("lab", "up", "--daemons").stdout
+    for other in (["--ttl", "2s"], ["--automatic", "none"]):
+        refused = lab.cli("lab", "up", "--daemons", *other, check=False)
+        assert refused.returncode != 0 and "there is a lab" in refused.stderr
+
+
 @pytest.mark.lab(daemons=True)
 def test_each_kind_can_be_killed_frozen_thawed_and_started_again(lab):
     for name in ("conductor-east-2", "etcd-witness"):

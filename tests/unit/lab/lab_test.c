@@ -237,9 +237,12 @@ static void daemons_are_stored_and_agents_are_who_their_keepers_say(void **state
     assert_int_equal(folder_make(run, 0700, NULL), ST_OK);
     assert_int_equal(file_write_unsynced(path, text, strlen(text), NULL), ST_OK);
     lab->daemons[2].process = self;
+    lab->policy = (struct lab_policy){3000, AUTOMATIC_REGION};
     assert_int_equal(lab__store(lab, NULL), ST_OK);
     assert_int_equal(lab_open(folder, &again, NULL), ST_OK);
     assert_int_equal(lab_running(again), 2);
+    assert_int_equal(again->policy.ttl_ms, 3000);
+    assert_int_equal(again->policy.automatic, AUTOMATIC_REGION);
     assert_string_equal(lab_daemon_state(&again->daemons[2]), "up");
     assert_string_equal(lab_daemon_state(&again->daemons[LAB_DAEMONS - 1]), "up");
     assert_string_equal(lab_daemon_state(&again->daemons[0]), "down");
