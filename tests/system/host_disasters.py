@@ -295,8 +295,10 @@ def assert_one_at_a_time(acks):
     return late
 
 
-def rows_of(fleet, server):
-    return {row["n"] for row in fleet.sql(server, f"SELECT n FROM {fleet.database}.ledger", seconds=30)}
+def rows_of(fleet, server, since=-1):
+    """Numbers above 'since'."""
+    rows = fleet.sql(server, f"SELECT n FROM {fleet.database}.ledger WHERE n > %s", since, seconds=30)
+    return {row["n"] for row in rows}
 
 
 def own_last(fleet, at, server_id):
@@ -329,20 +331,20 @@ def rewind_if_ahead(world, fleet, server):
     return rewind(fleet, server, primary)
 
 
-def rewind(fleet, server, primary):
-    """To the last transactions that the primary has, too; how many rows that took away."""
+def rewind(fleet, server, primary, since=-1):
+    """To the last transactions that the primary has, too; how many rows that took away, of numbers above 'since'."""
     with fleet.connect(server, seconds=ANSWER_SECONDS) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT GET_LOCK('holdfast', 5) AS is_ours")
         if cursor.fetchone()["is_ours"] != 1:  # a conductor that points it meanwhile finds no position at all
             return 0
-        extra = rows_of(fleet, server) - rows_of(fleet, primary)
+        extra = rows_of(fleet, server, since) - rows_of(fleet, primary, since)
         state = fleet.value(server, "SELECT @@GLOBAL.gtid_binlog_state")
         pairs = beyond(fleet, server, primary)
         for tail, common in pairs:
             state = state.replace(tail, common)
         cursor.execute("SET SESSION sql_log_bin=0")
-        for row in extra:
-            cursor.execute(f"DELETE FROM {fleet.database}.ledger WHERE n = %s", (row,))
+        if extra:
+            cursor.execute(f"DELETE FROM {fleet.database}.ledger WHERE n IN %s", (extra,))
         cursor.execute("SET GLOBAL gtid_strict_mode=0")
         cursor.execute("SET GLOBAL gtid_slave_pos=%s", (pairs[0][1],))
         cursor.execute("RESET MASTER")

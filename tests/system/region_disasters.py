@@ -22,11 +22,11 @@ import pymysql
 from conftest import HOLDFAST, wait_until
 from host_disasters import (ANSWER_SECONDS, ETCD, WHOLE_SECONDS, Ack, World, beyond, percentile, rewind, rows_of,
                             wait_until_whole)
-from moves import HERE
+from moves import HERE, close
 from namespaces import enter
-from region_checks import Course, felt, last_in_region, lost_span, outage
+from region_checks import THAW_SECONDS, Course, felt, last_in_region, lost_span, outage
 from region_checks import violations as wrong_in_course
-from store_watch import StoreWatch, ask, decoded, encoded, span
+from store_watch import StoreWatch, ask, decoded, encoded
 
 TTL = 3.0
 RTT_MS = 20
@@ -66,8 +66,8 @@ class Place:
         servers = [{"name": server.name, "host": server.host, "port": server.port}
                    for fleet in world.fleets for server in fleet.servers]
         user, password = world.fleets[0].accounts["app"]
-        plan = {"user": user, "password": password, "database": world.fleets[0].database, "first": 1 + index,
-                "step": len(PLACES), "pause": PAUSES[name], "servers": servers}
+        plan = {"user": user, "password": password, "database": world.fleets[0].database, "first": index * len(servers),
+                "pause": PAUSES[name], "servers": servers}
         self.process.stdin.write(json.dumps(plan) + "\n")
         self.process.stdin.flush()
         self.thread = threading.Thread(target=self._read, daemon=True)
@@ -132,6 +132,39 @@ class RegionWorld(World):
         """Holdfast's command there, to its end."""
         return subprocess.run([*enter(self.lab, region), HOLDFAST, *words], env=self.lab.env, text=True, check=False,
                               capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+class Lookout:
+    """Looks at the servers of a region all the time, from the host: which were open, and when that was asked."""
+    PAUSE_SECONDS = 0.2
+
+    def __init__(self, world, region):
+        self.seen = []  # (asked, server)
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._look, args=(fleet, server), daemon=True)
+                         for fleet in world.fleets for server in fleet.servers if server.region == region]
+        for thread in self._threads:
+            thread.start()
+
+    def _look(self, fleet, server):
+        connection = None
+        while not self._stop.wait(self.PAUSE_SECONDS):
+            try:
+                connection = connection or fleet.connect(server)
+                asked = time.monotonic()
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT @@GLOBAL.read_only AS is_closed")
+                    if not cursor.fetchone()["is_closed"]:
+                        self.seen.append((asked, server.name))
+            except (pymysql.err.Error, OSError):
+                close(connection)
+                connection = None
+        close(connection)
+
+    def stop(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(10)
 
 
 # ---- who leads ----
@@ -268,7 +301,7 @@ class Outcome(NamedTuple):
     thaw: int  # acknowledged as it thawed
     reported: dict  # what the run's report says of each shard
     felt: dict  # seconds, by shard, for clients outside
-    said: dict  # what status said in each region while it was so
+    said: dict  # Said, in each region while it was so
     whole: float  # seconds until everything was as before
     rewound: int
     wrong: list  # sentences
@@ -280,6 +313,16 @@ class Outcome(NamedTuple):
             words += [f"closed after {self.closed:.2f} s, fenced {self.margin:.2f} s later",
                       f"{self.lost} lost of {self.span:.2f} s", f"{self.thaw} as it thawed"]
         return ", ".join([*words, f"whole after {self.whole:.1f} s", *self.wrong])
+
+
+class Said:
+    """What status says in a region."""
+
+    def __init__(self, world, region):
+        self.text = world.inside(region, "status").stdout
+        told = json.loads(world.inside(region, "status", "--json").stdout or '{"shards": []}')["shards"]
+        self.primaries = {shard["name"]: shard["primary"] for shard in told}
+        self.problems = {shard["name"]: shard["problems"] for shard in told}
 
 
 # ---- one disaster ----
@@ -328,31 +371,40 @@ def strike(world, kind, region, said):
         thawed = before, time.monotonic()
     if kind.mend:
         wait_for_back(world, kind, region, began)
-        said.update({place: world.inside(place, "status").stdout for place in REGIONS})
+        said.update({place: Said(world, place) for place in REGIONS})
         kind.mend(lab, region, other)
     wait_for_fate(world, kind, region, time.monotonic())
     time.sleep(SETTLED_SECONDS)  # in which nobody else may answer
     return Struck(began, fenced_since(world, region, began), thawed)
 
 
+def oldest(acks):
+    """The number before all of them."""
+    return min(ack.number for ack in acks) - 1
+
+
 def course_of(world, shard, region, struck, counts):
     fleet, acks = world.by_shard[shard], list(world.clients[shard].acks)[max(counts[shard] - 1, 0):]
-    rows = frozenset(rows_of(fleet, fleet.by_name[acks[-1].server]))
+    rows = frozenset(rows_of(fleet, fleet.by_name[acks[-1].server], oldest(acks)))
     return Course(acks, region, world.regions, struck.cut, struck.fenced, struck.thawed, rows)
 
 
 def go_through(world, kind, is_leader_inside=False):
     """One disaster of the region that is home, and the way back: its Outcome."""
     region, said = world.home(), {}
+    counts = {shard: len(clients.acks) for shard, clients in world.clients.items()}
     world.lab.cli("lab", "leader", region if is_leader_inside else WITNESS)
     let_conductor_lead(world, other_of(region) if kind.is_led_from_outside else region)
     world.wait_until_each_place_writes()
-    counts = {shard: len(clients.acks) for shard, clients in world.clients.items()}
-    struck = strike(world, kind, region, said)
+    lookout = Lookout(world, region)
+    try:
+        struck = strike(world, kind, region, said)
+    finally:
+        lookout.stop()
     ended = time.monotonic()
     courses = {shard: course_of(world, shard, region, struck, counts) for shard in world.by_shard}
     wrong = [f"{shard}: {what}" for shard, course in courses.items() for what in wrong_in_course(course)]
-    wrong += wrong_reopening(world, region, struck)
+    wrong += wrong_openings(lookout, region, struck) + wrong_words(world, kind, region, courses, said)
     reported = read_report(world, struck.cut)
     rewound = bring_back(world, region, ended, courses)
     return outcome_of(kind, region, is_leader_inside, courses, said=said, reported=reported, rewound=rewound,
@@ -373,16 +425,27 @@ def outcome_of(kind, region, is_leader_inside, courses, **more):
                    felt={shard: felt(course, other_of(region)) for shard, course in courses.items()}, **more)
 
 
-def wrong_reopening(world, region, struck):
+def wrong_openings(lookout, region, struck):
     """A region that is fenced stays closed, whether anybody writes there or not."""
     if struck.fenced is None:
         return []
+    since = max(struck.fenced, struck.thawed[1] + THAW_SECONDS if struck.thawed else 0)
+    return [f"{server} is open {asked - struck.fenced:.3f} s after {region} was fenced"
+            for asked, server in lookout.seen if asked > since]
+
+
+def wrong_words(world, kind, region, courses, said):
+    """What status says while it is so: in the other region who serves, in a lost one not that it does."""
+    if kind.fate != LOST or not said:
+        return []
     found = []
-    for fleet in world.fleets:
-        for server in fleet.servers:
-            with contextlib.suppress(pymysql.err.Error, OSError):
-                if server.region == region and not fleet.value(server, "SELECT @@GLOBAL.read_only"):
-                    found.append(f"{server.name} is open, and {region} is fenced")
+    for shard, course in courses.items():
+        heir = world.by_shard[shard].by_name[course.heir].address
+        there, here = (said[place].primaries.get(shard) for place in (other_of(region), region))
+        if kind.back == AFTER and there != heir:
+            found.append(f"in {other_of(region)} status says that {there} is primary of {shard}; {heir} is")
+        if here not in (None, heir):
+            found.append(f"in {region} status says that {here} is primary of {shard}")
     return found
 
 
@@ -412,16 +475,14 @@ def rewind_region(world, region, courses):
             if server.region == region and server is not primary and beyond(fleet, server, primary):
                 fleet.sql(server, "STOP ALL SLAVES", seconds=ANSWER_SECONDS)
                 fleet.sql(server, "RESET SLAVE ALL")
-                rewound += rewind(fleet, server, primary)
+                rewound += rewind(fleet, server, primary, oldest(courses[fleet.shard].acks))
     return rewound
 
 
 def bring_back(world, region, since, courses):
     """Everything as before, but that the other region may be home now; how many rows had to be taken back."""
-    rewound = 0
-    if is_fenced(world, region):
-        rewound = rewind_region(world, region, courses)
-        ask(world.member(WITNESS), "kv/deleterange", span(f"holdfast/fenced/{region}"))
+    rewound = rewind_region(world, region, courses)
+    wait_until(lambda: not is_fenced(world, region), WHOLE_SECONDS, f"{region} is given back")
     return rewound + wait_until_whole(world, since)
 
 

@@ -110,4 +110,4 @@ def go(make_lab, kinds):
 def test_a_region_that_can_still_reach_a_majority_serves_on(make_lab):
     for outcome in go(make_lab, [(NO_WITNESS, True), (APART, False)]):
         assert outcome.moved == 0 and slowest(outcome) < FAR_SECONDS, outcome
-        assert outcome.said["west"].count("serving") == SHARDS, outcome.said
+        assert outcome.said["west"].text.count("serving") == SHARDS, outcome.said["west"].text
