@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Fencing a region: server 0 serves in the region, under the permission of its CONDUCTORS; when
- * their beats seem to have ended, one of FENCERS elsewhere fences the region and opens server 1.
- * Later it closes server 1, takes the fence away, and server 0 is opened again. Time, messages,
- * clocks and urgency are those of time.pml; docs/permission.md has the argument.
+ * their beats seem to have ended, whoever watches fences the region, without a run. A run elsewhere
+ * revokes server 0, demanding that fence, and opens server 1 when no opening of server 0 can be on
+ * its way any more. Later it closes server 1, takes the fence away, and server 0 is opened again; or
+ * the fence is taken away before anything was revoked. WATCHERS do both, one after the other. Time,
+ * messages, clocks and urgency are those of time.pml; docs/permission.md has the argument.
  *
- * A beat demands that the region is not fenced. The fence demands that the beats' key is what the
- * fencer saw a TTL ago: 'is_fresh' is this comparison of revisions, cleared by every beat. */
+ * A beat demands that the region is not fenced. A watcher counts his wait from some moment between
+ * the sending of the latest of the beats in the store, 'age' ticks ago, and now: what he concludes
+ * from their stamps. The earliest is the worst, so he may be sure when 'age' is the wait; others
+ * only make him wait longer. In the same way who reads the route after somebody changed it does so
+ * at once. What somebody compares is a flag of his, or a count, which a change of the key clears. */
 #define TTL 4
 #ifndef CONDUCTORS
 #define CONDUCTORS 2
 #endif
-#ifndef FENCERS
-#define FENCERS 2
+#ifndef WATCHERS
+#define WATCHERS 2
 #endif
 #define DRIFT 1
 #ifdef WITHOUT_MARGIN
@@ -28,20 +33,43 @@
 #else
 #define LEFT_OF_BEAT(c) beat_left[c]
 #endif
-#ifdef WITHOUT_FENCE_IN_CLAIM
-#define MAY_CLAIM (!is_away)
-#else
-#define MAY_CLAIM (!is_away && !is_fenced)
-#endif
 #ifdef WITHOUT_REVISION_OF_BEAT
-#define IS_UNCHANGED(f) true
+#define AFTER_BEAT(f) is_sure[f]
 #else
-#define IS_UNCHANGED(f) is_fresh[f]
+#define AFTER_BEAT(f) NOT_SURE
 #endif
-#ifdef WITHOUT_SEEN_TIME
-#define BEGIN_TO_WAIT(f) skip
+#ifdef WITHOUT_BEAT_OF_RETURN
+#define AFTER_RETURN(f) (is_sure[f] == NOT_SURE -> NOT_SURE : TOO_SURE)
 #else
-#define BEGIN_TO_WAIT(f) waited[f] = 0
+#define AFTER_RETURN(f) NOT_SURE
+#endif
+#ifdef WITHOUT_LATEST_BEAT
+#define IS_LATEST(since) true
+#else
+#define IS_LATEST(since) (since < age)
+#endif
+#ifdef WITHOUT_DRIFT_OF_STAMP
+#define IS_OVER (age >= WAITS - DRIFT)
+#else
+#define IS_OVER (age == WAITS)
+#endif
+#ifdef WITHOUT_FENCE_IN_REVOCATION
+bool has_seen_fence[WATCHERS];
+#define SEES_FENCE(f) has_seen_fence[f]
+#define REMEMBER_FENCE(f) has_seen_fence[f] = is_fenced || has_seen_fence[f]
+#else
+#define SEES_FENCE(f) is_fenced
+#define REMEMBER_FENCE(f) skip
+#endif
+#ifdef WITHOUT_ROUTE_IN_REVOCATION
+#define AFTER_CHANGE(f) waited[f]
+#else
+#define AFTER_CHANGE(f) (step[f] == READ -> 0 : waited[f])
+#endif
+#ifdef WITHOUT_SETTLED_ROUTE
+#define IS_SETTLED(f) true
+#else
+#define IS_SETTLED(f) (waited[f] == WAITS)
 #endif
 #ifdef WITHOUT_GUARD
 #define IS_IN_TIME true
@@ -56,8 +84,10 @@
 #endif
 
 /* ---- the store ---- */
-bool is_fenced;
+bool is_fenced, is_revoked;
 bool is_away; /* the route: server 1 is the primary */
+byte token = WATCHERS; /* whose run it is; WATCHERS: of the region itself */
+byte age = WAITS; /* since the latest of the beats that are in it was sent; no more than this */
 
 /* ---- conductors and the agent of server 0 ---- */
 mtype = { NONE, SENT, DONE };
@@ -68,12 +98,14 @@ byte answer_left, until;
 bool is_open[2], is_frozen, is_sent;
 byte guard; /* ticks left in which what was sent counts */
 
-/* ---- fencers ---- */
-mtype = { IDLE, LOOKING, FENCED, AWAY, CLOSED };
-mtype step[FENCERS];
-bool is_fresh[FENCERS];
-byte token = FENCERS; /* whose run it is; FENCERS: of the region itself */
-byte waited[FENCERS];
+/* ---- watchers, and what they do as openers ---- */
+mtype = { IDLE, READ, REVOKED, AWAY, CLOSED };
+mtype step[WATCHERS];
+#define NOT_SURE 0
+#define SURE 1
+#define TOO_SURE 2 /* the region was given back since */
+byte is_sure[WATCHERS]; /* that its beats have ended */
+byte waited[WATCHERS]; /* since the route was read */
 
 inline check()
 {
@@ -81,6 +113,27 @@ inline check()
 }
 
 #define TICK(value) value = (value > 0 -> value - 1 : 0)
+
+inline change_route()
+{
+    for (i : 0 .. WATCHERS - 1) { waited[i] = AFTER_CHANGE(i) }
+    i = 0
+}
+
+inline send_open()
+{
+    token = WATCHERS;
+    is_sent = 1;
+    guard = COUNTS;
+    change_route()
+}
+
+inline give_back()
+{
+    is_fenced = 0;
+    for (i : 0 .. WATCHERS - 1) { is_sure[i] = AFTER_RETURN(i) }
+    i = 0
+}
 
 proctype clock()
 {
@@ -95,14 +148,18 @@ proctype clock()
             :: else
             fi
         }
+        age = (age < WAITS -> age + 1 : age);
         TICK(answer_left);
         is_answered = is_answered && answer_left > 0;
         TICK(until);
         TICK(guard);
         is_sent = is_sent && IS_IN_TIME;
         is_open[0] = is_open[0] && (until > 0 || is_frozen);
-        for (i : 0 .. FENCERS - 1) {
-            waited[i] = (step[i] == LOOKING && waited[i] < WAITS -> waited[i] + 1 : waited[i])
+        for (i : 0 .. WATCHERS - 1) {
+            if
+            :: (step[i] == READ || step[i] == REVOKED) && waited[i] < WAITS -> waited[i]++
+            :: else
+            fi
         }
         i = 0
        }
@@ -117,7 +174,12 @@ proctype conductor(byte me)
     :: d_step { /* in the store, be it long after it was sent */
         beat[me] == SENT && !is_fenced ->
         beat[me] = (beat_left[me] > 0 -> DONE : NONE);
-        for (i : 0 .. FENCERS - 1) { is_fresh[i] = 0 }
+        if
+        :: IS_LATEST(LASTS - beat_left[me]) ->
+            age = (LASTS - beat_left[me] < WAITS -> LASTS - beat_left[me] : WAITS)
+        :: else
+        fi;
+        for (i : 0 .. WATCHERS - 1) { is_sure[i] = AFTER_BEAT(i) }
         i = 0
        }
     :: d_step { beat[me] == SENT && is_fenced -> beat[me] = NONE; beat_left[me] = 0 }
@@ -160,58 +222,61 @@ proctype agent()
     od
 }
 
-proctype fencer(byte me)
+proctype watcher(byte me)
 {
+    byte i;
     do
-    :: d_step { /* looks for the first time, or sees that something changed */
-        (step[me] == IDLE && !is_away) || (step[me] == LOOKING && !is_fresh[me]) ->
+    :: d_step { step[me] == IDLE && IS_OVER && !is_fenced && !is_sure[me] -> is_sure[me] = SURE }
+    :: atomic {
+        is_sure[me] && !is_fenced ->
+        assert(is_sure[me] != TOO_SURE);
+        is_fenced = 1;
+        is_sure[me] = NOT_SURE
+       }
+    :: d_step { is_sure[me] && is_fenced -> is_sure[me] = NOT_SURE } /* by somebody else */
+    :: d_step { /* the route, perhaps long before there is a fence */
+        step[me] == IDLE && !is_away ->
+        step[me] = READ;
+        waited[me] = 0
+       }
+    :: d_step { step[me] == READ -> REMEMBER_FENCE(me) }
+    :: d_step { /* what another run revoked is revoked anew */
+        step[me] == READ && SEES_FENCE(me) && !is_away ->
         token = me;
-        is_fresh[me] = 1;
-        BEGIN_TO_WAIT(me);
-        step[me] = LOOKING
+        is_revoked = 1;
+        step[me] = REVOKED; /* before the others see it: this one knows the route */
+        change_route()
        }
     :: d_step {
-        step[me] == LOOKING && waited[me] == WAITS && IS_UNCHANGED(me) && !is_fenced &&
-            HAS_TOKEN(me) ->
-        is_fenced = 1;
+        (step[me] == READ && is_away) || (step[me] == REVOKED && !HAS_TOKEN(me)) ->
         waited[me] = 0;
-        is_fresh[me] = 0;
-        step[me] = FENCED
-       }
-    :: d_step { /* fenced by somebody else, or another run took over */
-        step[me] == LOOKING && (is_fenced || !HAS_TOKEN(me)) ->
-        waited[me] = 0;
-        is_fresh[me] = 0;
         step[me] = IDLE
        }
-    :: d_step { /* another fencer's run is taken over */
-        step[me] == IDLE && is_fenced && !is_away ->
-        token = me;
-        step[me] = FENCED
-       }
-    :: d_step { step[me] == FENCED && !HAS_TOKEN(me) -> step[me] = IDLE }
     :: atomic {
-        step[me] == FENCED && !is_away && HAS_TOKEN(me) ->
+        step[me] == REVOKED && IS_SETTLED(me) && HAS_TOKEN(me) ->
         is_away = 1;
         is_open[1] = 1;
+        waited[me] = 0;
         step[me] = AWAY;
         check()
        }
     :: d_step { step[me] == AWAY -> is_open[1] = 0; step[me] = CLOSED } /* a planned move back */
     :: d_step { /* a run of the region: its primary is closed, it is to open again */
-        step[me] == IDLE && MAY_CLAIM && !is_open[0] && !is_frozen ->
-        token = FENCERS;
-        is_sent = 1;
-        guard = COUNTS
+        step[me] == IDLE && !is_away && !is_fenced && !is_revoked && !is_open[0] && !is_frozen ->
+        send_open()
        }
     :: d_step { /* under the server's lock, which ends what an older run had sent */
         step[me] == CLOSED && !is_frozen ->
-        token = FENCERS;
-        is_fenced = 0;
+        is_revoked = 0;
         is_away = 0;
-        is_sent = 1;
-        guard = COUNTS;
-        step[me] = IDLE
+        step[me] = IDLE;
+        give_back();
+        send_open()
+       }
+    :: d_step { /* the region is back before anything was done */
+        step[me] == IDLE && is_fenced && !is_revoked ->
+        token = WATCHERS;
+        give_back()
        }
     od
 }
@@ -226,9 +291,9 @@ init
             beat[i] = NONE;
             run conductor(i)
         }
-        for (i : 0 .. FENCERS - 1) {
+        for (i : 0 .. WATCHERS - 1) {
             step[i] = IDLE;
-            run fencer(i)
+            run watcher(i)
         }
         run clock();
         run agent()
