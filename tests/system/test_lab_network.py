@@ -7,6 +7,8 @@ import signal
 import subprocess
 import tempfile
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -16,6 +18,15 @@ from namespaces import inside, needs_namespaces
 RTT_MS = 40
 NETNS = ("--network", "netns", "--wan-rtt", str(RTT_MS))
 NOBODY = 65534
+
+
+def answers(url):
+    """Whatever it says."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
 
 
 CONNECT = """
@@ -209,6 +220,26 @@ def test_a_region_of_daemons_that_is_unplugged_closes_itself(lab):
     held = namespaces(lab)
     lab.cli("lab", "down")
     assert not lab_processes(lab.dir) and not any(is_held(inode) for inode in held)
+
+
+@needs_namespaces
+@pytest.mark.lab(daemons=True, wan=("--network", "netns", "--wan-rtt", "10"))
+def test_all_addresses_work_from_the_host_into_a_region_that_is_unplugged(lab):
+    """As for an operator who stands in it."""
+    lab.cli("lab", "unplug", "west")
+    wait_until(lambda: lab.value("s0-west-1", "SELECT @@read_only") == 1, 30, "west is closed")
+    for name in lab.servers():
+        assert lab.value(name, "SELECT @@report_host") == lab.servers()[name]["host"]
+    paths = {"etcd": "/version", "conductor": "/v1/health"}
+    for name, daemon in lab.daemons().items():
+        assert daemon["state"] == "up"
+        if daemon["kind"] in paths:
+            assert answers(f"http://{daemon['host']}:{daemon['port']}{paths[daemon['kind']]}"), name
+    seen = lab.json("status", "--direct", check=False)["shards"][0]
+    assert not [problem for problem in seen["problems"] if "no answer" in problem]
+    assert {server["server"] for server in seen["servers"] if server["role"] != "unknown"} == \
+        {lab.address(name) for name in lab.servers()}
+    assert "as conductor " in lab.cli("status", check=False).stdout
 
 
 @needs_namespaces
