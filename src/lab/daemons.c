@@ -206,7 +206,9 @@ static void add_etcd_tls(const struct lab *lab, const struct lab_daemon *member,
 /* As Debian's package starts it, but for the two times: between sites on one machine a heartbeat
  * takes no time, and a leader that died is replaced within 0.5 to 1 s, half of the TTL. Less than
  * that, and a disk that stalls for 100 ms or two would cost the leader its place. A heartbeat is to
- * take no less than a round trip, and an election ten times as long: docs/etcd.md. */
+ * take no less than a round trip, and an election ten times as long; why '--pre-vote':
+ * docs/etcd.md.
+ */
 static void etcd_words(const struct lab *lab, const struct lab_daemon *member, struct words *words)
 {
     int trip_ms = lab->network.rtt_ms + 2 * lab->network.jitter_ms;
@@ -224,6 +226,7 @@ static void etcd_words(const struct lab *lab, const struct lab_daemon *member, s
     add_members(lab, words);
     add_word(words, "--heartbeat-interval=%d", heartbeat_ms);
     add_word(words, "--election-timeout=%d", election_ms);
+    add_word(words, "--pre-vote");
     add_word(words, "--auto-compaction-mode=revision");
     add_word(words, "--auto-compaction-retention=10000");
     if (lab->is_tls)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab with a network namespace for each region: regions that are apart, unplugged, plugged."""
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -240,6 +241,27 @@ def test_all_addresses_work_from_the_host_into_a_region_that_is_unplugged(lab):
     assert {server["server"] for server in seen["servers"] if server["role"] != "unknown"} == \
         {lab.address(name) for name in lab.servers()}
     assert "as conductor " in lab.cli("status", check=False).stdout
+
+
+def raft_term(lab, name):
+    member = lab.daemons()[name]
+    request = urllib.request.Request(f"http://{member['host']}:{member['port']}/v3/maintenance/status", data=b"{}")
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        status = json.load(answer)
+    return status["raftTerm"] if status.get("leader", "0") != "0" else None
+
+
+@needs_namespaces
+@pytest.mark.lab(daemons=True, wan=("--network", "netns"))
+def test_a_member_of_etcd_that_comes_back_leaves_the_leader_where_it_is(lab):
+    """Cut off, it has nobody to elect it, and its term is not to grow with each try."""
+    before = wait_until(lambda: raft_term(lab, "etcd-witness"), 20, "there is a leader")
+    lab.cli("lab", "unplug", "west")
+    wait_until(lambda: raft_term(lab, "etcd-west") is None, 30, "the member that is cut off knows no leader")
+    time.sleep(2)  # several elections in vain
+    lab.cli("lab", "plug", "west")
+    wait_until(lambda: raft_term(lab, "etcd-west"), 30, "it knows the leader again")
+    assert raft_term(lab, "etcd-west") == before == raft_term(lab, "etcd-witness")
 
 
 @needs_namespaces
