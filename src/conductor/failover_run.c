@@ -128,6 +128,14 @@ static bool is_looked_after(const struct run *run, const struct inventory_shard 
     return false;
 }
 
+static bool is_region_silent(const struct shard_observation *seen, size_t region)
+{
+    for (size_t i = 0; i < seen->shard->server_count; i++)
+        if (seen->servers[i].server->region == region && seen->servers[i].status == ST_OK)
+            return false;
+    return true;
+}
+
 void failover_run_shard(struct run *run, const struct shard_observation *seen,
                         struct shard_report *report)
 {
@@ -147,6 +155,8 @@ void failover_run_shard(struct run *run, const struct shard_observation *seen,
         if (!status) {
             failover.is_looked_after = is_looked_after(run, seen->shard, failover.lost);
             failover.ears = run->ears;
+            failover.was_region_silent =
+                run->record.is_region_lost && is_region_silent(seen, failover.lost->region);
             failover_run(&failover);
             fill_report(report, &failover);
         }

@@ -18,24 +18,31 @@ bool deed_is_forbidden(struct store *store)
     return pause_load(store, &pause, &ignored) != ST_OK || pause.is_active;
 }
 
-void deed_carry_out(struct daemon *daemon, struct run *run, nsec glance,
-                    struct switchover_report *ret)
+static void look(const struct daemon *daemon, const struct run *run, nsec glance,
+                 struct fleet_observation *ret)
 {
-    const struct inventory *fleet = daemon->fleet;
-    AUTO(fleet_observation_release) struct fleet_observation seen = {0};
     AUTO_FREE const struct inventory_shard **shards =
         mem_zalloc((run->record.shard_count + 1) * sizeof(*shards));
     size_t count = 0;
     for (size_t i = 0; i < run->record.shard_count; i++) {
-        shards[count] = inventory_find_shard(fleet, run->record.shards[i]);
+        shards[count] = inventory_find_shard(daemon->fleet, run->record.shards[i]);
         count += shards[count] != NULL;
     }
+    fleet_observe(daemon->fleet, shards, count, clock_now() + glance, ret);
+}
+
+void deed_carry_out(struct daemon *daemon, struct run *run, const struct fleet_observation *seen,
+                    nsec glance, struct switchover_report *ret)
+{
+    const struct inventory *fleet = daemon->fleet;
+    AUTO(fleet_observation_release) struct fleet_observation own = {0};
     AUTO_FREE char *folder = inventory_journal(fleet);
     struct err err = ERR_INIT;
     run->mandate.journal = journal_open(folder, run->record.id);
     run->ears = hearing_ears(daemon->hearing);
-    fleet_observe(fleet, shards, count, clock_now() + glance, &seen);
-    status_ignore(switchover_run(run, &seen, NULL, NULL, ret, &err),
+    if (!seen)
+        look(daemon, run, glance, &own);
+    status_ignore(switchover_run(run, seen ? seen : &own, NULL, NULL, ret, &err),
                   "its report, or the next leader, tells");
     log_event(EV_RUN_STATE, "run", ret->run, "state", run_state_name(ret->state), NULL);
 }

@@ -11,9 +11,9 @@ struct store;
 /* Somebody paused whatever acts by itself, or that is not to be known. The mirror may be a moment
  * behind; this looks at the order itself. */
 bool deed_is_forbidden(struct store *store);
-/* Its servers are looked at for 'glance' first. What came of it is in the report; the run stays
- * the caller's. */
-void deed_carry_out(struct daemon *daemon, struct run *run, nsec glance,
-                    struct switchover_report *ret);
+/* 'seen' is of its shards, of a moment ago; NULL: they are looked at first, for 'glance'. What came
+ * of it is in the report; the run stays the caller's. */
+void deed_carry_out(struct daemon *daemon, struct run *run, const struct fleet_observation *seen,
+                    nsec glance, struct switchover_report *ret);
 
 #endif

@@ -237,7 +237,7 @@ static void carry_out(struct healer *healer, struct run *run)
 {
     AUTO(switchover_report_release) struct switchover_report report = {0};
     nsec interval = permit_interval(healer->daemon->fleet->permission_ttl_ms * NSEC_PER_MS);
-    deed_carry_out(healer->daemon, run, interval / 2, &report);
+    deed_carry_out(healer->daemon, run, NULL, interval / 2, &report);
     for (size_t i = 0; i < report.count; i++)
         remember(healer, run, &report.shards[i]);
     run_free(run);

@@ -24,7 +24,9 @@
 enum {
     PACE_MS = 50,
     STORE_MS = 1000,
-    GLANCE_MS = 1, /* of a region that is lost nobody is waited for */
+    HASTE_MS = 200, /* for a region that is silent ... */
+    LOOK_MS = 1000, /* ... and for the other one */
+    LOOK_AGAIN_MS = 500,
     AGAIN_MS = 5000
 };
 
@@ -32,7 +34,11 @@ struct warden {
     struct daemon *daemon;
     struct daemon_bell bell;
     pthread_t thread;
-    nsec tried;              /* to fail over, the last time; 0: never */
+    nsec tried; /* to fail over, the last time; 0: never */
+    /* The shards served in a region that is silent, as they were seen while it was waited for. */
+    struct fleet_observation seen;
+    size_t seen_region;
+    nsec seen_at;            /* 0: not */
     char said[ERR_TEXT_MAX]; /* why a region that is silent is left alone */
 };
 
@@ -118,6 +124,32 @@ static const char *find_hindrance(struct warden *warden, size_t region,
 
 /* ---- the run ---- */
 
+/* Who answers there, and here: so that nobody is waited for once it counts. */
+static void look(struct warden *warden, size_t region)
+{
+    struct daemon *daemon = warden->daemon;
+    AUTO_FREE const struct inventory_shard **shards =
+        mem_zalloc((daemon->fleet->shard_count + 1) * sizeof(*shards));
+    size_t count = list_homed(daemon, daemon->fleet->regions[region], shards);
+    struct fleet_haste haste = {region, clock_deadline(HASTE_MS)};
+    fleet_observation_release(&warden->seen);
+    warden->seen = (struct fleet_observation){0};
+    if (count > 0)
+        fleet_observe_in_haste(daemon->fleet, shards, count, &haste, clock_deadline(LOOK_MS),
+                               &warden->seen);
+    warden->seen_region = region;
+    warden->seen_at = clock_now();
+}
+
+static void look_ahead(struct warden *warden, size_t region, const struct mirror_region *sign)
+{
+    nsec now = clock_now();
+    bool is_fresh = warden->seen_at && warden->seen_region == region &&
+                    now - warden->seen_at < LOOK_AGAIN_MS * NSEC_PER_MS;
+    if (!is_fresh && sign->end - now > HASTE_MS * NSEC_PER_MS)
+        look(warden, region);
+}
+
 /* A run that waits, or whose process is gone, yields; its shards are in hand of this one. */
 static enum status begin(struct warden *warden, struct run_record *record, struct run **ret,
                          struct err *err)
@@ -137,27 +169,27 @@ static void fail_over(struct warden *warden, size_t region)
 {
     struct daemon *daemon = warden->daemon;
     AUTO(run_record_release) struct run_record record = {0};
-    AUTO_FREE const struct inventory_shard **shards =
-        mem_zalloc((daemon->fleet->shard_count + 1) * sizeof(*shards));
     const char *lost = daemon->fleet->regions[region];
-    size_t count = list_homed(daemon, lost, shards);
     struct run *run = NULL;
     struct err err = ERR_INIT;
-    if (count == 0)
+    if (!warden->seen_at || warden->seen_region != region)
+        look(warden, region);
+    if (warden->seen.count == 0)
         return;
     run_record_init(&record, daemon->fleet->regions[daemon->self->region]);
     record.kind = RUN_FAILOVER;
     record.is_region_lost = true;
     record.reason = mem_printf("conductor %s: region %s is lost", daemon->self->name, lost);
-    for (size_t i = 0; i < count; i++)
-        run_record_add_shard(&record, shards[i]->name);
+    for (size_t i = 0; i < warden->seen.count; i++)
+        run_record_add_shard(&record, warden->seen.shards[i].shard->name);
     if (begin(warden, &record, &run, &err)) {
         say(warden, lost, err.text);
         return;
     }
     AUTO(switchover_report_release) struct switchover_report report = {0};
-    deed_carry_out(daemon, run, GLANCE_MS * NSEC_PER_MS, &report);
+    deed_carry_out(daemon, run, &warden->seen, 0, &report);
     run_free(run);
+    warden->seen_at = 0;
     warden->tried = clock_now();
 }
 
@@ -239,8 +271,24 @@ static void watch(struct warden *warden, size_t region)
         see_fenced(warden, region);
     else if (sign.beat && clock_now() >= sign.end)
         see_silent(warden, region, &sign);
+    else if (warden_is_silent(daemon, region))
+        look_ahead(warden, region, &sign);
     else
         warden->said[0] = '\0';
+}
+
+/* When a region may be fenced, or soon. */
+static nsec next_turn(const struct warden *warden)
+{
+    nsec next = clock_deadline(PACE_MS);
+    for (size_t i = 0; i < warden->daemon->fleet->region_count; i++) {
+        struct mirror_region sign;
+        if (mirror_get_region(warden->daemon->mirror, warden->daemon->fleet->regions[i], &sign) &&
+            i != warden->daemon->self->region && !sign.fence && sign.end > clock_now() &&
+            sign.end < next)
+            next = sign.end;
+    }
+    return next;
 }
 
 static void *ward(void *context)
@@ -249,7 +297,7 @@ static void *ward(void *context)
     while (!daemon_bell_has_rung(&warden->bell)) {
         for (size_t i = 0; i < warden->daemon->fleet->region_count; i++)
             watch(warden, i);
-        daemon_bell_wait(&warden->bell, clock_deadline(PACE_MS));
+        daemon_bell_wait(&warden->bell, next_turn(warden));
     }
     return NULL;
 }
@@ -273,5 +321,6 @@ void warden_stop(struct warden *warden)
     daemon_bell_ring(&warden->bell);
     pthread_join(warden->thread, NULL);
     daemon_bell_release(&warden->bell);
+    fleet_observation_release(&warden->seen);
     free(warden);
 }

@@ -53,6 +53,7 @@ struct failover {
     /* A candidate of the lost region may have been open: it is 'lost', and this one is, too. */
     const struct inventory_server *lost_before;
     const struct failover_ears *ears; /* NULL: nobody can be asked */
+    bool was_region_silent;           /* a moment ago nobody of the lost region answered */
 
     /* Where it is. */
     struct route route;

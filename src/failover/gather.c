@@ -149,26 +149,29 @@ static enum status stop_receiving(struct failover *failover, struct err *err)
     return status ? status : need_region(failover, err);
 }
 
-/* Of a region that is lost nobody is waited for. */
 static bool has_answer_of_others(const struct failover *failover)
 {
     const struct shard_observation *shard = &failover->seen.shards[0];
-    for (size_t i = 0; i < failover->shard->server_count; i++) {
-        const struct inventory_server *server = shard->servers[i].server;
-        bool is_lost = server == failover->lost || (failover_leaves_region(failover) &&
-                                                    server->region == failover->lost->region);
-        if (shard->servers[i].status && !is_lost)
+    for (size_t i = 0; i < failover->shard->server_count; i++)
+        if (shard->servers[i].status && shard->servers[i].server != failover->lost)
             return false;
-    }
     return true;
 }
 
-/* Nobody waits for a server that is frozen when its permission ends anyhow. Whoever else is slow
- * gets his time. */
+/* Nobody waits for a server that is frozen when its permission ends anyhow, nor for a region that
+ * was silent a moment ago. Whoever else is slow gets his time. */
 static void observe(struct failover *failover)
 {
     const struct inventory *fleet = failover->mandate->fleet;
     fleet_observation_release(&failover->seen);
+    if (failover_leaves_region(failover)) {
+        int64_t patience = failover->was_region_silent ? 0 : OBSERVE_MS;
+        struct fleet_haste haste = {failover->lost->region, clock_deadline(patience)};
+        failover->was_region_silent = false; /* the next time it is looked at again */
+        fleet_observe_in_haste(fleet, &failover->shard, 1, &haste, clock_deadline(OBSERVE_MS),
+                               &failover->seen);
+        return;
+    }
     if (failover->is_looked_after) {
         fleet_observe(fleet, &failover->shard, 1, clock_deadline(GLANCE_MS), &failover->seen);
         if (has_answer_of_others(failover))

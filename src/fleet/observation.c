@@ -235,7 +235,8 @@ static size_t count_servers(const struct fleet_observation *group)
 /* All are asked as a MariaDB, before it is known what they are: a round trip less, and what is
  * something else still says so in its handshake. */
 static void ask(const struct inventory *fleet, struct fleet_observation *group,
-                void (*on_done)(struct sql_call *call), nsec deadline)
+                void (*on_done)(struct sql_call *call), const struct fleet_haste *haste,
+                nsec deadline)
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO_FREE struct sql_call *calls = mem_zalloc((count_servers(group) + 1) * sizeof(*calls));
@@ -244,9 +245,13 @@ static void ask(const struct inventory *fleet, struct fleet_observation *group,
     for (size_t i = 0; i < group->count; i++)
         for (size_t j = 0; j < inventory_shard_size(group->shards[i].shard); j++) {
             struct server_observation *server = &group->shards[i].servers[j];
+            bool is_hasty = haste && server->server->region == haste->region;
             server->conn = new_conn(fleet, server->server);
-            calls[count++] = (struct sql_call){
-                .conn = server->conn, .sql = buf_text(&sql), .on_done = on_done, .context = server};
+            calls[count++] = (struct sql_call){.conn = server->conn,
+                                               .sql = buf_text(&sql),
+                                               .on_done = on_done,
+                                               .context = server,
+                                               .deadline = is_hasty ? haste->deadline : 0};
         }
     sql_run(calls, count, deadline);
     for (size_t i = 0; i < group->count; i++)
@@ -257,7 +262,16 @@ void fleet_observe(const struct inventory *fleet, const struct inventory_shard *
                    size_t count, nsec deadline, struct fleet_observation *ret)
 {
     prepare(&(struct fleet_survey){.fleet = fleet, .shards = shards, .count = count}, ret);
-    ask(fleet, ret, on_last_answer, deadline);
+    ask(fleet, ret, on_last_answer, NULL, deadline);
+}
+
+void fleet_observe_in_haste(const struct inventory *fleet,
+                            const struct inventory_shard *const *shards, size_t count,
+                            const struct fleet_haste *haste, nsec deadline,
+                            struct fleet_observation *ret)
+{
+    prepare(&(struct fleet_survey){.fleet = fleet, .shards = shards, .count = count}, ret);
+    ask(fleet, ret, on_last_answer, haste, deadline);
 }
 
 void fleet_survey(const struct fleet_survey *survey, struct fleet_observation *ret)
@@ -268,7 +282,7 @@ void fleet_survey(const struct fleet_survey *survey, struct fleet_observation *r
         size_t left = ret->count - first;
         struct fleet_observation group = {.shards = ret->shards + first,
                                           .count = left < size ? left : size};
-        ask(survey->fleet, &group, on_answer, clock_now() + survey->time);
+        ask(survey->fleet, &group, on_answer, NULL, clock_now() + survey->time);
         survey->look(survey->context, &group);
         for (size_t i = 0; i < group.count; i++)
             for (size_t j = 0; j < inventory_shard_size(group.shards[i].shard); j++)

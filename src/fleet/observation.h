@@ -66,6 +66,17 @@ struct fleet_observation {
 void fleet_observe(const struct inventory *fleet, const struct inventory_shard *const *shards,
                    size_t count, nsec deadline, struct fleet_observation *ret);
 
+/* The same with less time for the servers of one region, which may be lost: nobody waits for them.
+ */
+struct fleet_haste {
+    size_t region;
+    nsec deadline;
+};
+void fleet_observe_in_haste(const struct inventory *fleet,
+                            const struct inventory_shard *const *shards, size_t count,
+                            const struct fleet_haste *haste, nsec deadline,
+                            struct fleet_observation *ret);
+
 /* The same with a second look over the connections that are open then: in groups of shards, because
  * a connection takes some 60 KB. Each group has 'time' to answer. */
 enum { FLEET_GROUP = 200 };
