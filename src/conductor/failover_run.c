@@ -82,16 +82,40 @@ static void fill_evidence(struct shard_report *report, const struct failover *fa
         proof->words.length ? proof->words.data : "it was elected by the process before this one");
 }
 
+/* What the lost region acknowledged alone it acknowledged until it was fenced, at the latest: that
+ * was before this began. */
+static void fill_bound(struct shard_report *report, const struct failover *failover)
+{
+    if (failover->result != MOVE_MOVED || failover->proof.is_proven || !failover->has_bound)
+        return;
+    char covered[WALL_TEXT_MAX];
+    nsec now = clock_now();
+    report->loss_ms = clock_ms(failover->began_at - failover->bound.covered);
+    report->loss_transactions = failover->bound.transactions;
+    clock_wall_format(clock_wall_us() - (now - failover->bound.covered) / (NSEC_PER_MS / 1000),
+                      covered);
+    AUTO_FREE char *before = report->evidence;
+    AUTO_FREE char *about = report->loss_transactions < 0
+                                ? mem_strdup("")
+                                : mem_printf(", about %lld transactions when it was last seen",
+                                             (long long)report->loss_transactions);
+    report->evidence = mem_printf("%s; all that was acknowledged until %s is there: at most %.1f s "
+                                  "of acknowledged writes are lost%s",
+                                  before, covered, report->loss_ms / 1000, about);
+}
+
 static void fill_report(struct shard_report *report, const struct failover *failover)
 {
     fill_evidence(report, failover);
+    fill_bound(report, failover);
     bool is_seen_whole = failover->published_at != 0 && !failover->was_begun;
     report->result = failover->result;
     report->err = failover->failure;
     report->epoch = failover->route.epoch;
     snprintf(report->primary, sizeof(report->primary), "%s", failover->route.primary);
-    report->critical_ms =
-        is_seen_whole ? clock_ms(failover->published_at - failover->began_at) : -1;
+    report->is_loss_timed = is_seen_whole && failover->lost_at != 0;
+    nsec since = report->is_loss_timed ? failover->lost_at : failover->began_at;
+    report->critical_ms = is_seen_whole ? clock_ms(failover->published_at - since) : -1;
     shard_report_tell(report, &failover->story);
 }
 

@@ -85,6 +85,10 @@ static json_t *shard_json(const struct switchover_report *report, size_t index)
     json_object_set_new(object, "timeline", timeline_json(report, shard));
     if (shard->evidence)
         json_object_set_new(object, "loss_evidence", json_string(shard->evidence));
+    if (shard->loss_ms >= 0)
+        json_object_set_new(object, "loss_bound_ms", ms_or_null(shard->loss_ms));
+    if (shard->loss_transactions >= 0)
+        json_object_set_new(object, "loss_estimate", json_integer(shard->loss_transactions));
     if (shard->result == MOVE_STUCK)
         json_object_set_new(object, "writable", json_boolean(shard->is_writable));
     if (shard->at_least_ms >= 0)
@@ -138,6 +142,19 @@ static json_t *outage_json(const struct switchover_report *report)
                      ms_or_null(stats_percentile(&outages, 100)));
 }
 
+/* Who knows how long clients could not write; a failover's runner knows when it began. */
+static const char *measured_by(const struct switchover_report *report)
+{
+    size_t moved = 0, timed = 0;
+    for (size_t i = 0; i < report->count; i++) {
+        moved += report->shards[i].result == MOVE_MOVED;
+        timed += report->shards[i].result == MOVE_MOVED && report->shards[i].is_loss_timed;
+    }
+    if (report->kind == RUN_FAILOVER && timed > 0 && timed == moved)
+        return "conductor";
+    return report->is_measured ? "probe" : "runner";
+}
+
 /* What was ordered and what it came to, without the shards. */
 static json_t *head_json(const struct switchover_report *report)
 {
@@ -153,8 +170,8 @@ static json_t *head_json(const struct switchover_report *report)
         (json_int_t)report->promise_rto_ms, "rpo_ms", (json_int_t)report->promise_rpo_ms, "took_ms",
         ms_or_null(report->took_ms), "estimate_ms", ms_or_null(report->estimate_ms), "waves",
         (json_int_t)report->waves.count, "settle_ms", (json_int_t)report->settle_ms, "moved",
-        (json_int_t)count_moved(report), "measured_by", report->is_measured ? "probe" : "runner",
-        "write_outage_ms", outage_json(report));
+        (json_int_t)count_moved(report), "measured_by", measured_by(report), "write_outage_ms",
+        outage_json(report));
     INVARIANT(object);
     if (report->is_resumed && report->took_ms >= 0)
         json_object_set_new(
@@ -264,6 +281,9 @@ static void take_evidence(struct shard_report *shard, const json_t *earlier)
     free(shard->evidence);
     shard->evidence = mem_strdup(evidence);
     shard->is_nothing_lost = json_is_integer(json_object_get(earlier, "lost_transactions"));
+    shard->loss_ms = ms_at(earlier, "loss_bound_ms");
+    const json_t *estimate = json_object_get(earlier, "loss_estimate");
+    shard->loss_transactions = json_is_integer(estimate) ? json_integer_value(estimate) : -1;
 }
 
 void switchover_report_add_earlier(struct shard_report *shard, const char *json)

@@ -298,7 +298,9 @@ static void report_init(struct switchover_report *report, const struct run *run,
                                                   .outage_ms = -1,
                                                   .baseline_ms = -1,
                                                   .at_least_ms = -1,
-                                                  .critical_ms = -1};
+                                                  .critical_ms = -1,
+                                                  .loss_ms = -1,
+                                                  .loss_transactions = -1};
     report->is_resumed = run->mandate.is_resumed;
     report->by = mem_strdup(run->record.by);
     report->reason = mem_strdup(run->record.reason);

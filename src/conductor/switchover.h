@@ -33,8 +33,11 @@ struct shard_report {
     struct move_span *spans; /* of all attempts; owned */
     size_t span_count, span_capacity;
     uint64_t late_transactions;
+    bool is_loss_timed;   /* of a failover: its outage is from the loss on, else from the order */
     bool is_nothing_lost; /* of a failover: nothing acknowledged, by its election */
-    char *evidence;       /* how that is known, or why not; NULL: nobody was opened; owned */
+    double loss_ms;       /* so much of what was acknowledged, at most; -1: not known */
+    int64_t loss_transactions; /* about; -1: not known */
+    char *evidence;            /* how that is known, or why not; NULL: nobody was opened; owned */
     bool is_stored;
     /* For whoever looks meanwhile: 0 until then. What came of it may be read once it has ended. */
     _Atomic nsec began_at, ended_at;

@@ -175,6 +175,16 @@ static bool is_cut_off(const struct suspect *suspect, const struct monitor_ping 
     return suspect->peers > 0;
 }
 
+/* In the middle of the last time that it answered, and the first that it did not. */
+static void note_loss(struct healer *healer, const struct inventory_shard *shard,
+                      const struct loss_watch *watch)
+{
+    nsec since = watch->silent_since && watch->answered
+                     ? watch->answered + (watch->silent_since - watch->answered) / 2
+                     : 0;
+    hearing_note_loss(healer->daemon->hearing, shard, since);
+}
+
 static void judge(struct healer *healer, struct suspect *suspect, const struct monitor_ping *pings,
                   nsec asked)
 {
@@ -183,12 +193,16 @@ static void judge(struct healer *healer, struct suspect *suspect, const struct m
     enum witness witness =
         answers ? WITNESS_NONE : witness_of(healer, suspect->ping.server->name, now);
     struct loss_watch *watch = &healer->watches[suspect->shard->index];
+    if (suspect->ping.status == ST_OK)
+        watch->answered = asked;
     if (!answers && !watch->silent_since)
         watch->silent_since = asked; /* not since we stopped to wait for it */
+    note_loss(healer, suspect->shard, watch);
     suspect->verdict = loss_watch_see(watch, &healer->rules, answers, witness, now);
     if (suspect->verdict == LOSS_CERTAIN && is_cut_off(suspect, pings))
         suspect->verdict = LOSS_CUT_OFF;
-    say(healer, suspect);
+    if (healer->was_leading)
+        say(healer, suspect);
 }
 
 static void judge_all(struct healer *healer, struct suspect *suspects, size_t count)
@@ -454,9 +468,10 @@ static void look(struct healer *healer)
     const struct inventory *fleet = healer->daemon->fleet;
     AUTO_FREE struct suspect *suspects = mem_zalloc((fleet->shard_count + 1) * sizeof(*suspects));
     size_t count = list_suspects(healer, suspects);
-    if (!may_act(healer))
+    bool may_heal = may_act(healer);
+    judge_all(healer, suspects, count); /* any conductor may fail a region over */
+    if (!may_heal)
         return;
-    judge_all(healer, suspects, count);
     bool is_lost = has_verdict(suspects, count, LOSS_CERTAIN);
     atomic_store(&healer->is_urgent, is_lost || has_verdict(suspects, count, LOSS_SUSPECTED) ||
                                          is_region_silent(healer));

@@ -3,7 +3,9 @@
 #include "daemon/hearing.h"
 
 #include "base/mem.h"
+#include "base/scope.h"
 #include "daemon/words.h"
+#include "exposure/surveyor.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
 #include "permit/permit.h"
@@ -18,9 +20,11 @@ struct hearing {
     struct words *words; /* of the agents of all regions */
     struct failover_ears ears;
     pthread_mutex_t lock;
+    struct surveyor *surveyor;
     struct sighting { /* of a route's revision, for the first time; by shard; under the lock */
         uint64_t revision;
         nsec at;
+        nsec lost; /* its primary answers no more since then; 0: it does */
     } * sightings;
 };
 
@@ -40,11 +44,36 @@ void hearing_sight(struct hearing *hearing, const struct inventory_shard *shard,
     struct sighting *sighting = &hearing->sightings[shard->index];
     pthread_mutex_lock(&hearing->lock);
     if (sighting->revision != route->revision)
-        *sighting = (struct sighting){route->revision, clock_now()};
+        *sighting = (struct sighting){route->revision, clock_now(), sighting->lost};
+    pthread_mutex_unlock(&hearing->lock);
+}
+
+void hearing_note_loss(struct hearing *hearing, const struct inventory_shard *shard, nsec since)
+{
+    pthread_mutex_lock(&hearing->lock);
+    hearing->sightings[shard->index].lost = since;
     pthread_mutex_unlock(&hearing->lock);
 }
 
 /* ---- as a failover asks ---- */
+
+static bool lost_since(void *context, const struct inventory_shard *shard, nsec *ret)
+{
+    struct hearing *hearing = context;
+    pthread_mutex_lock(&hearing->lock);
+    *ret = hearing->sightings[shard->index].lost;
+    pthread_mutex_unlock(&hearing->lock);
+    return *ret != 0;
+}
+
+static bool bound(void *context, const struct inventory_shard *shard, struct failover_bound *ret)
+{
+    struct hearing *hearing = context;
+    AUTO(exposure_release) struct exposure exposure = {0};
+    surveyor_get(hearing->surveyor, shard, &exposure);
+    *ret = (struct failover_bound){exposure.covered_until, exposure.transactions};
+    return exposure.covered_until != EXPOSURE_NEVER;
+}
 
 static bool hear(void *context, const char *server, struct permit_heard *ret)
 {
@@ -87,14 +116,15 @@ void hearing_hurry(struct hearing *hearing)
 /* ---- making ---- */
 
 struct hearing *hearing_new(const struct inventory *fleet, const struct inventory_conductor *self,
-                            struct steward *steward)
+                            struct steward *steward, struct surveyor *surveyor)
 {
     struct hearing *hearing = mem_zalloc(sizeof(*hearing));
     *hearing = (struct hearing){
         .fleet = fleet,
         .words = words_new(fleet, self, steward),
         .sightings = mem_zalloc((fleet->shard_count + 1) * sizeof(*hearing->sightings)),
-        .ears = {hearing, hear, last_grant, route_since, hearing_may_open},
+        .surveyor = surveyor,
+        .ears = {hearing, hear, last_grant, route_since, hearing_may_open, lost_since, bound},
     };
     pthread_mutex_init(&hearing->lock, NULL);
     return hearing;

@@ -13,8 +13,9 @@ struct hearing;
 struct inventory;
 struct inventory_conductor;
 
+struct surveyor;
 struct hearing *hearing_new(const struct inventory *fleet, const struct inventory_conductor *self,
-                            struct steward *steward);
+                            struct steward *steward, struct surveyor *surveyor);
 void hearing_free(struct hearing *hearing); /* NULL is fine */
 
 /* A permission was withdrawn: somebody waits for what the others say. */
@@ -29,5 +30,7 @@ nsec hearing_patience(const struct inventory *fleet);
 /* The shard's route was seen: since when it has its revision is told to failovers. */
 void hearing_sight(struct hearing *hearing, const struct inventory_shard *shard,
                    const struct route *route);
+/* Its primary does not answer since then; 0: it does. */
+void hearing_note_loss(struct hearing *hearing, const struct inventory_shard *shard, nsec since);
 
 #endif

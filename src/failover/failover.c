@@ -274,9 +274,22 @@ void failover_know_route(struct failover *failover)
         *settled = clock_now();
 }
 
+/* A successor does not know: the loss is not what it came for. */
+static void know_loss(struct failover *failover)
+{
+    const struct failover_ears *ears = failover->ears;
+    nsec *lost_at = &failover->lost_at;
+    if (failover->was_begun || !ears ||
+        !ears->lost_since(ears->context, failover->shard, lost_at) || *lost_at > failover->began_at)
+        *lost_at = 0;
+    if (*lost_at)
+        failover->story.phase_ns[PHASE_DETECT] = failover->began_at - *lost_at;
+}
+
 void failover_run(struct failover *failover)
 {
     failover->began_at = clock_now();
+    know_loss(failover);
     failover_know_route(failover);
     failover->view.deadline = clock_deadline(failover->mandate->fleet->policy.move_timeout_ms +
                                              2 * failover->mandate->fleet->permission_ttl_ms);

@@ -23,6 +23,13 @@
 #include "permit/granters.h"
 #include "permit/opening.h"
 
+/* What was acknowledged before 'covered' is in the other region; 'transactions' were not there
+ * when the primary was last seen; -1: not known. */
+struct failover_bound {
+    nsec covered;
+    int64_t transactions;
+};
+
 /* What the conductors know, beside the store. Any thread. */
 struct failover_ears {
     void *context;
@@ -37,6 +44,10 @@ struct failover_ears {
                         nsec *ret);
     /* Has it no agent, or was that granted permission to it a moment ago? */
     bool (*may_open)(void *context, const struct inventory_server *server);
+    /* When its primary was lost: it answered before, and not after. False: not known. */
+    bool (*lost_since)(void *context, const struct inventory_shard *shard, nsec *ret);
+    /* How much of what was acknowledged may not be in the other region. False: not known. */
+    bool (*bound)(void *context, const struct inventory_shard *shard, struct failover_bound *ret);
 };
 
 struct failover {
@@ -78,6 +89,9 @@ struct failover {
     struct permit_granters granters; /* after the revocation */
     enum permit_end end;
     struct permit_list revoked; /* as it was before the servers were looked at */
+    nsec lost_at;               /* 0: not known */
+    bool has_bound;
+    struct failover_bound bound; /* of what is lost with the region */
     nsec began_at, published_at;
 };
 

@@ -50,6 +50,7 @@ enum { LOSS_MOST_MAX = 8 }; /* INVENTORY_FAILOVERS_MAX */
 
 /* One shard; {0} at the beginning. */
 struct loss_watch {
+    nsec answered;            /* when it was asked, the last time that it answered; 0: never */
     nsec silent_since;        /* 0: it answered last */
     nsec tried;               /* when a failover was in vain; 0: the last one was not */
     nsec done[LOSS_MOST_MAX]; /* when it was failed over, newest first; 0: never */

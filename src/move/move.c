@@ -37,8 +37,9 @@ const enum move_phase *move_phases_of(bool is_failover, size_t *ret_count)
     static const enum move_phase move[] = {PHASE_PREPARE, PHASE_FREEZE,   PHASE_PROMOTE,
                                            PHASE_PUBLISH, PHASE_REDIRECT, PHASE_VERIFY,
                                            PHASE_UNDO};
-    static const enum move_phase failover[] = {PHASE_FENCE, PHASE_DRAIN,   PHASE_ELECT, PHASE_WAIT,
-                                               PHASE_OPEN,  PHASE_PUBLISH, PHASE_FOLLOW};
+    static const enum move_phase failover[] = {PHASE_DETECT,  PHASE_FENCE, PHASE_DRAIN,
+                                               PHASE_ELECT,   PHASE_WAIT,  PHASE_OPEN,
+                                               PHASE_PUBLISH, PHASE_FOLLOW};
     *ret_count = is_failover ? ARRAY_SIZE(failover) : ARRAY_SIZE(move);
     return is_failover ? failover : move;
 }

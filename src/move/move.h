@@ -33,10 +33,11 @@ struct store_pending;
     X(PHASE_VERIFY, "verify")                                                                      \
     X(PHASE_UNDO, "undo")                                                                          \
     /* of a failover */                                                                            \
-    X(PHASE_FENCE, "fence") /* the lost primary gets no more acknowledgements */                   \
-    X(PHASE_DRAIN, "drain") /* what was received is applied */                                     \
-    X(PHASE_ELECT, "elect") /* the new one has everything, and somebody who acknowledges */        \
-    X(PHASE_WAIT, "wait")   /* the lost primary may still be permitted to serve */                 \
+    X(PHASE_DETECT, "detect") /* it was silent, and not known yet to be lost */                    \
+    X(PHASE_FENCE, "fence")   /* the lost primary gets no more acknowledgements */                 \
+    X(PHASE_DRAIN, "drain")   /* what was received is applied */                                   \
+    X(PHASE_ELECT, "elect")   /* the new one has everything, and somebody who acknowledges */      \
+    X(PHASE_WAIT, "wait")     /* the lost primary may still be permitted to serve */               \
     X(PHASE_OPEN, "open")                                                                          \
     X(PHASE_FOLLOW, "follow")
 

@@ -38,7 +38,8 @@ static void add_outage(struct buf *out, const json_t *shard)
 static const char *const *columns_of(const json_t *report)
 {
     static const char *const move[] = {"freeze", "promote", "publish", NULL};
-    static const char *const failover[] = {"fence", "drain", "elect", "wait", "open", NULL};
+    static const char *const failover[] = {"detect", "fence", "drain", "elect",
+                                           "wait",   "open",  NULL};
     return strcmp(text_at(report, "kind"), "failover") == 0 ? failover : move;
 }
 
@@ -58,7 +59,9 @@ static void format_shard(const json_t *shard, const char *const *columns, int wi
     else
         buf_printf(out, " %5s\n", text_at(shard, "loss_evidence")[0] ? "?" : "-");
     if (!json_is_integer(lost) && text_at(shard, "loss_evidence")[0])
-        buf_printf(out, "      lost: not known: %s\n", text_at(shard, "loss_evidence"));
+        buf_printf(out, "      lost: %s%s\n",
+                   json_is_number(json_object_get(shard, "loss_bound_ms")) ? "" : "not known: ",
+                   text_at(shard, "loss_evidence"));
     if (text_at(shard, "error")[0])
         buf_printf(out, "      why: %s\n", text_at(shard, "error"));
     if (text_at(shard, "began_with")[0])
@@ -128,7 +131,10 @@ static void format_summary(const json_t *report, struct buf *out)
     if (!json_is_object(outage))
         return;
     buf_printf(out, "write outage (%s): p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",
-               !is_move ? "from the order to fail over until the new primary was published"
+               strcmp(text_at(report, "measured_by"), "conductor") == 0
+                   ? "from when the primary answered no more until the new one was published"
+               : strcmp(text_at(report, "kind"), "failover") == 0
+                   ? "from the order to fail over until the new primary was published"
                : strcmp(text_at(report, "measured_by"), "probe") == 0
                    ? "as the probe saw it, the longest wait without a move under 'before'"
                    : "freeze to publish as the runner saw it: it had no probe",
