@@ -160,6 +160,34 @@ static bool is_region_silent(const struct shard_observation *seen, size_t region
     return true;
 }
 
+/* Somebody else failed it over between the order and now. */
+static bool is_there_already(const struct run *run, const struct failover *failover)
+{
+    const struct route *route = &failover->route;
+    return run->record.is_region_lost && strcmp(route->run, run->record.id) != 0 &&
+           strcmp(route->home, run->record.target) == 0;
+}
+
+static enum status fail_over(struct run *run, const struct shard_observation *seen,
+                             struct failover *failover, struct err *err)
+{
+    enum status status = ST_OK;
+    failover->without = run->record.without;
+    failover->without_count = run->record.without_count;
+    if (failover->lost && run->record.is_region_lost)
+        status = failover_know_fence(failover, clock_deadline(STORE_MS), err);
+    if (!status)
+        status = refuse_living(run, seen, failover, err);
+    if (status)
+        return status;
+    failover->is_looked_after = is_looked_after(run, seen->shard, failover->lost);
+    failover->ears = run->ears;
+    failover->was_region_silent =
+        run->record.is_region_lost && is_region_silent(seen, failover->lost->region);
+    failover_run(failover);
+    return ST_OK;
+}
+
 void failover_run_shard(struct run *run, const struct shard_observation *seen,
                         struct shard_report *report)
 {
@@ -167,28 +195,21 @@ void failover_run_shard(struct run *run, const struct shard_observation *seen,
     struct err err = ERR_INIT;
     enum status status =
         failover_run_route(run->mandate.store, run->mandate.fleet, seen, &route, &err);
+    snprintf(report->primary, sizeof(report->primary), "%s", route.primary);
     if (!status) {
         AUTO(failover_release) struct failover failover;
         failover_init(&failover, &run->mandate, seen->shard, &route);
-        failover.without = run->record.without;
-        failover.without_count = run->record.without_count;
-        if (failover.lost && run->record.is_region_lost)
-            status = failover_know_fence(&failover, clock_deadline(STORE_MS), &err);
-        if (!status)
-            status = refuse_living(run, seen, &failover, &err);
-        if (!status) {
-            failover.is_looked_after = is_looked_after(run, seen->shard, failover.lost);
-            failover.ears = run->ears;
-            failover.was_region_silent =
-                run->record.is_region_lost && is_region_silent(seen, failover.lost->region);
-            failover_run(&failover);
-            fill_report(report, &failover);
+        if (is_there_already(run, &failover)) {
+            report->result = MOVE_ALREADY_THERE;
+            return;
         }
+        status = fail_over(run, seen, &failover, &err);
+        if (!status)
+            fill_report(report, &failover);
     }
     if (!status)
         return;
     bool is_between = status != ST_NO_GO && run->mandate.is_resumed;
     report->result = is_between ? MOVE_STUCK : MOVE_UNDONE;
     report->err = err;
-    snprintf(report->primary, sizeof(report->primary), "%s", route.primary);
 }

@@ -174,6 +174,7 @@ static void fail_over(struct warden *warden, size_t region)
     struct err err = ERR_INIT;
     if (!warden->seen_at || warden->seen_region != region)
         look(warden, region);
+    warden->tried = clock_now();
     if (warden->seen.count == 0)
         return;
     run_record_init(&record, daemon->fleet->regions[daemon->self->region]);
@@ -257,6 +258,7 @@ static void see_fenced(struct warden *warden, size_t region)
     if (!store || clock_now() - warden->tried < AGAIN_MS * NSEC_PER_MS ||
         !election_get(daemon->election, clock_now()).is_leader || deed_is_forbidden(store))
         return;
+    warden->seen_at = 0; /* they may have been failed over since */
     fail_over(warden, region);
 }
 
