@@ -89,7 +89,7 @@ def test_a_killed_primary_is_replaced(fleet, is_known):
     shard = done["shard"]
     assert (done["report"]["kind"], shard["result"]) == ("failover", "moved"), done
     assert shard["primary"] in [server.address for server in region_servers(fleet, lost)]
-    assert list(shard["phases_ms"]) == ["fence", "drain", "elect", "wait", "open", "publish", "follow"], shard
+    assert list(shard["phases_ms"]) == ["detect", "fence", "drain", "elect", "wait", "open", "publish", "follow"], shard
     assert 0 < shard["critical_ms"] < 10_000
     assert shard["lost_transactions"] == 0 and "2 of them had acknowledged" in shard["loss_evidence"]
     assert "lost: nothing that was acknowledged" in fleet.cli("report", done["report"]["run"]).stdout
