@@ -45,6 +45,7 @@ struct picture *daemon_picture(struct daemon *daemon)
 static void on_observation(void *context, struct fleet_observation *seen, nsec began)
 {
     struct daemon *daemon = context;
+    surveyor_see(daemon->surveyor, seen, began);
     struct picture *picture = picture_new(daemon, seen, began);
     pthread_mutex_lock(&daemon->lock);
     struct picture *old = daemon->picture;

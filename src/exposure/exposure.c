@@ -16,8 +16,6 @@
 
 enum {
     MOMENTS = 8,
-    FRESH_MS = 2500, /* an open source that was seen in this time is the primary */
-    STALE_MS = 1500, /* not covered for so long: somebody else may have it */
 };
 
 struct moment {
@@ -292,16 +290,11 @@ nsec exposure_since(const struct exposure_track *track, size_t server)
 
 /* ---- whom to ask ---- */
 
-bool exposure_wants(const struct exposure_track *track, size_t server, nsec now)
+bool exposure_wants(const struct exposure_track *track, size_t server)
 {
     const struct server *primary = find_primary(track);
     int64_t missing;
-    if (!primary || primary->opened == EXPOSURE_NEVER ||
-        now - primary->opened > FRESH_MS * NSEC_PER_MS || track->servers[server].source)
+    if (track->servers[server].source)
         return true;
-    if (track->shard->servers[server].region == declared(track, primary)->region)
-        return false;
-    nsec covered = primary->source->covered_until;
-    return covered == EXPOSURE_NEVER || now - covered > STALE_MS * NSEC_PER_MS ||
-           find_receiver(track, primary, &missing) == &track->servers[server];
+    return primary && find_receiver(track, primary, &missing) == &track->servers[server];
 }

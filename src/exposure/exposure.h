@@ -54,9 +54,8 @@ double exposure_ms(const struct exposure *exposure, nsec now);
  * region was acknowledged after this moment, as far as is known. Either it is covered until then,
  * or it was a replica then, which acknowledges nothing. EXPOSURE_NEVER: it is not known. */
 nsec exposure_since(const struct exposure_track *track, size_t server);
-/* Is this server's answer worth a question now? Sources are asked, and of the other region the one
- * that receives first; all of them, while no source that is open was seen for a while, or none of
- * the other region has its newest positions. */
-bool exposure_wants(const struct exposure_track *track, size_t server, nsec now);
+/* Is this server to be asked more often than others? Sources are, and of the other region the one
+ * that has most of the primary's position. */
+bool exposure_wants(const struct exposure_track *track, size_t server);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "fleet/observation.h"
 #include "monitor/scout.h"
 
 #include <poll.h>
@@ -73,14 +74,13 @@ static void take(void *context, const struct scout_sight *sight)
 static void choose(struct surveyor *surveyor, bool *ret_wanted)
 {
     const struct inventory *fleet = surveyor->fleet;
-    nsec now = clock_now();
     pthread_mutex_lock(&surveyor->lock);
     for (size_t i = 0; i < fleet->shard_count; i++)
         for (size_t j = 0; j < fleet->shards[i].server_count; j++) {
             bool is_asked_about =
                 fleet->is_rpo_guarded && fleet->shards[i].servers[j].region == surveyor->region;
             ret_wanted[scout_index(surveyor->scout, &fleet->shards[i], j)] =
-                is_asked_about || exposure_wants(surveyor->tracks[i], j, now);
+                is_asked_about || exposure_wants(surveyor->tracks[i], j);
         }
     pthread_mutex_unlock(&surveyor->lock);
 }
@@ -142,6 +142,35 @@ void surveyor_stop(struct surveyor *surveyor)
     free(surveyor->tracks);
     free(surveyor->places);
     free(surveyor);
+}
+
+static void see_server(struct exposure_track *track, const struct server_observation *server,
+                       nsec began)
+{
+    const struct sql_server_state *state = &server->state;
+    struct exposure_sight seen = {
+        .server = server->server->index,
+        .asked = began,
+        .is_open = !state->is_read_only,
+        .is_replica = state->channels > 0,
+        .server_id = state->server_id,
+        .source_id = state->source_id,
+        .position = state->position,
+        .received = state->received,
+    };
+    if (server->status == ST_OK)
+        exposure_track_see(track, &seen);
+}
+
+void surveyor_see(struct surveyor *surveyor, const struct fleet_observation *seen, nsec began)
+{
+    pthread_mutex_lock(&surveyor->lock);
+    for (size_t i = 0; i < seen->count; i++) {
+        const struct shard_observation *shard = &seen->shards[i];
+        for (size_t j = 0; j < shard->shard->server_count; j++)
+            see_server(surveyor->tracks[shard->shard->index], &shard->servers[j], began);
+    }
+    pthread_mutex_unlock(&surveyor->lock);
 }
 
 void surveyor_get(struct surveyor *surveyor, const struct inventory_shard *shard,

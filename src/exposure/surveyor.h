@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Asks primaries and who receives from them, again and again, on a thread of its own; what follows
- * from that is exposure.h. Any thread may look.
+ * Asks primaries and who receives from them, again and again, on a thread of its own; who they are
+ * follows from looks at the whole fleet. What comes of it is exposure.h. Any thread may look.
  */
 #ifndef HOLDFAST_EXPOSURE_SURVEYOR_H
 #define HOLDFAST_EXPOSURE_SURVEYOR_H
@@ -14,6 +14,10 @@ struct surveyor;
  * it is asked about them. */
 struct surveyor *surveyor_start(const struct inventory *fleet, size_t region);
 void surveyor_stop(struct surveyor *surveyor); /* NULL is fine */
+
+/* What was seen of all servers, in a look that began then: who is a source is known from that. */
+struct fleet_observation;
+void surveyor_see(struct surveyor *surveyor, const struct fleet_observation *seen, nsec began);
 
 /* A copy of what is known of the shard; exposure_release() it. */
 void surveyor_get(struct surveyor *surveyor, const struct inventory_shard *shard,
