@@ -4,11 +4,13 @@
  * store and clocks. Two conductors, two servers of one shard on a host each, openers without
  * rivals (tests/model/runs.pml has those). Reads are old, answers late or lost, outcomes unknown or
  * done much later; what conductors tell of their grants is old; conductors pause, hosts freeze,
- * clocks run up to 5 % wrong, and the conductors' fleet files want different TTLs. Whenever a
+ * clocks run up to 5 % wrong, and the conductors' fleet files want different TTLs. In half of the
+ * runs each server is of a region of its own, which is watched, fenced and given back. Whenever a
  * server opens, the other one must not serve. */
 #include "permit/basis.h"
 #include "permit/holder.h"
 #include "permit/opening.h"
+#include "permit/pulse.h"
 
 #include "base/mem.h"
 #include "base/scope.h"
@@ -22,10 +24,19 @@
 
 #include <cmocka.h>
 
-enum { SERVERS = 2, CONDUCTORS = 2, HISTORY = 8192, ANSWERS = 4, STEPS = 20000, RUNS = 500 };
+enum {
+    SERVERS = 2,
+    CONDUCTORS = 3,
+    HISTORY = 8192,
+    ANSWERS = 4,
+    EVENTS = 6,
+    STEPS = 20000,
+    RUNS = 500
+};
 /* Ticks; a tick is the unit of all times here. */
 enum { FENCE = 5, LOOKS = 60, LOOKS_AT_CLOSED = 10 };
 static const char *const names[SERVERS] = {"a:1", "b:1"};
+static const char *const names_of_granters[CONDUCTORS] = {"g0", "g1", "g2"};
 
 struct clock { /* reads offset + rate * real */
     nsec offset;
@@ -36,7 +47,7 @@ struct clock { /* reads offset + rate * real */
  * answers that are later than a TTL, statements that lie in a server for as long, or lists that are
  * hardly ever read. */
 struct mood {
-    unsigned receive, lose, obey, close, list, cut, freeze;
+    unsigned receive, lose, obey, close, list, cut, freeze, watch;
 };
 
 struct answer_on_its_way {
@@ -52,6 +63,19 @@ struct world {
     /* the store: each revision, what was revoked then, and since when */
     int64_t revision, revoked[HISTORY][SERVERS], versions[HISTORY];
     struct permit_term term; /* in the store */
+    bool is_regional;        /* server 0 and server 1 are of different regions, as are conductors */
+    int64_t beats[SERVERS], fenced[SERVERS]; /* in the store, by region; 0: not */
+    struct watcher {
+        struct clock clock;
+        struct permit_pulse pulse;
+        struct event {
+            int64_t revision;
+            char value[160];
+        } events[EVENTS]; /* on their way to it, in order */
+        size_t event_count;
+        bool is_broken; /* some were missed: it reads the newest */
+        struct event newest;
+    } watchers[SERVERS];
     struct conductor {
         struct clock clock;
         struct permit_basis basis;
@@ -78,12 +102,13 @@ struct world {
         int64_t revision;
         nsec since, settled;
         struct permit_term term;
+        int64_t fence;
         struct word { /* of a conductor, as it was heard last */
             int64_t revision;
             nsec granted[SERVERS];
         } words[CONDUCTORS];
     } opener;
-    unsigned openings, by_time, by_grants;
+    unsigned openings, by_time, by_grants, by_fence;
 };
 
 static unsigned draw(struct world *world, unsigned below)
@@ -154,6 +179,60 @@ static void write_term(struct world *world, struct conductor *conductor)
     }
 }
 
+/* ---- regions ---- */
+
+static size_t region_of(const struct world *world, const struct conductor *conductor)
+{
+    return (size_t)(conductor - world->conductors) % SERVERS;
+}
+
+/* The region's beat, or what a return leaves there, has just got a revision. */
+static void put_beat(struct world *world, size_t region, const char *granter, nsec sent)
+{
+    struct watcher *watcher = &world->watchers[region];
+    AUTO_FREE char *value = permit_pulse_encode("c", granter, sent);
+    world->beats[region] = watcher->newest.revision = world->revision;
+    snprintf(watcher->newest.value, sizeof(watcher->newest.value), "%s", value);
+    if (watcher->event_count == EVENTS || once_in(world, 100))
+        watcher->is_broken = true;
+    else if (!watcher->is_broken)
+        watcher->events[watcher->event_count++] = watcher->newest;
+}
+
+static void watch(struct world *world, struct watcher *watcher)
+{
+    nsec now = clock_read(world, &watcher->clock);
+    const struct event *event = &watcher->events[0];
+    if (watcher->event_count > 0) {
+        permit_pulse_on_change(&watcher->pulse, event->revision, event->value, now);
+        memmove(watcher->events, event + 1, --watcher->event_count * sizeof(*event));
+    } else if (watcher->is_broken) {
+        permit_pulse_on_reading(&watcher->pulse, watcher->newest.revision, watcher->newest.value,
+                                now);
+        watcher->is_broken = false;
+    }
+}
+
+static void watcher_act(struct world *world, size_t region)
+{
+    struct watcher *watcher = &world->watchers[region];
+    nsec now = clock_read(world, &watcher->clock);
+    if (once_in(world, world->mood.watch)) /* else nothing reaches it */
+        watch(world, watcher);
+    if (now < permit_pulse_end(&watcher->pulse, &world->term) || world->fenced[region] ||
+        watcher->pulse.revision != world->beats[region])
+        return;
+    change_revoked(world);
+    world->fenced[region] = world->revision;
+}
+
+static void give_back(struct world *world, size_t region)
+{
+    world->fenced[region] = 0;
+    change_revoked(world);
+    put_beat(world, region, NULL, INT64_MIN);
+}
+
 /* ---- conductors ---- */
 
 static void beat(struct world *world, struct conductor *conductor)
@@ -165,11 +244,13 @@ static void beat(struct world *world, struct conductor *conductor)
         *sent = (struct permit_beat){clock_read(world, &conductor->clock), conductor->term.ttl,
                                      conductor->term.revision};
     } else if (!conductor->is_in_store) {
-        conductor->is_in_store = sent->revision == world->term.revision;
+        size_t region = region_of(world, conductor);
+        conductor->is_in_store = sent->revision == world->term.revision && !world->fenced[region];
         conductor->is_beating = conductor->is_in_store;
         if (conductor->is_in_store) {
             next_revision(world);
             sent->revision = world->revision;
+            put_beat(world, region, names_of_granters[conductor - world->conductors], sent->sent);
         }
     } else {
         conductor->is_beating = false;
@@ -233,6 +314,8 @@ static void tell(struct world *world, size_t index)
 static void ask(struct world *world, size_t index, struct answer_on_its_way *way)
 {
     struct conductor *conductor = &world->conductors[draw(world, CONDUCTORS)];
+    if (world->is_regional && region_of(world, conductor) != index)
+        return;
     const struct permit_list *list = &conductor->basis.list;
     nsec now = clock_read(world, &conductor->clock);
     way->sent = clock_read(world, &world->hosts[index].clock);
@@ -340,6 +423,7 @@ static void revoke_primary(struct world *world, struct opener *opener)
     opener->term = world->term; /* compared: it is the one in the store */
     int64_t *revoked = change_revoked(world);
     revoked[opener->primary] = opener->revision = world->revision;
+    opener->fence = world->fenced[opener->primary];
     opener->step = REVOKED;
     if (once_in(world, 2)) /* it is why one fails over */
         world->hosts[opener->primary].deaf = world->now + 200 + draw(world, 200);
@@ -382,6 +466,8 @@ static struct permit_rumour rumour_of(struct world *world, struct opener *opener
     for (size_t i = 0; i < CONDUCTORS; i++) {
         const struct word *word = &opener->words[i];
         nsec granted = word->granted[opener->primary];
+        if (opener->fence && region_of(world, &world->conductors[i]) == opener->primary)
+            continue; /* left out */
         rumour.is_last_grant_known &= word->revision >= opener->revision;
         rumour.last_grant = granted > rumour.last_grant ? granted : rumour.last_grant;
     }
@@ -391,6 +477,11 @@ static struct permit_rumour rumour_of(struct world *world, struct opener *opener
 static bool is_seen_closed(const struct host *host)
 {
     return !host->is_open && !host->is_frozen;
+}
+
+static bool may_open(const struct world *world, size_t server)
+{
+    return !world->revoked[world->revision][server] && !world->fenced[server];
 }
 
 /* Recorded; sent at any time after that. The server's clock was read before. */
@@ -411,14 +502,17 @@ static void open_another(struct world *world, struct opener *opener)
     struct permit_wait wait = {.term = opener->term,
                                .revision = opener->revision,
                                .since = opener->since,
-                               .settled = opener->settled};
+                               .settled = opener->settled,
+                               .fence = opener->fence};
     nsec now = clock_read(world, &opener->clock);
     if (world->revoked[world->revision][other] && is_seen_closed(&world->hosts[other])) {
         take_back(world, other);
-    } else if (is_seen_closed(&world->hosts[opener->primary]) && once_in(world, 20)) {
+    } else if (is_seen_closed(&world->hosts[opener->primary]) && !world->fenced[opener->primary] &&
+               once_in(world, 20)) {
         take_back(world, opener->primary);
         send_open(world, opener, opener->primary);
-    } else if (permit_end_of(&wait, &rumour, now) && !world->revoked[world->revision][other]) {
+    } else if (permit_end_of(&wait, &rumour, now) && may_open(world, other)) {
+        world->by_fence += permit_end_of(&wait, &rumour, now) == PERMIT_REGION_FENCED;
         world->by_grants += permit_end_of(&wait, &only_heard, now) == PERMIT_LASTS;
         wait.since = now;
         world->by_time += permit_end_of(&wait, &only_heard, now) == PERMIT_LASTS;
@@ -428,11 +522,15 @@ static void open_another(struct world *world, struct opener *opener)
 
 static void opener_act(struct world *world, struct opener *opener)
 {
+    size_t region = draw(world, SERVERS);
     if (once_in(world, 8))
         listen(world, opener);
+    if (world->fenced[region] && once_in(world, 100))
+        give_back(world, region);
     switch (opener->step) {
     case SERVING:
-        if (is_seen_closed(&world->hosts[opener->primary]) && once_in(world, 10))
+        if (is_seen_closed(&world->hosts[opener->primary]) && may_open(world, opener->primary) &&
+            once_in(world, 10))
             send_open(world, opener, opener->primary); /* its permission ended, or it crashed */
         else
             opener->step = once_in(world, 10) ? SENT : SERVING;
@@ -445,6 +543,8 @@ static void opener_act(struct world *world, struct opener *opener)
         opener->step = WAITING;
         break;
     case WAITING:
+        if (once_in(world, 4)) /* a list of fences */
+            opener->fence = opener->fence ? opener->fence : world->fenced[opener->primary];
         open_another(world, opener);
         break;
     case OPENING:
@@ -479,7 +579,8 @@ static struct mood draw_mood(struct world *world)
                          .close = pick(world, 2, 100),
                          .list = pick(world, 1, 10),
                          .cut = pick(world, 2, 20),
-                         .freeze = pick(world, 300, 3000)};
+                         .freeze = pick(world, 300, 3000),
+                         .watch = pick(world, 1, 50)};
 }
 
 static void world_init(struct world *world, unsigned seed)
@@ -487,6 +588,7 @@ static void world_init(struct world *world, unsigned seed)
     *world = (struct world){
         .seed = seed, .seed_of_run = seed, .revision = 1, .term = {300, 300, 1 /* it exists */}};
     world->mood = draw_mood(world);
+    world->is_regional = once_in(world, 2);
     for (size_t i = 0; i < CONDUCTORS; i++) {
         struct conductor *conductor = &world->conductors[i];
         conductor->clock = draw_clock(world, 0.953);
@@ -496,6 +598,7 @@ static void world_init(struct world *world, unsigned seed)
     }
     for (size_t i = 0; i < SERVERS; i++) {
         world->hosts[i].clock = draw_clock(world, 0.953);
+        world->watchers[i].clock = draw_clock(world, 1.047);
         permit_holder_init(&world->hosts[i].holder, &names[i], 1, FENCE);
     }
     world->opener.clock = draw_clock(world, 1.047);
@@ -530,6 +633,9 @@ static void world_step(struct world *world)
     for (size_t i = 0; i < CONDUCTORS; i++)
         if (once_in(world, 4))
             conductor_act(world, &world->conductors[i]);
+    for (size_t i = 0; i < SERVERS; i++)
+        if (world->is_regional && once_in(world, 3))
+            watcher_act(world, i);
     if (once_in(world, 2))
         opener_act(world, &world->opener);
 }
@@ -537,7 +643,7 @@ static void world_step(struct world *world)
 static void two_servers_never_serve_at_once(UNUSED void **state)
 {
     AUTO_FREE struct world *world = mem_zalloc(sizeof(*world));
-    unsigned openings = 0, by_time = 0, by_grants = 0;
+    unsigned openings = 0, by_time = 0, by_grants = 0, by_fence = 0;
     const char *seed = getenv("PERMIT_SEED"), *runs = getenv("PERMIT_RUNS");
     unsigned first = seed ? (unsigned)strtoul(seed, NULL, 10) : 1;
     unsigned count = runs ? (unsigned)strtoul(runs, NULL, 10) : RUNS;
@@ -548,13 +654,16 @@ static void two_servers_never_serve_at_once(UNUSED void **state)
         openings += world->openings;
         by_time += world->by_time;
         by_grants += world->by_grants;
+        by_fence += world->by_fence;
         world_release(world);
     }
-    print_message("%u runs: %u openings, %u without a confirmation, %u of these by last grants\n",
-                  count, openings, by_time, by_grants);
+    print_message(
+        "%u runs: %u openings, %u without a confirmation, %u by last grants, %u by fences\n", count,
+        openings, by_time, by_grants, by_fence);
     assert_true(openings > 4 * count); /* else it shows nothing */
     assert_true(by_time > 2 * count);
     assert_true(by_grants > count / 2);
+    assert_true(by_fence > count / 2);
 }
 
 int main(void)
