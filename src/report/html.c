@@ -56,7 +56,7 @@ static void add_time(struct buf *out, const char *name, const char *wall)
 /* A failover has the region in which another server takes over; a move has two. */
 static void add_route(const struct page *page, struct buf *out)
 {
-    if (!page->is_failover) {
+    if (!page->is_failover || page->leaves_region) {
         page_text(out, page_head(page, "from"));
         buf_add(out, " → ");
     }
@@ -110,7 +110,7 @@ static void add_head(const struct page *page, struct buf *out)
     const struct result *result = find_result(page_head(page, "result"));
     buf_add(out, "<header><p class=\"eyebrow\">Holdfast ");
     page_text(out, page_head(page, "kind"));
-    buf_add(out, page->is_failover ? " in</p><h1>" : "</p><h1>");
+    buf_add(out, page->is_failover && !page->leaves_region ? " in</p><h1>" : "</p><h1>");
     add_route(page, out);
     buf_printf(out, "</h1><p class=\"outcome\"><b class=\"badge %s\">%s ", result->class_name,
                result->sign);
@@ -160,6 +160,8 @@ struct tally {
     size_t over;         /* longer than the promised time */
     size_t losers;       /* shards with lost transactions */
     size_t proven;       /* of a failover: nothing acknowledged was lost */
+    size_t bounded;      /* the same: it is known how much at most */
+    double bound;        /* the largest of these, in ms */
     long long lost;
     const struct page_shard *worst; /* the longest outage; NULL: none is known */
 };
@@ -190,7 +192,11 @@ static struct tally count_up(const struct page *page)
         tally.over += page->rto >= 0 && outage_of(shard) > page->rto;
         tally.losers += shard->lost > 0;
         tally.lost += shard->lost > 0 ? shard->lost : 0;
+        bool is_bounded = shard->result == MOVE_MOVED && shard->doubt[0] && shard->loss_bound >= 0;
         tally.proven += shard->result == MOVE_MOVED && !shard->doubt[0];
+        tally.bounded += is_bounded;
+        tally.bound =
+            is_bounded && shard->loss_bound > tally.bound ? shard->loss_bound : tally.bound;
         if (outage_of(shard) >= 0 && (!tally.worst || outage_of(shard) > outage_of(tally.worst)))
             tally.worst = shard;
     }
@@ -217,8 +223,8 @@ static void open_verdict(struct buf *out, const char *name, double promised, enu
 static void add_rto(const struct page *page, const struct tally *tally, struct buf *out)
 {
     bool is_broken = tally->over || tally->stuck_closed;
-    /* When the primary of a failover was lost is not known here: it was before the order. */
-    bool is_known = page->rto >= 0 && tally->unmeasured == 0 && !page->is_failover;
+    bool is_untimed = page->is_failover && !page->is_timed; /* the loss was before the order */
+    bool is_known = page->rto >= 0 && tally->unmeasured == 0 && !is_untimed;
     open_verdict(out, "RTO", page->rto,
                  page->rto < 0 ? UNKNOWN
                  : is_broken   ? BROKEN
@@ -234,10 +240,10 @@ static void add_rto(const struct page *page, const struct tally *tally, struct b
     if (tally->unmeasured)
         buf_printf(out, "The outage of %zu shard%s was not measured. ", tally->unmeasured,
                    plural(tally->unmeasured));
-    if (page->is_failover)
+    if (is_untimed)
         buf_add(out, "When the primary was lost is not known here. ");
     if (tally->worst) {
-        buf_add(out, page->is_failover ? "Longest, from the order only: " : "Longest outage: ");
+        buf_add(out, is_untimed ? "Longest, from the order only: " : "Longest outage: ");
         if (tally->worst->outage < 0)
             buf_add(out, "at least ");
         page_ms(out, outage_of(tally->worst));
@@ -253,9 +259,11 @@ static void add_rto(const struct page *page, const struct tally *tally, struct b
 /* A failover counts nothing: its election knows that nothing acknowledged is lost, or does not. */
 static void add_rpo_of_failover(const struct page *page, const struct tally *tally, struct buf *out)
 {
-    size_t doubtful = tally->by_result[MOVE_MOVED] - tally->proven;
+    size_t doubtful = tally->by_result[MOVE_MOVED] - tally->proven - tally->bounded;
     bool is_known = tally->proven > 0 && tally->proven == page->count;
-    open_verdict(out, "RPO", page->rpo, is_known && page->rpo >= 0 ? KEPT : UNKNOWN);
+    bool is_within = tally->proven + tally->bounded == page->count && tally->bound <= page->rpo;
+    open_verdict(out, "RPO", page->rpo,
+                 (is_known || is_within) && page->count > 0 && page->rpo >= 0 ? KEPT : UNKNOWN);
     if (page->rpo < 0)
         buf_printf(out, "The promise is %s. ", none);
     if (tally->proven) {
@@ -264,6 +272,12 @@ static void add_rpo_of_failover(const struct page *page, const struct tally *tal
             buf_printf(out, " at %zu shard%s", tally->proven, plural(tally->proven));
         buf_add(out, ": every replica of the region answered, and the new primary has all that "
                      "they had received. ");
+    }
+    if (tally->bounded) {
+        buf_printf(out, "%zu shard%s lost acknowledged writes of at most ", tally->bounded,
+                   plural(tally->bounded));
+        page_ms(out, tally->bound);
+        buf_add(out, ". ");
     }
     if (doubtful)
         buf_printf(out, "What %zu shard%s lost is not known: see the findings. ", doubtful,

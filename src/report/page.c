@@ -95,6 +95,7 @@ static void read_loss(const json_t *json, bool is_failover, struct page_shard *s
     const char *evidence = text_at(json, "loss_evidence");
     bool is_known = json_is_integer(lost) && (!is_failover || evidence[0]);
     shard->lost = is_known ? json_integer_value(lost) : -1;
+    shard->loss_bound = ms_at(json, "loss_bound_ms");
     shard->doubt = "";
     if (!is_known && is_failover && shard->result == MOVE_MOVED)
         shard->doubt = evidence[0] ? evidence : "this report does not say";
@@ -132,6 +133,9 @@ static void read_head(struct page *page)
     page->rto = ms_at(promise, "rto_ms");
     page->rpo = ms_at(promise, "rpo_ms");
     page->is_failover = strcmp(page_head(page, "kind"), "failover") == 0;
+    page->leaves_region =
+        page->is_failover && strcmp(page_head(page, "from"), page_head(page, "to")) != 0;
+    page->is_timed = page->is_failover && strcmp(page_head(page, "measured_by"), "conductor") == 0;
     page->is_probed = strcmp(page_head(page, "measured_by"), "probe") == 0;
     page->is_resumed = json_is_true(json_object_get(page->report, "resumed"));
     page->has_waves = json_integer_value(json_object_get(page->report, "waves")) > 1;

@@ -30,7 +30,8 @@ struct page_shard {
     bool is_writable; /* of a stuck one: seen at the end; else not known to be */
     struct page_span *spans;
     size_t span_count, span_capacity;
-    double frozen; /* where the first freeze begins, or the failover */
+    double loss_bound; /* ms of acknowledged writes that are lost, at most; -1: not known */
+    double frozen;     /* where the first freeze begins, or the failover */
 };
 
 struct page {
@@ -41,7 +42,10 @@ struct page {
     double end;                    /* of the time axis */
     const enum move_phase *phases; /* of its kind, as they follow each other */
     size_t phase_count;
-    bool is_failover, has_waves, has_timeline, is_probed, is_resumed;
+    bool is_failover;   /* in a region, or ... */
+    bool leaves_region; /* ... from one that is lost to another */
+    bool is_timed;      /* its outages are from the loss on, not from the order */
+    bool has_waves, has_timeline, is_probed, is_resumed;
 };
 
 MUST_CHECK enum status page_load(struct page *ret, const char *json, struct err *err);

@@ -156,9 +156,10 @@ void page_spread(const struct page *page, struct buf *out)
     buf_add(out, "<p class=\"sub\">How long clients could not write to a shard, over ");
     page_count(out, (long long)spread.outages.count);
     buf_printf(out, " shard%s%s", spread.outages.count == 1 ? "" : "s",
-               page->is_failover ? ": from the order only, the loss was before it."
-               : page->is_probed ? ", as a client of its own saw it."
-                                 : ": freeze to publish as the runner saw it, without a probe.");
+               page->is_timed      ? ": from when its primary answered no more."
+               : page->is_failover ? ": from the order only, the loss was before it."
+               : page->is_probed   ? ", as a client of its own saw it."
+                                   : ": freeze to publish as the runner saw it, without a probe.");
     buf_add(out, "</p><dl class=\"tiles\">");
     for (size_t i = 0; i < ARRAY_SIZE(percents); i++) {
         buf_printf(out, "<div><dt>%s</dt><dd>", percent_names[i]);

@@ -201,12 +201,16 @@ static void add_phases(const struct strip *strip, const struct page_shard *shard
 static void add_outage(const struct strip *strip, const struct page_shard *shard,
                        const struct window *window, int y, struct buf *out)
 {
+    double before = fmax(shard->phases[PHASE_DETECT], 0); /* of a failover: before its order */
     if (shard->outage < 0 || shard->frozen < 0)
         return;
     bool is_behind = window->is_zoom && strip->look->is_thin;
-    struct bar bar = {is_behind ? 'p' : 'o',         shard->frozen,
-                      shard->frozen + shard->outage, window->is_zoom ? BAR_UNITS : OUTAGE_UNITS,
-                      y + strip->look->outage_top,   strip->look->outage};
+    struct bar bar = {is_behind ? 'p' : 'o',
+                      shard->frozen,
+                      shard->frozen + fmax(shard->outage - before, 0),
+                      window->is_zoom ? BAR_UNITS : OUTAGE_UNITS,
+                      y + strip->look->outage_top,
+                      strip->look->outage};
     add_bar(window, &bar, out);
 }
 
@@ -365,6 +369,7 @@ static void add_legend(const struct strip *strip, struct buf *out)
         [PHASE_REDIRECT] = "old primary follows",
         [PHASE_VERIFY] = "all servers looked at",
         [PHASE_UNDO] = "back to the old primary",
+        [PHASE_DETECT] = "it is silent, and not known yet to be lost",
         [PHASE_FENCE] = "nobody acknowledges the lost primary any more",
         [PHASE_DRAIN] = "what was received is applied",
         [PHASE_ELECT] = "the new primary has everything, and who acknowledges",
@@ -382,7 +387,7 @@ static void add_legend(const struct strip *strip, struct buf *out)
         out,
         "<span class=\"key\"><i class=\"o\"></i><b>outage</b> clients cannot write: %s</span>"
         "<span class=\"key\"><i class=\"x\"></i>did not simply move: see the findings</span>",
-        strip->page->is_failover ? "from the order on; the loss was before it"
+        strip->page->is_failover ? "drawn from the order on; the loss was before it"
                                  : "as long as measured, drawn from the freeze on");
     if (strip->is_run_cut || strip->is_zoom_cut)
         buf_add(out, "<span class=\"key\"><i class=\"v\"></i>at the right edge: goes on far "

@@ -294,7 +294,8 @@ static void a_failover_has_its_own_words(void **state UNUSED)
     set_text(report, "from", "east");
     AUTO_FREE char *page = page_with(report, json_pack("[o]", shard("orders-0", 50)));
     expect(page, "Holdfast failover in</p><h1>east</h1>");
-    expect(page, "<th>outage<th>fence<th>drain<th>elect<th>wait<th>open<th>publish<th>follow<th>");
+    expect(page, "<th>outage<th>detect<th>fence<th>drain<th>elect<th>wait<th>open<th>publish<th>"
+                 "follow<th>");
     expect_not(page, "freeze");
 }
 
@@ -338,6 +339,32 @@ static void a_failover_does_not_call_the_rto_kept(void **state UNUSED)
     expect(page, "? not known</b></p><p>When the primary was lost is not known here. Longest, from "
                  "the order "
                  "only: 2.4&nbsp;ms");
+}
+
+/* One that a conductor saw from the loss on, of a region: as far as its bound goes. */
+static void a_lost_region_is_measured_from_the_loss_on(void **state UNUSED)
+{
+    static const struct {
+        int64_t rpo;
+        const char *said;
+    } cases[] = {{5000, "✓ kept"}, {1000, "? not known"}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        json_t *report = head("done"), *one = shard("orders-0", 50);
+        set_text(report, "kind", "failover");
+        set_text(report, "measured_by", "conductor");
+        json_object_set_new(json_object_get(report, "promise"), "rpo_ms",
+                            json_integer(cases[i].rpo));
+        set_text(one, "loss_evidence", "w2 did not answer; all until then is there");
+        json_object_set_new(one, "lost_transactions", json_null());
+        json_object_set_new(one, "loss_bound_ms", json_real(3200));
+        AUTO_FREE char *page = page_with(report, json_pack("[o]", one));
+        AUTO_FREE char *verdict = mem_printf(
+            "%s</b></p><p>1 shard lost acknowledged writes of at most 3,200&nbsp;ms. </p>",
+            cases[i].said);
+        expect(page, "<h1>west → east</h1>");
+        expect(page, verdict);
+        expect_not(page, "from the order only");
+    }
 }
 
 static void one_that_takes_very_long_does_not_flatten_the_others(void **state UNUSED)
@@ -419,6 +446,7 @@ int main(void)
         cmocka_unit_test(a_failover_has_its_own_words),
         cmocka_unit_test(a_failover_lost_nothing_only_by_its_election),
         cmocka_unit_test(a_failover_does_not_call_the_rto_kept),
+        cmocka_unit_test(a_lost_region_is_measured_from_the_loss_on),
         cmocka_unit_test(one_that_takes_very_long_does_not_flatten_the_others),
         cmocka_unit_test(two_thousand_shards_fit_a_page_that_opens),
         cmocka_unit_test(what_is_no_report_is_refused),
