@@ -10,6 +10,7 @@
 #include "daemon/internal.h"
 #include "exposure/surveyor.h"
 #include "fleet/inventory.h"
+#include "permit/fence.h"
 #include "permit/granters.h"
 #include "store/store.h"
 
@@ -96,21 +97,16 @@ static enum status beat(struct steward *steward, struct store *store, nsec deadl
 static void know_whether_alone(struct steward *steward, struct store *store, nsec deadline,
                                const struct permit_beat *made)
 {
-    struct store_list list = {0};
+    const struct inventory *fleet = steward->fleet;
+    const char *other = fleet->regions[INVENTORY_REGIONS - 1 - steward->self->region];
+    AUTO(permit_fences_release) struct permit_fences fences = {0};
     struct err err = ERR_INIT;
-    AUTO_FREE char *key =
-        permit_fenced_key(steward->fleet->regions[INVENTORY_REGIONS - 1 - steward->self->region]);
-    if (!steward->fleet->is_rpo_guarded || store_list(store, key, deadline, &list, &err))
+    if (!fleet->is_rpo_guarded || permit_fences_load(store, deadline, &fences, &err) ||
+        !permit_fences_find(&fences, other) || fences.revision < made->revision)
         return;
-    bool is_alone = false;
-    for (size_t i = 0; i < list.count; i++)
-        is_alone = is_alone || strcmp(list.entries[i].key, key) == 0;
-    if (is_alone && list.revision >= made->revision) {
-        pthread_mutex_lock(&steward->lock);
-        steward->alone_until = made->sent + made->ttl - permit_margin(made->ttl);
-        pthread_mutex_unlock(&steward->lock);
-    }
-    store_list_release(&list);
+    pthread_mutex_lock(&steward->lock);
+    steward->alone_until = made->sent + made->ttl - permit_margin(made->ttl);
+    pthread_mutex_unlock(&steward->lock);
 }
 
 static enum status read_list(struct steward *steward, struct store *store, nsec deadline,
