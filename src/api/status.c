@@ -259,6 +259,7 @@ void status_make(const struct status_request *request, struct fleet_status *ret)
 {
     const struct fleet_observation *seen = request->seen;
     *ret = (struct fleet_status){.paused = mem_strdup(request->paused),
+                                 .fenced = mem_strdup(request->fenced),
                                  .drained = drained_json(request->drained),
                                  .run_left = mem_strdup(request->run_left),
                                  .store_error = mem_strdup(request->store_error),
@@ -311,6 +312,7 @@ void fleet_status_release(struct fleet_status *status)
         release_shard(&status->shards[i]);
     free(status->shards);
     free(status->paused);
+    free(status->fenced);
     json_decref(status->drained);
     free(status->run_left);
     free(status->store_error);

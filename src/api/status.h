@@ -49,6 +49,7 @@ struct status_shard {
 
 struct fleet_status {
     char *paused;      /* by whom and why; NULL: it is not */
+    char *fenced;      /* regions that may not serve, by whom and why; NULL: none */
     json_t *drained;   /* an array of the marks of hosts (drain/mark.h), with their words */
     char *run_left;    /* a run that nobody goes on with, and what to type; NULL: none */
     char *store_error; /* why nothing is known of the store; NULL: nothing is wrong */
@@ -63,6 +64,7 @@ struct status_request {
     const char *store_error;         /* it could not be opened; NULL: nothing is wrong */
     const char *routes_error;        /* it could not be read; NULL: nothing is wrong */
     const char *paused;
+    const char *fenced;
     const char *run_left;
     const struct drain_list *drained; /* NULL: no host is */
     const struct exposure *exposures; /* as seen->shards; NULL: not known */

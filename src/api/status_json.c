@@ -59,9 +59,9 @@ json_t *status_encode(const struct fleet_status *status)
     for (size_t i = 0; i < status->count; i++)
         json_array_append_new(shards, shard_json(&status->shards[i]));
     json_t *drained = status->drained ? json_incref(status->drained) : json_array();
-    return json_pack("{s:s?, s:o, s:s?, s:o, s:s?}", "paused", status->paused, "drained", drained,
-                     "run_left", status->run_left, "shards", shards, "store_error",
-                     status->store_error);
+    return json_pack("{s:s?, s:s?, s:o, s:s?, s:o, s:s?}", "paused", status->paused, "fenced",
+                     status->fenced, "drained", drained, "run_left", status->run_left, "shards",
+                     shards, "store_error", status->store_error);
 }
 
 /* ---- reading ---- */
@@ -157,6 +157,7 @@ enum status status_decode(const json_t *json, struct fleet_status *ret, struct e
     const json_t *shards = json_object_get(json, "shards");
     size_t count = json_array_size(shards);
     struct fleet_status status = {.paused = copy(json, "paused"),
+                                  .fenced = copy(json, "fenced"),
                                   .drained = read_drained(json),
                                   .run_left = copy(json, "run_left"),
                                   .store_error = copy(json, "store_error"),

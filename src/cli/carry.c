@@ -15,6 +15,7 @@
 #include "move/fault.h"
 #include "move/journal.h"
 #include "orders/send.h"
+#include "permit/fence.h"
 #include "report/text.h"
 #include "show/follow.h"
 #include "show/progress.h"
@@ -73,6 +74,17 @@ char *run_pause_text(struct store *store)
     if (store && pause_load(store, &pause, &err))
         return mem_strdup(err.text);
     return pause.is_active ? pause_format(&pause) : NULL;
+}
+
+char *run_fenced_text(struct store *store)
+{
+    AUTO(permit_fences_release) struct permit_fences fences = {0};
+    struct err ignored = ERR_INIT;
+    if (store)
+        status_ignore(
+            permit_fences_load(store, store_deadline(store, STORE_GLANCE), &fences, &ignored),
+            "that the store does not answer is said elsewhere");
+    return permit_fences_format(&fences);
 }
 
 /* For the signal handler: one run a process. Ctrl-C counts from before the run begins, so that it

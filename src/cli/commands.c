@@ -237,6 +237,7 @@ const struct cli_command agent_commands[] = {
 /* clang-format on */
 
 const struct cli_command *const cli_commands[] = {
-    fleet_commands, run_commands, hook_commands, host_commands, pause_commands, conductor_commands,
-    agent_commands, lab_commands, load_commands, help_commands, NULL,
+    fleet_commands,  run_commands,   hook_commands,      host_commands,
+    region_commands, pause_commands, conductor_commands, agent_commands,
+    lab_commands,    load_commands,  help_commands,      NULL,
 };

@@ -3,14 +3,17 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "cli/internal.h"
 #include "cli/run.h"
 #include "conductor/failover_run.h"
+#include "fleet/route.h"
+#include "heal/regions.h"
 #include "region/lost.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { OBSERVE_MS = 2000 };
+enum { OBSERVE_MS = 2000, STORE_MS = 4000 };
 
 /* One shard as it is, and whether its primary is lost. */
 struct loss {
@@ -337,3 +340,185 @@ enum status run_failover(const struct cli_args *args, struct err *err)
         status = run_ask_go("the name of the region", record.target, err);
     return status ? status : begin(&scene, &record, args, err);
 }
+
+/* ---- regions, as they stand ---- */
+
+/* A region that is fenced, and what keeps it so. */
+struct region_case {
+    struct fleet_scene scene;
+    size_t region;
+    struct region_look look;
+    struct fleet_observation seen;
+    struct permit_list revoked;
+    struct route_list routes;
+    struct buf missing;
+};
+
+static void region_case_release(struct region_case *found)
+{
+    region_look_release(&found->look);
+    fleet_observation_release(&found->seen);
+    permit_list_release(&found->revoked);
+    route_list_release(&found->routes);
+    buf_release(&found->missing);
+    fleet_scene_release(&found->scene);
+}
+
+static enum status open_case(struct region_case *found, const struct cli_args *args,
+                             struct err *err)
+{
+    struct fleet_scene *scene = &found->scene;
+    enum status status = run_scene_open(scene, args, false, err);
+    nsec deadline = clock_deadline(STORE_MS);
+    if (!status)
+        status = permit_list_load(scene->store, deadline, &found->revoked, err);
+    if (!status)
+        status = route_list_load(scene->store, deadline, &found->routes, err);
+    if (!status)
+        fleet_observe(scene->fleet, scene->shards, scene->shard_count, clock_deadline(OBSERVE_MS),
+                      &found->seen);
+    return status;
+}
+
+static enum status look_at(struct region_case *found, size_t region, struct err *err)
+{
+    region_look_release(&found->look);
+    buf_clear(&found->missing);
+    found->region = region;
+    region_find_missing(&found->seen, region, &found->revoked, &found->missing);
+    return region_look(found->scene.store, found->scene.fleet->regions[region], &found->look, err);
+}
+
+static size_t count_homed(const struct region_case *found)
+{
+    const struct inventory *fleet = found->scene.fleet;
+    size_t count = 0;
+    for (size_t i = 0; i < fleet->shard_count; i++) {
+        struct route route = {0};
+        struct err ignored = ERR_INIT;
+        count += route_list_get(&found->routes, fleet->shards[i].name, &route, &ignored) == ST_OK &&
+                 strcmp(route.home, fleet->regions[found->region]) == 0;
+    }
+    return count;
+}
+
+static void print_missing(const struct region_case *found, FILE *out)
+{
+    for (const char *at = buf_text(&found->missing); *at;) {
+        size_t length = strcspn(at, "\n");
+        fprintf(out, "!   %.*s\n", (int)length, at);
+        at += length + (at[length] == '\n');
+    }
+}
+
+static void print_region(const struct region_case *found)
+{
+    const struct region_look *look = &found->look;
+    AUTO_FREE char *fence = permit_fence_format(&look->fence);
+    bool is_fenced = look->standing == REGION_FENCED;
+    printf("%c %-12s %-10s %4zu  %s%s\n", is_fenced ? '!' : ' ',
+           found->scene.fleet->regions[found->region], region_standing_name(look->standing),
+           count_homed(found),
+           is_fenced                         ? fence
+           : look->standing == REGION_ALIVE  ? "permitted by conductor "
+           : look->standing == REGION_SILENT ? "no conductor gives permission there; the last was "
+                                             : "no conductor ever gave permission there",
+           is_fenced ? "" : look->by);
+    if (is_fenced)
+        print_missing(found, stdout);
+}
+
+static enum status list_regions(const struct cli_args *args, struct err *err)
+{
+    AUTO(region_case_release) struct region_case found = {0};
+    enum status status = open_case(&found, args, err);
+    if (!status)
+        printf("  %-12s %-10s %4s\n", "REGION", "MAY SERVE", "HOME");
+    for (size_t i = 0; !status && i < found.scene.fleet->region_count; i++) {
+        status = look_at(&found, i, err);
+        if (!status)
+            print_region(&found);
+    }
+    return status;
+}
+
+static enum status take_back(struct region_case *found, struct err *err)
+{
+    struct run *run = NULL;
+    enum status status = run_hold(found->scene.store, found->scene.fleet, &run, err);
+    if (status)
+        return status;
+    status = region_give_back(run, &found->look.fence, err);
+    run_free(run);
+    return status;
+}
+
+static enum status judge_return(const struct region_case *found, bool is_forced, struct err *err)
+{
+    const char *region = found->scene.fleet->regions[found->region];
+    if (found->look.standing != REGION_FENCED)
+        return err_set(err, ST_NO_GO, "region %s is not fenced", region);
+    if (found->missing.length == 0)
+        return ST_OK;
+    print_missing(found, stderr);
+    if (is_forced)
+        return ST_OK;
+    err_set(err, ST_NO_GO, "region %s is not whole: not all its servers follow as replicas",
+            region);
+    return err_hint(err,
+                    "bring them back, or rebuild them; --force gives it back without them: each "
+                    "whose permission is withdrawn stays closed");
+}
+
+static enum status return_region(const struct cli_args *args, struct err *err)
+{
+    AUTO(region_case_release) struct region_case found = {0};
+    const char *name = cli_operand(args, 0);
+    size_t region = 0;
+    enum status status = open_case(&found, args, err);
+    if (status)
+        return status;
+    if (!inventory_find_region(found.scene.fleet, name, &region)) {
+        err_set(err, ST_INVALID, "there is no region '%s' in %s", name, found.scene.path);
+        return err_hint(err, "regions: %s, %s", found.scene.fleet->regions[0],
+                        found.scene.fleet->regions[1]);
+    }
+    status = look_at(&found, region, err);
+    if (!status)
+        status = judge_return(&found, cli_flag(args, "--force"), err);
+    if (!status && !cli_flag(args, "--yes"))
+        status = run_ask_go("the name of the region", name, err);
+    if (!status)
+        status = take_back(&found, err);
+    if (!status)
+        printf(
+            "region %s may serve again: nothing is served there yet; holdfast switchover --to %s\n",
+            name, name);
+    return status;
+}
+
+/* clang-format off */
+#define FLEET_OPTION {"--fleet", OPTION_TEXT, "FILE", "the fleet file (else $HOLDFAST_FLEET, else holdfast.yaml)", false, 0, 0}
+
+static const struct cli_option list_options[] = {FLEET_OPTION, {0}};
+
+static const struct cli_option return_options[] = {
+    FLEET_OPTION,
+    {"--force", OPTION_FLAG, NULL, "also when servers of it are missing, or ahead", false, 0, 0},
+    {"--yes", OPTION_FLAG, NULL, "do not ask for the go", false, 0, 0},
+    {0},
+};
+
+const struct cli_command region_commands[] = {
+    {"region list", "", "Show of each region whether it may serve, and what is served there",
+     "A region that was lost is fenced, and stays so when it is back until all its servers follow as replicas again; the "
+     "lines with ! say what is missing. Conductors give it back by themselves then, policy.hold_down after it was fenced.",
+     list_options, list_regions, false},
+    {"region return", "REGION", "Give a region back that was fenced, so that it may serve again",
+     "Nothing is opened or moved by that: shards may be moved there again. Refused while a shard is still served there by its "
+     "route, and, without --force, while a server of it is missing or has what the others lack. A server whose permission "
+     "was withdrawn stays closed in any case until it is a replica.",
+     return_options, return_region, false},
+    {0},
+};
+/* clang-format on */

@@ -10,6 +10,7 @@ extern const struct cli_command
 extern const struct cli_command run_commands[];       /* run.c: plan, switchover, run ..., report */
 extern const struct cli_command hook_commands[];      /* hook.c */
 extern const struct cli_command host_commands[];      /* standing.c */
+extern const struct cli_command region_commands[];    /* failover.c */
 extern const struct cli_command pause_commands[];     /* standing.c */
 extern const struct cli_command conductor_commands[]; /* commands.c */
 extern const struct cli_command agent_commands[];     /* commands.c: agent ... */

@@ -30,6 +30,8 @@ enum status run_exit_status(enum run_state state);
 /* The fleet is paused, by whom and why; NULL: it is not. A pause that cannot be read counts. The
  * caller frees. */
 char *run_pause_text(struct store *store);
+/* Which regions are fenced; NULL: none, as far as is known. The caller frees. */
+char *run_fenced_text(struct store *store);
 
 /* What --reason says, fit to be shown on one line; NULL: not given, or blank. The caller frees. */
 MUST_CHECK enum status run_read_reason(const struct cli_args *args, char **ret, struct err *err);

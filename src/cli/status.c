@@ -127,6 +127,7 @@ static void look(const struct fleet_scene *scene, struct fleet_status *ret)
     AUTO(route_list_release) struct route_list routes = {0};
     AUTO(drain_list_release) struct drain_list drained = {0};
     AUTO_FREE char *paused = run_pause_text(scene->store);
+    AUTO_FREE char *fenced = run_fenced_text(scene->store);
     AUTO_FREE char *run_left = runs_left_text(scene->store);
     struct err err = ERR_INIT;
     fleet_observe_lag(scene->fleet, scene->shards, scene->shard_count, clock_deadline(LAG_MS),
@@ -142,6 +143,7 @@ static void look(const struct fleet_scene *scene, struct fleet_status *ret)
         .store_error = scene->store_err.status ? scene->store_err.text : NULL,
         .routes_error = err.status ? err.text : NULL,
         .paused = paused,
+        .fenced = fenced,
         .run_left = run_left,
         .drained = &drained,
     };
@@ -180,6 +182,8 @@ static void show(const struct fleet_scene *scene, const struct fleet_status *see
     }
     if (seen->paused)
         fprintf(out, "! %s\n", seen->paused);
+    if (seen->fenced)
+        fprintf(out, "! %s (holdfast region list)\n", seen->fenced);
     for (size_t i = 0; fleet_status_drained(seen, i); i++)
         fprintf(out, "! %s\n", fleet_status_drained(seen, i));
     if (seen->run_left)

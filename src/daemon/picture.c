@@ -46,6 +46,7 @@ static void make_status(struct picture *picture, const struct daemon *daemon)
     AUTO(route_list_release) struct route_list routes = {0};
     AUTO(drain_list_release) struct drain_list drained = {0};
     AUTO_FREE char *paused = mirror_pause_text(mirror);
+    AUTO_FREE char *fenced = mirror_fenced_text(mirror);
     AUTO_FREE char *run_left = mirror_left_text(mirror);
     struct err err = ERR_INIT;
     bool has_problem = mirror_has_problem(mirror, &err);
@@ -57,6 +58,7 @@ static void make_status(struct picture *picture, const struct daemon *daemon)
         .routes = has_routes ? &routes : NULL,
         .store_error = has_problem ? err.text : NULL,
         .paused = paused,
+        .fenced = fenced,
         .run_left = run_left,
         .drained = &drained,
         .exposures = exposures,

@@ -270,6 +270,45 @@ static void check_drained(struct checkup *checkup, struct store *store)
     }
 }
 
+static void check_fences(struct checkup *checkup, struct store *store)
+{
+    AUTO(store_list_release) struct store_list fences = {0};
+    static const char prefix[] = "fenced/";
+    struct err err = ERR_INIT;
+    if (store_list(store, prefix, store_deadline(store, STORE_GLANCE), &fences, &err))
+        checkup_add(checkup, CHECK_STORE_UNAVAILABLE, NULL, "%s", err.text);
+    for (size_t i = 0; i < fences.count; i++)
+        checkup_add(checkup, CHECK_FENCED, NULL, "region %s is fenced",
+                    fences.entries[i].key + strlen(prefix));
+}
+
+/* Who closes the servers of a lost region, who notices, and who is left to agree on it? */
+static void check_armed(struct checkup *checkup, const struct inventory *fleet)
+{
+    size_t conductors[INVENTORY_REGIONS] = {0}, members = 1;
+    if (fleet->policy.automatic != AUTOMATIC_REGION)
+        return;
+    for (const char *at = fleet->store_url; at && *at; at++)
+        members += *at == ',';
+    if (!fleet->store_url || strncmp(fleet->store_url, "etcd://", 7) != 0 || members < 3)
+        checkup_add(checkup, CHECK_UNARMED, NULL,
+                    "the store needs a third site, which neither region takes with it: an etcd of "
+                    "three members");
+    for (size_t i = 0; i < fleet->conductor_count; i++)
+        conductors[fleet->conductors[i].region]++;
+    for (size_t i = 0; i < fleet->region_count; i++)
+        if (!conductors[i])
+            checkup_add(checkup, CHECK_UNARMED, NULL, "region %s has no conductor",
+                        fleet->regions[i]);
+    for (size_t i = 0; i < fleet->shard_count; i++)
+        for (size_t j = 0; j < fleet->shards[i].server_count; j++)
+            if (!fleet->shards[i].servers[j].has_agent) {
+                checkup_add(checkup, CHECK_UNARMED, NULL, "%s has no agent that would close it",
+                            fleet->shards[i].servers[j].name);
+                return;
+            }
+}
+
 /* --- All -------------------------------------------------------------------------------------- */
 
 /* What would be called: by the machine that looks, which is to be the one that runs it. */
@@ -301,6 +340,9 @@ static void check_fleet(struct checkup *checkup, const struct readiness_request 
         check_runs(checkup, request);
     if (request->store)
         check_drained(checkup, request->store);
+    if (request->store)
+        check_fences(checkup, request->store);
+    check_armed(checkup, request->fleet);
     if (request->fleet->is_rpo_guarded)
         checkup_add(checkup, CHECK_RPO_GUARD, NULL,
                     "a shard's writes stop when the other region has received nothing for %lld ms",

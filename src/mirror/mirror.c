@@ -22,6 +22,7 @@
 #include "mirror/listeners.h"
 #include "mirror/shelf.h"
 #include "mirror/source.h"
+#include "permit/fence.h"
 #include "permit/pulse.h"
 #include "store/store.h"
 
@@ -476,6 +477,15 @@ bool mirror_get_region(struct mirror *mirror, const char *region, struct mirror_
     }
     pthread_mutex_unlock(&mirror->lock);
     return is_known;
+}
+
+char *mirror_fenced_text(struct mirror *mirror)
+{
+    AUTO(permit_fences_release) struct permit_fences fences = {0};
+    pthread_mutex_lock(&mirror->lock);
+    permit_fences_read(&mirror->shelves[SHELF_FENCES].list, &fences);
+    pthread_mutex_unlock(&mirror->lock);
+    return permit_fences_format(&fences);
 }
 
 void mirror_on_revoked(struct mirror *mirror, mirror_note *note, void *context)

@@ -57,6 +57,9 @@ bool mirror_get_region(struct mirror *mirror, const char *region, struct mirror_
 typedef void mirror_note(void *context);
 void mirror_on_revoked(struct mirror *mirror, mirror_note *note, void *context);
 
+/* "region west is fenced since ..."; NULL: none is. The caller frees. */
+char *mirror_fenced_text(struct mirror *mirror);
+
 /* The run that is not finished and that no process carries out; false: there is none. */
 bool mirror_get_left(struct mirror *mirror, struct run_record *ret);
 /* A run that nobody goes on with, and what to type; NULL: there is none. The caller frees. */

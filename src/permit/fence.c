@@ -3,6 +3,7 @@
  * whether it was put is known again. */
 #include "permit/fence.h"
 
+#include "base/buf.h"
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
@@ -84,13 +85,38 @@ enum status permit_fences_load(struct store *store, nsec deadline, struct permit
     enum status status = store_list(store, prefix, deadline, &list, err);
     if (status)
         return err_wrap(err, "list the fenced regions");
-    struct permit_fences fences = {.revision = list.revision};
-    fences.items = mem_zalloc((list.count + 1) * sizeof(*fences.items));
-    for (size_t i = 0; i < list.count; i++)
-        fences.items[fences.count++] =
-            fence_of(list.entries[i].key + strlen(prefix), &list.entries[i]);
-    *ret = fences;
+    permit_fences_read(&list, ret);
     return ST_OK;
+}
+
+void permit_fences_read(const struct store_list *entries, struct permit_fences *ret)
+{
+    AUTO_FREE char *prefix = permit_fenced_key("");
+    *ret = (struct permit_fences){.revision = entries->revision};
+    ret->items = mem_zalloc((entries->count + 1) * sizeof(*ret->items));
+    for (size_t i = 0; i < entries->count; i++)
+        ret->items[ret->count++] =
+            fence_of(entries->entries[i].key + strlen(prefix), &entries->entries[i]);
+}
+
+char *permit_fences_format(const struct permit_fences *fences)
+{
+    struct buf text = {0};
+    if (fences->count == 0)
+        return NULL;
+    for (size_t i = 0; i < fences->count; i++) {
+        AUTO_FREE char *one = permit_fence_format(&fences->items[i]);
+        buf_printf(&text, "%s%s", i ? "; " : "", one);
+    }
+    return buf_take(&text);
+}
+
+char *permit_fence_format(const struct permit_fence *fence)
+{
+    char since[WALL_TEXT_MAX];
+    clock_wall_format(fence->wall_us, since);
+    return mem_printf("region %s is fenced since %s, by %s: %s", fence->region, since,
+                      fence->by[0] ? fence->by : "?", fence->reason[0] ? fence->reason : "?");
 }
 
 const struct permit_fence *permit_fences_find(const struct permit_fences *fences,

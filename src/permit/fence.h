@@ -39,6 +39,8 @@ struct permit_fencing {
 MUST_CHECK enum status permit_fence(struct store *store, const struct permit_fencing *fencing,
                                     nsec deadline, int64_t *ret_revision, struct err *err);
 
+struct store_list;
+
 struct permit_fence {
     char *region, *by, *reason; /* owned; "" where it does not say */
     int64_t wall_us, revision;
@@ -55,7 +57,12 @@ struct permit_fences {
 };
 MUST_CHECK enum status permit_fences_load(struct store *store, nsec deadline,
                                           struct permit_fences *ret, struct err *err);
+/* Of what stands below "fenced/". */
+void permit_fences_read(const struct store_list *entries, struct permit_fences *ret);
 void permit_fences_release(struct permit_fences *fences);
+/* "region west is fenced since ..., by ...: why"; the caller frees. */
+char *permit_fence_format(const struct permit_fence *fence);
+char *permit_fences_format(const struct permit_fences *fences); /* all; NULL: there are none */
 /* NULL: the region is not fenced. */
 const struct permit_fence *permit_fences_find(const struct permit_fences *fences,
                                               const char *region);

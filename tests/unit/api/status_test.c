@@ -23,7 +23,8 @@
     "\"problems\":[\"one\",\"two\"]," SERVERS "}"
 #define GOOD(name) SHARD(name, "\"west\"", "\"w:1\"", "\"on\"")
 #define STATUS(shards)                                                                             \
-    "{\"paused\":null,\"drained\":[{\"words\":\"host a drained\"}],\"run_left\":null,"             \
+    "{\"paused\":null,\"fenced\":null,\"drained\":[{\"words\":\"host a "                           \
+    "drained\"}],\"run_left\":null,"                                                               \
     "\"shards\":[" shards "],\"store_error\":\"gone\"}"
 #define FINDING(check, shard)                                                                      \
     "{\"check\":\"" check "\",\"severity\":\"no-go\",\"accepted\":false,\"shard\":" shard          \
