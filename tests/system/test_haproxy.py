@@ -259,3 +259,16 @@ def test_clients_in_both_regions_follow_a_switchover_and_the_loss_of_a_host(lab,
     assert_nothing_lost(lab, sites, heir)
     acks = [ack for site in sites.values() for ack in site.acks()]
     assert_one_at_a_time(acks, "s0-west-1", heir)
+
+
+@needs_namespaces
+@pytest.mark.lab(daemons=True, wan=("--network", "netns", "--wan-rtt", "20", "--ttl", "3s",
+                                    "--automatic", "region"))
+def test_clients_in_the_other_region_follow_the_loss_of_a_region_and_its_own_when_it_is_back(lab, sites):
+    sites["west"].wait_for("s0-west-1", 0)
+    heir = follow(lab, sites, "s0-west-1", ("lab", "unplug", "west"), ["east"])
+    assert heir.startswith("s0-east-")
+    lab.cli("lab", "plug", "west")
+    sites["west"].wait_for(heir, time.monotonic())
+    acks = [ack for site in sites.values() for ack in site.acks()]
+    assert_one_at_a_time(acks, "s0-west-1", heir)
