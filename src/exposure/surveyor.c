@@ -21,7 +21,7 @@ enum {
     SHOW_MS_MIN = 200,
     MS_MAX = 1000,
     ANSWER_PARTS = 3, /* one that does not answer holds a round up for so much of the RPO */
-    ANSWER_MS_MAX = 900,
+    ANSWER_MS_MAX = 2000,
 };
 
 /* A server by its number at the scout. */

@@ -20,6 +20,8 @@ enum {
     OPEN_MS = 1000,  /* for one connection */
     AGAIN_MS = 1000, /* between two attempts */
     PACE_MS = 50,    /* between two looks at what is to be opened */
+    OPENING_MAX =
+        128, /* of one opener at the same time: libmariadb's connections take 50 KB each */
 };
 
 enum post_state { POST_CLOSED, POST_OPENED, POST_WATCHED };
@@ -84,7 +86,7 @@ static void open_all(struct opener *opener)
     struct sql_call *calls = NULL;
     size_t count = 0, capacity = 0;
     nsec now = clock_now();
-    for (size_t i = 0; i < monitor->count; i++) {
+    for (size_t i = 0; i < monitor->count && count < OPENING_MAX; i++) {
         struct post *post = &opener->scout->posts[i];
         if (!is_to_open(opener, post, now))
             continue;
