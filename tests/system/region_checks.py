@@ -6,6 +6,7 @@ import math
 
 from host_disasters import longest_gap
 
+HOST = "host"  # where clients reach a region that is cut off, too
 THAW_SECONDS = 2.0  # for a thawed server's answers to be seen on a busy machine; it closes within milliseconds
 
 
@@ -15,9 +16,10 @@ class Course:
     acks: list  # from a while before the loss on, in any order
     region: str  # that is lost, and was home
     regions: dict  # of each server's name
-    cut: float  # just before
+    cut: float  # when it was lost
     fenced: float = None  # when 'fenced/' of this region was seen in the store; None: it was not
     thawed: tuple = None  # (just before, just after), when the region was frozen as a whole
+    plugged: float = None  # just before it was connected again, when it was cut off
     rows: frozenset = None  # numbers that the primary has in the end; None: not looked
 
     @functools.cached_property
@@ -49,6 +51,20 @@ class Course:
         return frozenset(found.values())
 
     @functools.cached_property
+    def delayed(self):
+        """Answers of the region that were under way when it was cut off, and arrived when it was connected again: of
+        what clients outside had sent before it was fenced."""
+        if self.plugged is None:
+            return frozenset()
+        until = self.plugged if self.fenced is None else self.fenced
+        return frozenset(ack for ack in self.acks if self.is_of_region(ack) and ack.got >= self.plugged
+                         and ack.sent < until and ack.place not in (self.region, HOST))
+
+    @functools.cached_property
+    def late(self):
+        return self.thaw | self.delayed
+
+    @functools.cached_property
     def lost(self):
         """Acknowledged, and not there."""
         return sorted((ack for ack in self.acks if ack.number not in self.rows), key=lambda ack: ack.got)
@@ -78,23 +94,43 @@ def felt(course, place):
 
 def last_in_region(course):
     """Seconds after the cut at which the lost region answered a write for the last time; None: it did not. Without
-    the thaw."""
+    what is late."""
     mine = [ack.got for ack in course.acks
-            if course.is_of_region(ack) and ack.got > course.cut and ack not in course.thaw]
+            if course.is_of_region(ack) and ack.got > course.cut and ack not in course.late]
     return max(mine) - course.cut if mine else None
 
 
 def lost_span(course):
-    """Seconds between the oldest and the newest acknowledgement of what is lost; without the thaw."""
-    times = [ack.got for ack in course.lost if ack not in course.thaw]
+    """Seconds between the oldest and the newest acknowledgement of what is lost; without what is late."""
+    times = [ack.got for ack in course.lost if ack not in course.late]
     return times[-1] - times[0] if times else 0
+
+
+# ---- what the report says of it ----
+
+def disagreement(course, told):
+    """By how much the outage that a report tells of this shard is longer than what clients in the other region felt, as
+    a share of that; None: it tells none, or nobody there felt anything."""
+    place = next(region for region in set(course.regions.values()) if region != course.region)
+    seconds = felt(course, place)
+    if not course.is_moved or told.get("write_outage_ms") is None or not math.isfinite(seconds):
+        return None
+    return (told["write_outage_ms"] / 1000 - seconds) / seconds
+
+
+def wrong_bound(course, told):
+    """What was lost is within the time that a report tells."""
+    bound = told.get("loss_bound_ms")
+    if bound is None or lost_span(course) * 1000 <= bound:
+        return []
+    return [f"{lost_span(course):.3f} s of acknowledged writes are lost, the report says at most {bound / 1000:.3f} s"]
 
 
 # ---- what must hold ----
 
 def wrong_order(course):
     """Whoever served in between is a former primary as well."""
-    acks = [ack for ack in course.acks if ack not in course.thaw]
+    acks = [ack for ack in course.acks if ack not in course.late]
     if course.first:
         found = [f"{ack.server} acknowledged {ack.number} {ack.got - course.first.got:.3f} s after {course.heir} had "
                  "begun" for ack in acks if ack.server != course.heir and ack.got > course.first.got]
@@ -113,7 +149,7 @@ def wrong_after_fence(course):
     if course.fenced is None:
         return []
     return [f"{ack.server} acknowledged {ack.number} {ack.got - course.fenced:.3f} s after {course.region} was fenced"
-            for ack in course.acks if course.is_of_region(ack) and ack.got > course.fenced and ack not in course.thaw]
+            for ack in course.acks if course.is_of_region(ack) and ack.got > course.fenced and ack not in course.late]
 
 
 def wrong_losses(course):

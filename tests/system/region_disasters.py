@@ -24,7 +24,7 @@ from host_disasters import (ANSWER_SECONDS, ETCD, WHOLE_SECONDS, Ack, World, bey
                             wait_until_whole)
 from moves import HERE, close
 from namespaces import enter
-from region_checks import THAW_SECONDS, Course, felt, last_in_region, lost_span, outage
+from region_checks import HOST, THAW_SECONDS, Course, disagreement, last_in_region, lost_span, outage, wrong_bound
 from region_checks import violations as wrong_in_course
 from store_watch import StoreWatch, ask, decoded, encoded
 
@@ -32,7 +32,7 @@ TTL = 3.0
 RTT_MS = 20
 REGIONS = ("west", "east")
 WITNESS = "witness"
-PAUSES = {"west": 0.04, "east": 0.04, "host": 0.1}  # seconds; all servers share the processors of one machine
+PAUSES = {"west": 0.04, "east": 0.04, HOST: 0.1}  # seconds; all servers share the processors of one machine
 PLACES = tuple(PAUSES)
 LAB = ("--network", "netns", "--wan-rtt", str(RTT_MS), "--ttl", f"{TTL:g}s", "--automatic", "region")
 SETTLED_SECONDS = TTL  # in which whoever serves goes on to serve
@@ -274,8 +274,8 @@ LOSSY = Kind("30 % of packets are lost", lambda lab, *_: set_loss(lab, 30), lamb
              5 * TTL)
 
 LOSSES = [UNPLUG, KILL, FREEZES[2]]
-KINDS = [UNPLUG, KILL, *FREEZES, BACK_SOON, BACK_FENCED, MUTE, DEAF, ONE_WAY_OUT, ONE_WAY_IN, APART, APART_LED, NO_WITNESS,
-         FLAPPING, LOSSY]
+KINDS = [UNPLUG, KILL, *FREEZES, BACK_SOON, BACK_FENCED, MUTE, DEAF, ONE_WAY_OUT, ONE_WAY_IN, APART, APART_LED,
+         NO_WITNESS, FLAPPING, LOSSY]
 
 
 def draw_losses(seed, count, among=None):
@@ -298,9 +298,9 @@ class Outcome(NamedTuple):
     margin: float  # seconds from then until it was fenced
     lost: int  # acknowledged writes
     span: float  # seconds, the longest of a shard
-    thaw: int  # acknowledged as it thawed
+    late: int  # acknowledged as it thawed, or heard of when it was plugged
     reported: dict  # what the run's report says of each shard
-    felt: dict  # seconds, by shard, for clients outside
+    disagreement: float  # of its outage and what clients outside felt, at worst, as a share; None: it says nothing
     said: dict  # Said, in each region while it was so
     whole: float  # seconds until everything was as before
     rewound: int
@@ -311,7 +311,9 @@ class Outcome(NamedTuple):
         words = [f"{self.kind} {self.region}, etcd's leader {where}: {slowest(self):.2f} s", f"{self.moved} moved"]
         if self.moved:
             words += [f"closed after {self.closed:.2f} s, fenced {self.margin:.2f} s later",
-                      f"{self.lost} lost of {self.span:.2f} s", f"{self.thaw} as it thawed"]
+                      f"{self.lost} lost of {self.span:.2f} s", f"{self.late} late"]
+        if self.disagreement is not None:
+            words.append(f"the report's outage is {100 * self.disagreement:+.0f} % off")
         return ", ".join([*words, f"whole after {self.whole:.1f} s", *self.wrong])
 
 
@@ -328,9 +330,11 @@ class Said:
 # ---- one disaster ----
 
 class Struck(NamedTuple):
-    cut: float
+    began: float  # just before the command that does it
+    done: float  # just after
     fenced: float
     thawed: tuple
+    plugged: float
 
 
 def fenced_since(world, region, since):
@@ -361,21 +365,23 @@ def wait_for_back(world, kind, region, since):
 
 def strike(world, kind, region, said):
     """The disaster, until all is connected and runs again."""
-    lab, other, thawed = world.lab, other_of(region), None
+    lab, other, thawed, plugged = world.lab, other_of(region), None, None
     began = time.monotonic()
     kind.strike(lab, region, other)
+    done = time.monotonic()
     if kind.frozen:
-        time.sleep(kind.frozen - (time.monotonic() - began))  # the disaster itself
+        time.sleep(kind.frozen)  # the disaster itself
         before = time.monotonic()
         lab.cli("lab", "thaw", region)
         thawed = before, time.monotonic()
     if kind.mend:
         wait_for_back(world, kind, region, began)
         said.update({place: Said(world, place) for place in REGIONS})
+        plugged = time.monotonic()
         kind.mend(lab, region, other)
     wait_for_fate(world, kind, region, time.monotonic())
     time.sleep(SETTLED_SECONDS)  # in which nobody else may answer
-    return Struck(began, fenced_since(world, region, began), thawed)
+    return Struck(began, done, fenced_since(world, region, began), thawed, plugged)
 
 
 def oldest(acks):
@@ -386,7 +392,14 @@ def oldest(acks):
 def course_of(world, shard, region, struck, counts):
     fleet, acks = world.by_shard[shard], list(world.clients[shard].acks)[max(counts[shard] - 1, 0):]
     rows = frozenset(rows_of(fleet, fleet.by_name[acks[-1].server], oldest(acks)))
-    return Course(acks, region, world.regions, struck.cut, struck.fenced, struck.thawed, rows)
+    return Course(acks, region, world.regions, when_cut(acks, other_of(region), struck), struck.fenced, struck.thawed,
+                  struck.plugged, rows)
+
+
+def when_cut(acks, place, struck):
+    """The last answer that clients outside had while the command ran, which takes a while on a busy machine."""
+    return max((ack.got for ack in acks if ack.place == place and struck.began < ack.got < struck.done),
+               default=struck.began)
 
 
 def go_through(world, kind, is_leader_inside=False):
@@ -405,7 +418,8 @@ def go_through(world, kind, is_leader_inside=False):
     courses = {shard: course_of(world, shard, region, struck, counts) for shard in world.by_shard}
     wrong = [f"{shard}: {what}" for shard, course in courses.items() for what in wrong_in_course(course)]
     wrong += wrong_openings(lookout, region, struck) + wrong_words(world, kind, region, courses, said)
-    reported = read_report(world, struck.cut)
+    reported = read_report(world, courses)
+    wrong += [f"{shard}: {what}" for shard, told in reported.items() for what in wrong_bound(courses[shard], told)]
     rewound = bring_back(world, region, ended, courses)
     return outcome_of(kind, region, is_leader_inside, courses, said=said, reported=reported, rewound=rewound,
                       whole=time.monotonic() - ended, wrong=wrong)
@@ -421,8 +435,10 @@ def outcome_of(kind, region, is_leader_inside, courses, **more):
     return Outcome(kind=kind, region=region, is_leader_inside=is_leader_inside, outages=outages, closed=closed,
                    margin=margin, moved=sum(course.is_moved for course in each),
                    lost=sum(len(course.lost) for course in each), span=max(lost_span(course) for course in each),
-                   thaw=sum(len(course.thaw) for course in each if course.fenced),
-                   felt={shard: felt(course, other_of(region)) for shard, course in courses.items()}, **more)
+                   late=sum(len(course.late) for course in each if course.fenced),
+                   disagreement=max(filter(None, (disagreement(courses[shard], told)
+                                                  for shard, told in more["reported"].items())),
+                                    key=abs, default=None), **more)
 
 
 def wrong_openings(lookout, region, struck):
@@ -449,14 +465,12 @@ def wrong_words(world, kind, region, courses, said):
     return found
 
 
-def read_report(world, since):
+def read_report(world, courses):
     """What the failover's report says of each shard, {} when there was none."""
-    del since
-    runs = world.lab.json("run", "list", check=False)
-    mine = [run for run in runs if run["kind"] == "failover"]
-    if not mine:
+    if not all(course.is_moved for course in courses.values()):
         return {}
-    report = world.lab.json("report", mine[-1]["run"])
+    run = next(run for run in world.lab.json("run", "list") if run["kind"] == "failover")
+    report = world.lab.json("report", run["run"])
     return {shard["name"]: shard for shard in report["shards"]}
 
 
@@ -493,7 +507,8 @@ def slowest(outcome):
 
 
 def table(outcomes):
-    lines = [f"{'':36} losses  p50 s  p90 s  max s   moved  closed s  margin s    lost  of s  thaw  wrong  whole p90 s"]
+    lines = [f"{'':36} losses  p50 s  p90 s  max s   moved  closed s  margin s    lost  of s  late  off %  wrong"
+             "  whole p90 s"]
     for kind in dict.fromkeys(one.kind for one in outcomes):
         mine = [one for one in outcomes if one.kind == kind]
         outages = [slowest(one) for one in mine]
@@ -501,6 +516,7 @@ def table(outcomes):
             f"{str(kind):36} {len(mine):6} {percentile(outages, 50):6.2f} {percentile(outages, 90):6.2f} "
             f"{max(outages):6.2f} {sum(one.moved for one in mine):7} {max(one.closed for one in mine):9.2f} "
             f"{min(one.margin for one in mine):9.2f} {sum(one.lost for one in mine):7} "
-            f"{max(one.span for one in mine):5.2f} {sum(one.thaw for one in mine):5} "
+            f"{max(one.span for one in mine):5.2f} {sum(one.late for one in mine):5} "
+            f"{100 * max((one.disagreement or 0 for one in mine), key=abs):+6.0f} "
             f"{sum(len(one.wrong) for one in mine):6} {percentile([one.whole for one in mine], 90):12.1f}")
     return "\n".join(lines)

@@ -6,14 +6,17 @@ import dataclasses
 
 import pytest
 
-from host_disasters import Ack
+from host_disasters import Ack, seed_from_environment
 from moves import SOAK
 from namespaces import needs_namespaces
-from region_checks import Course, felt, last_in_region, lost_span, outage, violations
-from region_disasters import APART, LAB, NO_WITNESS, TTL, RegionWorld, go_through, slowest, table
+from region_checks import Course, disagreement, felt, last_in_region, lost_span, outage, violations, wrong_bound
+from region_disasters import (APART, FREEZES, KILL, KINDS, LAB, LOST, MUTE, NO_WITNESS, TTL, UNPLUG, RegionWorld,
+                              draw_losses, go_through, slowest, table)
 from test_host_disasters import show_logs
 
 SHARDS = 4 if SOAK else 2
+LOSSES = 54
+FAR_OFF = 5 * 0.1
 FAR_SECONDS = 5 * (TTL + 1)  # bench/region-loss holds the bound itself
 
 # ---- the judge, by what was made up ----
@@ -66,10 +69,27 @@ def test_a_planted_violation_is_found(more, changes, said):
     assert any(said in sentence for sentence in found), found
 
 
+def test_an_answer_that_was_under_way_may_arrive_when_all_is_connected_again():
+    late = ack(7000, "w1", 20.2, "east", sent=9.999)
+    course = a_loss(acks=[*a_loss().acks, late], plugged=20.0)
+    assert violations(course) == [] and course.late == {late}
+    for more in (late._replace(place="host"), late._replace(sent=13.2), late._replace(got=19.9)):
+        found = violations(dataclasses.replace(course, acks=[*course.acks, more._replace(number=7001)]))
+        assert found and all("7001" in sentence for sentence in found), found
+
+
 def test_what_was_lost_without_a_move_is_found():
     stayed = Course([ack(n, "w1", 9 + n / 100) for n in range(300)], "west", REGIONS, 10.0, rows=frozenset(range(299)))
     assert violations(stayed) == ["299, which w1 acknowledged, is lost"]
     assert outage(stayed) == pytest.approx(0.01)
+
+
+def test_a_report_is_compared_with_what_clients_outside_felt():
+    course = a_loss(acks=[*a_loss().acks, ack(10, "w1", 10.0, "east")])  # it felt 3.5 s
+    assert disagreement(course, {"write_outage_ms": 3150}) == pytest.approx(-0.1)
+    assert disagreement(course, {"write_outage_ms": None}) is None
+    assert wrong_bound(course, {"loss_bound_ms": 2100}) == wrong_bound(course, {}) == []
+    assert "the report says at most 2.000 s" in wrong_bound(course, {"loss_bound_ms": 2000})[0]
 
 
 def test_each_client_may_be_answered_once_by_what_thaws_and_no_more():
@@ -106,8 +126,33 @@ def go(make_lab, kinds):
     return outcomes
 
 
+def assert_moved(outcomes):
+    for outcome in outcomes:
+        assert outcome.moved == SHARDS and slowest(outcome) < FAR_SECONDS, outcome
+        assert outcome.disagreement is not None and abs(outcome.disagreement) < FAR_OFF, outcome
+
+
+@needs_namespaces
+def test_a_region_that_is_unplugged_is_replaced_whoever_leads_etcd(make_lab):
+    assert_moved(go(make_lab, [(UNPLUG, True), (UNPLUG, False), (UNPLUG, False)]))
+
+
+@needs_namespaces
+def test_a_region_that_is_killed_frozen_or_mute_is_replaced(make_lab):
+    assert_moved(go(make_lab, [(KILL, False), (FREEZES[-1], False), (MUTE, True)]))
+
+
 @needs_namespaces
 def test_a_region_that_can_still_reach_a_majority_serves_on(make_lab):
     for outcome in go(make_lab, [(NO_WITNESS, True), (APART, False)]):
         assert outcome.moved == 0 and slowest(outcome) < FAR_SECONDS, outcome
         assert outcome.said["west"].text.count("serving") == SHARDS, outcome.said["west"].text
+
+
+@needs_namespaces
+@pytest.mark.skipif(not SOAK, reason="takes an hour: HOLDFAST_SOAK=1")
+def test_regions_are_lost_again_and_again(make_lab):
+    seed = seed_from_environment()
+    print(f"HOLDFAST_SEED={seed}")
+    outcomes = go(make_lab, draw_losses(seed, LOSSES) + draw_losses(seed, len(KINDS), KINDS))
+    assert_moved(outcome for outcome in outcomes if outcome.kind.fate == LOST)
