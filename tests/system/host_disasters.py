@@ -28,6 +28,7 @@ ANSWER_SECONDS = 30  # longer than any freeze: what was in flight then is answer
 ACCEPTED_PAUSE = 0.01
 REFUSED_PAUSE = 0.02
 DOWN_PAUSE = 0.05
+CALM_SECONDS = 20
 
 
 # ---- clients ----
@@ -416,6 +417,20 @@ def go_through(world, kind, number):
 
 
 # ---- the table ----
+
+def calm_gaps(world, span):
+    """The longest wait of each shard's clients in as long a time as an outage, again and again."""
+    began = time.monotonic()
+    time.sleep(CALM_SECONDS)
+    gaps = []
+    for clients in world.clients.values():
+        acks = list(clients.acks)
+        for start in range(0, CALM_SECONDS, int(span)):
+            window = [ack for ack in acks if began + start <= ack.got < began + start + span]
+            gaps.append(longest_gap(window, began + start))
+    return gaps
+
+
 
 def percentile(samples, percent):
     ordered = sorted(samples)
