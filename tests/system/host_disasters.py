@@ -279,7 +279,7 @@ def longest_gap(acks, since):
     """Between two answers to clients, the later of them after 'since'; however many there are."""
     times = sorted(ack.got for ack in acks)
     first = next(i for i, at in enumerate(times) if at > since)
-    return max((b - a for a, b in zip(times[max(first - 1, 0):], times[first:])), default=0)
+    return max((b - a for a, b in zip(times[max(first - 1, 0):], times[max(first, 1):])), default=0)
 
 
 def assert_one_at_a_time(acks):

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import pymysql
 
 from conftest import HOLDFAST, wait_until
-from host_disasters import (ANSWER_SECONDS, ETCD, WHOLE_SECONDS, Ack, World, beyond, percentile, rewind, rows_of,
-                            wait_until_whole)
+from host_disasters import (ANSWER_SECONDS, ETCD, WHOLE_SECONDS, Ack, World, beyond, percentile,
+                            restart_what_ended, rewind, rows_of, wait_until_whole)
 from moves import HERE, close
 from namespaces import enter
 from region_checks import HOST, THAW_SECONDS, Course, disagreement, last_in_region, lost_span, outage, wrong_bound
@@ -486,7 +486,7 @@ def rewind_region(world, region, courses):
     for fleet in world.fleets:
         primary = fleet.by_name[courses[fleet.shard].heir]
         for server in fleet.servers:
-            if server.region == region and server is not primary and beyond(fleet, server, primary):
+            if server.region == region and primary.region != region and beyond(fleet, server, primary):
                 fleet.sql(server, "STOP ALL SLAVES", seconds=ANSWER_SECONDS)
                 fleet.sql(server, "RESET SLAVE ALL")
                 rewound += rewind(fleet, server, primary, oldest(courses[fleet.shard].acks))
@@ -495,9 +495,16 @@ def rewind_region(world, region, courses):
 
 def bring_back(world, region, since, courses):
     """Everything as before, but that the other region may be home now; how many rows had to be taken back."""
-    rewound = rewind_region(world, region, courses)
-    wait_until(lambda: not is_fenced(world, region), WHOLE_SECONDS, f"{region} is given back")
-    return rewound + wait_until_whole(world, since)
+    rewound = []
+
+    def is_given_back():
+        restart_what_ended(world)
+        with contextlib.suppress(pymysql.err.Error, OSError):  # one ended just now
+            rewound.append(rewind_region(world, region, courses))
+            return not is_fenced(world, region)
+        return False
+    wait_until(is_given_back, WHOLE_SECONDS, f"{region} is given back")
+    return sum(rewound) + wait_until_whole(world, since)
 
 
 # ---- the table ----

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from host_disasters import Ack, seed_from_environment
+from host_disasters import Ack, longest_gap, seed_from_environment
 from moves import SOAK
 from namespaces import needs_namespaces
 from region_checks import Course, disagreement, felt, last_in_region, lost_span, outage, violations, wrong_bound
@@ -76,6 +76,11 @@ def test_an_answer_that_was_under_way_may_arrive_when_all_is_connected_again():
     for more in (late._replace(place="host"), late._replace(sent=13.2), late._replace(got=19.9)):
         found = violations(dataclasses.replace(course, acks=[*course.acks, more._replace(number=7001)]))
         assert found and all("7001" in sentence for sentence in found), found
+
+
+def test_the_longest_gap_is_found_in_what_begins_after_the_moment():
+    acks = [ack(n, "w1", at) for n, at in enumerate((11, 12, 15, 16))]
+    assert [longest_gap(acks, since) for since in (10, 11.5, 15.5)] == [3, 3, 1]
 
 
 def test_what_was_lost_without_a_move_is_found():
