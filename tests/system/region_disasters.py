@@ -368,7 +368,7 @@ def strike(world, kind, region, said):
     lab, other, thawed, plugged = world.lab, other_of(region), None, None
     began = time.monotonic()
     kind.strike(lab, region, other)
-    done = time.monotonic()
+    done = time.monotonic() if kind.mend or kind.frozen else began  # else it is over by then
     if kind.frozen:
         time.sleep(kind.frozen)  # the disaster itself
         before = time.monotonic()
