@@ -414,8 +414,8 @@ static void print_missing(const struct region_case *found, FILE *out)
 static void print_region(const struct region_case *found)
 {
     const struct region_look *look = &found->look;
-    AUTO_FREE char *fence = permit_fence_format(&look->fence);
     bool is_fenced = look->standing == REGION_FENCED;
+    AUTO_FREE char *fence = is_fenced ? permit_fence_format(&look->fence) : NULL;
     printf("%c %-12s %-10s %4zu  %s%s\n", is_fenced ? '!' : ' ',
            found->scene.fleet->regions[found->region], region_standing_name(look->standing),
            count_homed(found),
