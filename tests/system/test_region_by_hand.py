@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A region is lost, by an operator's word; and moves that were under way when it was lost.
+
+The network is one of namespaces, the commands run on the host: as one would reach a region by another way.
+"""
+import shlex
+
+import pytest
+
+from conftest import HOLDFAST, wait_until
+from test_lab_network import NETNS, needs_namespaces
+
+TTL = ("--ttl", "2s")
+SECONDS = 60  # only a hang gets here
+
+pytestmark = needs_namespaces
+
+
+def make(make_lab, shards, automatic):
+    return make_lab(shards=shards, daemons=True, wan=[*NETNS, *TTL, "--automatic", automatic])
+
+
+def homes(lab):
+    return {shard["name"]: shard["home"] for shard in lab.json("status")["shards"]}
+
+
+def states(lab):
+    return {shard["name"]: shard["state"] for shard in lab.json("status")["shards"]}
+
+
+def is_open(lab, server):
+    return lab.value(server, "SELECT @@GLOBAL.read_only") == 0
+
+
+def open_servers(lab):
+    return [name for name in lab.servers() if is_open(lab, name)]
+
+
+def test_a_region_that_is_alive_is_not_failed_over(make_lab):
+    lab = make(make_lab, 1, "host")
+    told = lab.cli("failover", "--to", "east", "--yes", check=False)
+    assert told.returncode == 2 and "--accept-loss" in told.stderr, told
+    told = lab.cli("failover", "--accept-loss", "--yes", check=False)
+    assert told.returncode == 2 and "--to" in told.stderr, told
+    told = lab.cli("failover", "--to", "north", "--accept-loss", "--yes", check=False)
+    assert told.returncode == 2 and "north" in told.stderr, told
+    told = lab.cli("failover", "--to", "east", "--accept-loss", "--yes", check=False)
+    assert told.returncode == 3 and "region west is alive" in told.stderr, told
+    assert "switchover --to east" in told.stderr and "--force" in told.stderr, told
+    assert homes(lab) == {"s0": "west"} and lab.json("run", "list") == []
+    told = lab.cli("region", "list")
+    assert "west         alive         1" in told.stdout and "east         alive         0" in told.stdout, told
+    told = lab.cli("region", "return", "west", "--yes", check=False)
+    assert told.returncode == 3 and "is not fenced" in told.stderr, told
+
+    # --force: alive or not. Its primary is closed first, and both sides answer: nothing is lost.
+    lab.sql("s0-west-1", "CREATE TABLE app.words (word VARCHAR(20) PRIMARY KEY)")
+    lab.sql("s0-west-1", "INSERT INTO app.words VALUES ('kept')")
+    told = lab.cli("failover", "--to", "east", "--accept-loss", "--force", "--yes")
+    assert "--force: region west is alive" in told.stderr, told
+    assert homes(lab) == {"s0": "east"}
+    now_open = open_servers(lab)
+    assert len(now_open) == 1 and now_open[0].startswith("s0-east"), now_open
+    assert lab.value(now_open[0], "SELECT word FROM app.words") == "kept"
+
+
+def test_a_silent_region_is_fenced_failed_over_and_given_back(make_lab):
+    lab = make(make_lab, 1, "host")
+    lab.cli("lab", "unplug", "west")
+    told = lab.cli("failover", "--to", "east", "--accept-loss", "--yes", "--reason", "west burns")
+    assert "region west is silent: it is fenced first" in told.stderr, told
+    assert "of acknowledged writes are lost" in told.stdout + told.stderr, told
+    assert homes(lab) == {"s0": "east"}
+    assert not [name for name in open_servers(lab) if "-west-" in name]
+    for way in ([], ["--direct"]):
+        assert "region west is fenced since" in lab.cli("status", *way, check=False).stdout
+    told = lab.cli("readiness", check=False)
+    assert told.returncode == 3 and "NO-GO fenced" in told.stdout, told
+    told = lab.cli("region", "return", "west", "--yes", check=False)
+    assert told.returncode == 3 and "is not whole" in told.stderr, told
+    told = lab.cli("switchover", "--to", "west", "--yes", check=False)
+    assert told.returncode == 3 and "fenced" in told.stderr + told.stdout, told
+
+    lab.cli("lab", "plug", "west")
+    wait_until(lambda: lab.cli("region", "return", "west", "--yes", check=False).returncode == 0, SECONDS,
+               "west is whole, and given back")
+    told = lab.cli("region", "list").stdout
+    assert "fenced" not in told, told
+    wait_until(lambda: lab.cli("switchover", "--to", "west", "--yes", check=False).returncode == 0, SECONDS,
+               "its shards go home")
+    assert homes(lab) == {"s0": "west"}
+
+
+# Where a move to the east is when the west is lost; what becomes of the shard: it serves in the east, always.
+POINTS = ["cas.preparing:after", "old.freeze:after", "cas.promoting:after", "new.promote:after",
+          "cas.redirecting:after"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_move_is_under_way_when_its_old_region_is_lost(make_lab, point):
+    """The process that moves it dies in the same moment; what it left is failed over, or finished."""
+    lab = make(make_lab, 1, "region")
+    cut = shlex.join([HOLDFAST, "lab", "unplug", "west", "--dir", str(lab.dir)])
+    lab.cli("switchover", "--to", "east", "--direct", "--yes", check=False,
+            env={"HOLDFAST_FAULT": f"{point}=run:{cut} && kill -9 $PPID"})
+    wait_until(lambda: homes(lab) == {"s0": "east"}, SECONDS, "the shard serves in the east")
+    now_open = [name for name in open_servers(lab) if "-west-" not in name]
+    assert len(now_open) == 1, now_open
+    wait_until(lambda: set(states(lab).values()) == {"serving"}, SECONDS, "its route says so")
