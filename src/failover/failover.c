@@ -104,11 +104,16 @@ static enum permit_end find_end_of(const struct failover *failover, const char *
     return permit_end_of(wait, &rumour, now);
 }
 
+/* Of a lost region any server of the shard may have been opened: each must be over. */
 static enum permit_end find_end(const struct failover *failover, nsec now)
 {
+    const struct inventory_server *servers = failover->shard->servers;
     enum permit_end end = find_end_of(failover, failover->lost->name, now);
-    return end && failover->lost_before ? find_end_of(failover, failover->lost_before->name, now)
-                                        : end;
+    for (size_t i = 0; end && i < failover->shard->server_count; i++)
+        if (failover_leaves_region(failover) && servers[i].region == failover->lost->region &&
+            !find_end_of(failover, servers[i].name, now))
+            end = PERMIT_LASTS;
+    return end;
 }
 
 /* Once it is over it stays so. */
@@ -160,10 +165,8 @@ static void take_from_another_run(struct failover *failover)
         return;
     }
     bool was_opening = route->state == SHARD_FENCING || route->state == SHARD_OPENING;
-    if (is_in(failover, route->new_primary, 1 - to) && was_opening) {
+    if (is_in(failover, route->new_primary, 1 - to) && was_opening)
         failover->lost = server_named(failover->shard, route->new_primary);
-        failover->lost_before = server_named(failover->shard, route->primary);
-    }
     failover->wait.guard = SQL_OPEN_WITHIN_MS * NSEC_PER_MS;
     failover->view.state = SHARD_SERVING;
     failover->view.is_inherited = false;

@@ -61,8 +61,6 @@ struct failover {
      * serve any more (permit/permit.h). */
     bool is_looked_after;
     int64_t fence; /* revision of the fence of the lost region; 0: there is none */
-    /* A candidate of the lost region may have been open: it is 'lost', and this one is, too. */
-    const struct inventory_server *lost_before;
     const struct failover_ears *ears; /* NULL: nobody can be asked */
     bool was_region_silent;           /* a moment ago nobody of the lost region answered */
 

@@ -108,6 +108,18 @@ static enum status return_permission(const struct failover *failover, nsec deadl
     return status;
 }
 
+/* With its region all that the shard has there: one of them may have been opened since, and what
+ * they acknowledged alone keeps nobody from opening (docs/failover.md, "When it is back"). */
+static void revoke_lost(const struct failover *failover, const char *note, struct permit_part *ret)
+{
+    const struct inventory_server *servers = failover->shard->servers;
+    permit_part_revoke(ret, &failover->wait.term, failover->lost->name, note);
+    for (size_t i = 0; i < failover->shard->server_count; i++)
+        if (failover_leaves_region(failover) && servers[i].region == failover->lost->region &&
+            ret->op_count + 2 < PERMIT_PART_MAX)
+            permit_part_revoke(ret, &failover->wait.term, servers[i].name, note);
+}
+
 static enum status make_part(struct failover *failover, enum shard_state next, nsec deadline,
                              struct permit_part *ret, struct err *err)
 {
@@ -123,9 +135,7 @@ static enum status make_part(struct failover *failover, enum shard_state next, n
         failover->is_looked_after = status != ST_NOT_FOUND; /* no conductor ever ran here */
         if (status)
             return status == ST_NOT_FOUND ? ST_OK : status;
-        permit_part_revoke(ret, &failover->wait.term, failover->lost->name, note);
-        if (failover->lost_before)
-            permit_part_revoke(ret, &failover->wait.term, failover->lost_before->name, note);
+        revoke_lost(failover, note, ret);
         if (failover->fence)
             permit_part_keep_fence(ret, lost_region(failover), failover->fence);
         failover->wait.fence = failover->fence;
