@@ -310,20 +310,28 @@ void failover_run(struct failover *failover)
 
 /* ---- making ---- */
 
-const struct inventory_server *failover_find_lost(const struct shard_observation *shard)
+/* The one silent server that others follow, of their own region or of the other; NULL: there are
+ * several, or none. */
+static const struct inventory_server *find_silent_source(const struct shard_observation *shard,
+                                                         bool is_near)
 {
     const struct server_observation *lost = NULL;
     for (size_t i = 0; i < shard->shard->server_count; i++) {
-        const struct server_observation *source = shard->servers[i].source;
-        bool is_near =
-            source && source->server->region == shard->servers[i].server->region && source->status;
-        if (shard->servers[i].status || !is_near)
+        const struct server_observation *at = &shard->servers[i], *source = at->source;
+        if (at->status || !source || !source->status ||
+            (source->server->region == at->server->region) != is_near)
             continue;
         if (lost && lost != source)
             return NULL;
         lost = source;
     }
     return lost ? lost->server : NULL;
+}
+
+const struct inventory_server *failover_find_lost(const struct shard_observation *shard)
+{
+    const struct inventory_server *near = find_silent_source(shard, true);
+    return near ? near : find_silent_source(shard, false);
 }
 
 void failover_init(struct failover *failover, const struct mandate *mandate,

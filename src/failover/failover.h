@@ -106,7 +106,8 @@ MUST_CHECK enum status failover_know_fence(struct failover *failover, nsec deadl
 void failover_run(struct failover *failover);
 
 /* The primary by what its replicas say, when it does not answer and the store knows none: the one
- * server of the shard that others of its region follow. NULL: not to be known. */
+ * server of the shard that others of its region follow, or, when these are silent, too, that the
+ * relay does. NULL: not to be known. */
 const struct inventory_server *failover_find_lost(const struct shard_observation *shard);
 
 #endif

@@ -64,6 +64,7 @@ def test_a_region_that_is_alive_is_not_failed_over(make_lab):
 
 def test_a_silent_region_is_fenced_failed_over_and_given_back(make_lab):
     lab = make(make_lab, 1, "host")
+    wait_until(lambda: lab.json("status", "--direct")["shards"][0]["epoch"], SECONDS, "the store knows the shard")
     lab.cli("lab", "unplug", "west")
     told = lab.cli("failover", "--to", "east", "--accept-loss", "--yes", "--reason", "west burns")
     assert "region west is silent: it is fenced first" in told.stderr, told
