@@ -174,7 +174,9 @@ static enum status fail_over(struct run *run, const struct shard_observation *se
     enum status status = ST_OK;
     failover->without = run->record.without;
     failover->without_count = run->record.without_count;
-    if (failover->lost && run->record.is_region_lost)
+    failover->fence = run->fence;
+    failover->wait.term = run->term;
+    if (failover->lost && run->record.is_region_lost && !run->fence)
         status = failover_know_fence(failover, clock_deadline(STORE_MS), err);
     if (!status)
         status = refuse_living(run, seen, failover, err);
@@ -193,8 +195,9 @@ void failover_run_shard(struct run *run, const struct shard_observation *seen,
 {
     struct route route = {0};
     struct err err = ERR_INIT;
-    enum status status =
-        failover_run_route(run->mandate.store, run->mandate.fleet, seen, &route, &err);
+    enum status status = ST_OK;
+    if (!run->fence || !run->ears || !run->ears->route(run->ears->context, seen->shard, &route))
+        status = failover_run_route(run->mandate.store, run->mandate.fleet, seen, &route, &err);
     snprintf(report->primary, sizeof(report->primary), "%s", route.primary);
     if (!status) {
         AUTO(failover_release) struct failover failover;

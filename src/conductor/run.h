@@ -37,8 +37,11 @@ struct run {
     bool had_ended;              /* taken over once more, only for what it left in the middle */
     struct waiting *waiting;     /* what its keeper tells others */
     const struct failover_ears *ears; /* NULL: nobody can be asked */
-    atomic_bool is_handed_over;       /* another process goes on with what is left */
-    char *_Atomic aborted_by;         /* whoever asked for it from another process; NULL: nobody */
+    /* What whoever fenced the region knows of it already; 0: not known. The store is asked then. */
+    int64_t fence;
+    struct permit_term term;
+    atomic_bool is_handed_over; /* another process goes on with what is left */
+    char *_Atomic aborted_by;   /* whoever asked for it from another process; NULL: nobody */
 };
 
 /* Begin a new run: takes the lock, writes the record (which is taken from the caller). ST_BUSY

@@ -166,7 +166,7 @@ enum status daemon_run(const struct inventory *fleet, const char *name, struct e
     daemon.steward = steward_start(fleet, daemon.self, daemon.store, daemon.surveyor);
     struct observer *observer = NULL;
     if (daemon.steward) {
-        daemon.hearing = hearing_new(fleet, daemon.self, daemon.steward, daemon.surveyor);
+        daemon.hearing = hearing_new(&daemon);
         mirror_on_revoked(daemon.mirror, on_revoked, &daemon);
     }
     daemon.healer = healer_start(&daemon);

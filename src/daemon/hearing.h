@@ -11,11 +11,9 @@
 
 struct hearing;
 struct inventory;
-struct inventory_conductor;
 
-struct surveyor;
-struct hearing *hearing_new(const struct inventory *fleet, const struct inventory_conductor *self,
-                            struct steward *steward, struct surveyor *surveyor);
+struct daemon;
+struct hearing *hearing_new(const struct daemon *daemon);
 void hearing_free(struct hearing *hearing); /* NULL is fine */
 
 /* A permission was withdrawn: somebody waits for what the others say. */

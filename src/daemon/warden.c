@@ -155,17 +155,21 @@ static enum status begin(struct warden *warden, struct run_record *record, struc
                          struct err *err)
 {
     struct store *store = daemon_store_get(warden->daemon->store);
-    char left[RUN_ID_MAX], id[RUN_ID_MAX];
+    AUTO_FREE char *wanted = run_record_encode(record);
+    char left[RUN_ID_MAX], holder[RUN_ID_MAX];
     struct err ignored = ERR_INIT;
-    snprintf(id, sizeof(id), "%s", record->id);
-    if (run_current(store, left, &ignored) == ST_OK &&
-        run_lock_holder(store, id, &ignored) == ST_NOT_FOUND &&
-        run_set_aside(store, left, &ignored) == ST_OK)
-        log_event(EV_LOSS, "run", left, "is", "set aside: a region is lost", NULL);
+    enum status status = run_begin(store, warden->daemon->fleet, record, ret, err);
+    if (status != ST_BUSY || run_current(store, left, &ignored) ||
+        run_lock_holder(store, holder, &ignored) != ST_NOT_FOUND ||
+        run_set_aside(store, left, &ignored) || run_record_decode(wanted, record, err))
+        return status;
+    log_event(EV_LOSS, "run", left, "is", "set aside: a region is lost", NULL);
     return run_begin(store, warden->daemon->fleet, record, ret, err);
 }
 
-static void fail_over(struct warden *warden, size_t region)
+/* 'fence': its revision; with the term that it was found by. */
+static void fail_over(struct warden *warden, size_t region, int64_t fence,
+                      const struct permit_term *term)
 {
     struct daemon *daemon = warden->daemon;
     AUTO(run_record_release) struct run_record record = {0};
@@ -188,6 +192,8 @@ static void fail_over(struct warden *warden, size_t region)
         return;
     }
     AUTO(switchover_report_release) struct switchover_report report = {0};
+    run->fence = fence;
+    run->term = *term;
     deed_carry_out(daemon, run, &warden->seen, 0, &report);
     run_free(run);
     warden->seen_at = 0;
@@ -208,7 +214,8 @@ static enum status find_lock(struct store *store, struct permit_gone *ret, size_
     return status == ST_NOT_FOUND ? ST_OK : status;
 }
 
-static bool fence(struct warden *warden, const char *region, const struct mirror_region *sign)
+static bool fence(struct warden *warden, const char *region, const struct mirror_region *sign,
+                  int64_t *ret_revision)
 {
     struct daemon *daemon = warden->daemon;
     struct store *store = daemon_store_get(daemon->store);
@@ -221,10 +228,9 @@ static bool fence(struct warden *warden, const char *region, const struct mirror
                                      .reason = "it was silent for a TTL",
                                      .gone = &lock};
     struct err err = ERR_INIT;
-    int64_t revision = 0;
     enum status status = find_lock(store, &lock, &fencing.gone_count, &err);
     if (!status)
-        status = permit_fence(store, &fencing, clock_deadline(STORE_MS), &revision, &err);
+        status = permit_fence(store, &fencing, clock_deadline(STORE_MS), ret_revision, &err);
     if (!status)
         log_event(EV_PERMISSION, "region", region, "given", "no", "why",
                   "it was silent for a TTL: it is fenced", NULL);
@@ -239,6 +245,7 @@ static void see_silent(struct warden *warden, size_t region, const struct mirror
     AUTO_FREE const struct inventory_shard **shards =
         mem_zalloc((daemon->fleet->shard_count + 1) * sizeof(*shards));
     size_t count = list_homed(daemon, name, shards);
+    int64_t revision = 0;
     if (count == 0 || !store)
         return;
     const char *hindrance = find_hindrance(warden, region, shards, count);
@@ -246,12 +253,12 @@ static void see_silent(struct warden *warden, size_t region, const struct mirror
         hindrance = "paused";
     if (hindrance)
         say(warden, name, hindrance);
-    else if (fence(warden, name, sign))
-        fail_over(warden, region);
+    else if (fence(warden, name, sign, &revision))
+        fail_over(warden, region, revision, &sign->term);
 }
 
 /* It is fenced, and shards are still served there: whoever began to fail them over is gone. */
-static void see_fenced(struct warden *warden, size_t region)
+static void see_fenced(struct warden *warden, size_t region, const struct mirror_region *sign)
 {
     struct daemon *daemon = warden->daemon;
     struct store *store = daemon_store_get(daemon->store);
@@ -259,7 +266,7 @@ static void see_fenced(struct warden *warden, size_t region)
         !election_get(daemon->election, clock_now()).is_leader || deed_is_forbidden(store))
         return;
     warden->seen_at = 0; /* they may have been failed over since */
-    fail_over(warden, region);
+    fail_over(warden, region, sign->fence, &sign->term);
 }
 
 static void watch(struct warden *warden, size_t region)
@@ -270,7 +277,7 @@ static void watch(struct warden *warden, size_t region)
         !mirror_get_region(daemon->mirror, daemon->fleet->regions[region], &sign))
         return;
     if (sign.fence)
-        see_fenced(warden, region);
+        see_fenced(warden, region, &sign);
     else if (sign.beat && clock_now() >= sign.end)
         see_silent(warden, region, &sign);
     else if (warden_is_silent(daemon, region))

@@ -28,15 +28,31 @@ void failover_note(struct failover *failover, const char *format, ...)
     va_end(args);
 }
 
-enum status failover_take(struct failover *failover, const struct inventory_server *server,
-                          struct session **ret_session, nsec deadline, struct err *err)
+static struct session *session_of(struct failover *failover, const struct inventory_server *server)
 {
     struct session *session = &failover->sessions[server->index];
     session->server = server;
     session->flavour = &sql_mariadb;
     session->end = SESSION_ROLE;
-    *ret_session = session;
-    return session_take(failover->mandate, session, deadline, err);
+    return session;
+}
+
+enum status failover_take(struct failover *failover, const struct inventory_server *server,
+                          struct session **ret_session, nsec deadline, struct err *err)
+{
+    *ret_session = session_of(failover, server);
+    return session_take(failover->mandate, *ret_session, deadline, err);
+}
+
+enum status failover_take_all(struct failover *failover,
+                              const struct inventory_server *const *servers, size_t count,
+                              nsec deadline, struct err *err)
+{
+    struct session *sessions[SESSIONS_MAX];
+    INVARIANT(count <= SESSIONS_MAX);
+    for (size_t i = 0; i < count; i++)
+        sessions[i] = session_of(failover, servers[i]);
+    return session_take_all(failover->mandate, sessions, count, deadline, err);
 }
 
 struct server_observation *failover_seen(struct failover *failover,

@@ -122,10 +122,22 @@ static bool must_look_at_lost(const struct failover *failover,
            server->status == ST_OK;
 }
 
+static enum status take_those_who_stop(struct failover *failover, struct err *err)
+{
+    const struct inventory_server *servers[SESSIONS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < failover->shard->server_count && count < SESSIONS_MAX; i++) {
+        const struct server_observation *at = &failover->seen.shards[0].servers[i];
+        if (must_stop(failover, at) || must_look_at_lost(failover, at))
+            servers[count++] = at->server;
+    }
+    return failover_take_all(failover, servers, count, clock_deadline(SESSION_MS), err);
+}
+
 static enum status stop_receiving(struct failover *failover, struct err *err)
 {
     size_t count = 0;
-    enum status status = ST_OK;
+    enum status status = take_those_who_stop(failover, err);
     AUTO_FREE struct failover_look *looks =
         mem_zalloc(failover->shard->server_count * sizeof(*looks));
     for (size_t i = 0; i < failover->shard->server_count && !status; i++) {

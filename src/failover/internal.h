@@ -57,6 +57,10 @@ static inline bool failover_leaves_region(const struct failover *failover)
 MUST_CHECK enum status failover_take(struct failover *failover,
                                      const struct inventory_server *server,
                                      struct session **ret_session, nsec deadline, struct err *err);
+/* Those of all, of SESSIONS_MAX at most. */
+MUST_CHECK enum status failover_take_all(struct failover *failover,
+                                         const struct inventory_server *const *servers,
+                                         size_t count, nsec deadline, struct err *err);
 struct server_observation *failover_seen(struct failover *failover,
                                          const struct inventory_server *server);
 /* Ask the server again over its session; what was seen of it is replaced. 'before' (may be NULL) is

@@ -131,7 +131,10 @@ static enum status make_part(struct failover *failover, enum shard_state next, n
     if (next == SHARD_FENCING && is_first(failover)) {
         failover_know_route(failover);
         AUTO_FREE char *note = mem_printf("shard %s, run %s", failover->shard->name, mandate->run);
-        enum status status = permit_term_load(mandate->store, deadline, &failover->wait.term, err);
+        enum status status =
+            failover->wait.term.revision
+                ? ST_OK
+                : permit_term_load(mandate->store, deadline, &failover->wait.term, err);
         failover->is_looked_after = status != ST_NOT_FOUND; /* no conductor ever ran here */
         if (status)
             return status == ST_NOT_FOUND ? ST_OK : status;
@@ -185,7 +188,8 @@ enum status failover_know_revocations(struct failover *failover, nsec deadline, 
     failover->is_looked_after |= is_revoked; /* by whoever began this, with another fleet file */
     if (status || wait->revision || !failover->is_looked_after)
         return status;
-    status = permit_term_load(store, deadline, &wait->term, err);
+    if (!wait->term.revision) /* else the revocation compared it */
+        status = permit_term_load(store, deadline, &wait->term, err);
     if (status)
         return status;
     wait->since = clock_now();
@@ -262,6 +266,8 @@ enum status failover_record(struct failover *failover, enum shard_state next, ns
     while (status == ST_BUSY && clock_now() < deadline)
         status = attempt_once(failover, next, deadline, err);
     struct err ignored = ERR_INIT;
+    if (status == ST_CONFLICT)
+        failover->wait.term = (struct permit_term){0};
     if (status == ST_CONFLICT && failover->fence) /* it may be another one now, or none */
         status_ignore(failover_know_fence(failover, deadline, &ignored), "then it fails again");
     return status && status != ST_FENCED

@@ -10,6 +10,7 @@
  * gone. The argument is in docs/switchover.md. */
 #include "move/session.h"
 
+#include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "move/fault.h"
@@ -218,26 +219,50 @@ static enum status lock_server(const struct mandate *mandate, struct session *se
     return status;
 }
 
+static bool is_taken(const struct session *session)
+{
+    return session->is_held && sql_conn_is_open(session->conn);
+}
+
+static void settle(struct session *session, enum status status)
+{
+    if (status && session->conn)
+        sql_conn_break(session->conn);
+    if (status)
+        return;
+    session->is_held = true;
+    session->last_id = sql_conn_id(session->conn);
+}
+
+enum status session_take_all(const struct mandate *mandate, struct session *const *sessions,
+                             size_t count, nsec deadline, struct err *err)
+{
+    enum status status = ST_OK;
+    bool is_new[SESSIONS_MAX] = {false};
+    INVARIANT(count <= SESSIONS_MAX);
+    size_t taken = 0;
+    for (size_t i = 0; i < count && !status; i++) {
+        is_new[i] = !is_taken(sessions[i]);
+        if (is_new[i])
+            status = connect_session(mandate, sessions[i], deadline, err);
+        if (is_new[i] && !status)
+            status = evict(mandate, sessions[i], deadline, err);
+        if (is_new[i] && !status)
+            status = lock_server(mandate, sessions[i], deadline, err);
+        taken += is_new[i];
+    }
+    if (!status && taken > 0) /* after the locks were taken, never before: see above */
+        status = mandate_check_token(mandate, deadline, err);
+    for (size_t i = 0; i < count; i++)
+        if (is_new[i])
+            settle(sessions[i], status);
+    return status;
+}
+
 enum status session_take(const struct mandate *mandate, struct session *session, nsec deadline,
                          struct err *err)
 {
-    if (session->is_held && sql_conn_is_open(session->conn))
-        return ST_OK;
-    enum status status = connect_session(mandate, session, deadline, err);
-    if (!status)
-        status = evict(mandate, session, deadline, err);
-    if (!status)
-        status = lock_server(mandate, session, deadline, err);
-    if (!status) /* after the lock was taken, never before: see above */
-        status = mandate_check_token(mandate, deadline, err);
-    if (status) {
-        if (session->conn)
-            sql_conn_break(session->conn);
-        return status;
-    }
-    session->is_held = true;
-    session->last_id = sql_conn_id(session->conn);
-    return ST_OK;
+    return session_take_all(mandate, &session, 1, deadline, err);
 }
 
 void session_drop(struct session *session)

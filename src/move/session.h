@@ -17,6 +17,7 @@
 struct mandate;
 
 #define SESSION_LOCK "holdfast" /* the server's user lock */
+enum { SESSIONS_MAX = 64 };     /* taken at once */
 
 /* Whose server it is: names the calls. */
 enum session_end { SESSION_OLD, SESSION_NEW, SESSION_ROLE, SESSION_ENDS };
@@ -34,6 +35,10 @@ struct session {
  * of the process whose run was resumed), and checks the fencing token after it has the lock. */
 MUST_CHECK enum status session_take(const struct mandate *mandate, struct session *session,
                                     nsec deadline, struct err *err);
+/* All of them, with one look at the token after the last lock was taken. */
+MUST_CHECK enum status session_take_all(const struct mandate *mandate,
+                                        struct session *const *sessions, size_t count,
+                                        nsec deadline, struct err *err);
 /* Give the session up, so that the next session_take() evicts it and starts afresh. */
 void session_drop(struct session *session);
 void session_release(struct session *session);

@@ -2,7 +2,8 @@
  *
  * Writes to etcd: a queue, and up to ETCD_WRITERS threads that each carry one request. Transactions
  * that touch the same keys are done in the order of their start; others travel side by side, and
- * etcd flushes them to its disk together.
+ * etcd flushes them to its disk together. Two that put the same into a key that neither compares
+ * may come in any order.
  *
  * A transaction is sent again only after its guard's end has proved that it never happens. It is
  * not sent again once its caller was told ST_UNKNOWN: a read may have settled it since (claim()).
@@ -27,6 +28,19 @@ static bool writes(const struct store_request *request, const char *key)
     return false;
 }
 
+/* Does it leave the key other than this put does? */
+static bool writes_else(const struct store_request *request, const struct store_op *put)
+{
+    for (size_t i = 0; i < request->txn.op_count; i++) {
+        const struct store_op *op = &request->txn.ops[i];
+        bool is_same = op->kind == STORE_PUT && put->kind == STORE_PUT && op->lease == put->lease &&
+                       strcmp(op->value, put->value) == 0;
+        if (strcmp(op->key, put->key) == 0 && !is_same)
+            return true;
+    }
+    return false;
+}
+
 /* What 'earlier' writes, 'later' compares or writes. */
 static bool touches(const struct store_request *earlier, const struct store_request *later)
 {
@@ -34,7 +48,7 @@ static bool touches(const struct store_request *earlier, const struct store_requ
         if (writes(earlier, later->txn.compares[i].key))
             return true;
     for (size_t i = 0; i < later->txn.op_count; i++)
-        if (writes(earlier, later->txn.ops[i].key))
+        if (writes_else(earlier, &later->txn.ops[i]))
             return true;
     return false;
 }
