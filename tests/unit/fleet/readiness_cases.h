@@ -22,8 +22,9 @@ struct check_cases {
 
 /* Found by looking at the store or the fleet file, not at a shard: tests/system. */
 static const char *const fleet_checks[] = {
-    "store-unavailable", "store-member", "store-open", "run-in-progress", "unfinished-run",
-    "no-probe",          "paused",       "drained",    "hook-missing",    "rpo-guard"};
+    "store-unavailable", "store-member", "store-open", "run-in-progress",
+    "unfinished-run",    "no-probe",     "paused",     "drained",
+    "hook-missing",      "rpo-guard",    "fenced",     "unarmed"};
 
 /* All findings, as a case says them. */
 static inline void found_format(const struct readiness *found, struct buf *ret)
