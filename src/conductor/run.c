@@ -377,6 +377,27 @@ enum status run_set_aside(struct store *store, const char *id, struct err *err)
     return store_txn(store, &txn, deadline, &result, err);
 }
 
+enum status run_close(struct store *store, const char *id, enum run_state state, struct err *err)
+{
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    AUTO(run_record_release) struct run_record record = {0};
+    AUTO_FREE char *key = run_record_key(id);
+    nsec deadline = store_deadline(store, STORE_WORK);
+    enum status status = store_get(store, key, deadline, &entry, err);
+    if (!status)
+        status = run_record_decode(entry.value, &record, err);
+    if (status)
+        return status;
+    record.state = state;
+    run_record_add_order(&record, "ended it: others brought its shards to an end");
+    AUTO_FREE char *value = run_record_encode(&record);
+    struct store_compare is_same = {STORE_MOD_REV_IS, key, entry.mod_rev};
+    struct store_op put = {STORE_PUT, key, value, 0};
+    struct store_txn txn = {&is_same, 1, &put, 1};
+    struct store_txn_result result = {0};
+    return store_txn(store, &txn, deadline, &result, err);
+}
+
 void run_free(struct run *run)
 {
     if (!run)

@@ -74,6 +74,11 @@ void run_free(struct run *run);
  * one. */
 MUST_CHECK enum status run_set_aside(struct store *store, const char *id, struct err *err);
 
+/* It was set aside, and what it left was brought to an end by others: it ended so. ST_CONFLICT:
+ * somebody takes it up. */
+MUST_CHECK enum status run_close(struct store *store, const char *id, enum run_state state,
+                                 struct err *err);
+
 /* The run whose process is alive; ST_NOT_FOUND: none. */
 MUST_CHECK enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX],
                                        struct err *err);

@@ -399,7 +399,8 @@ static void keep_up(struct healer *healer)
                                     .context = daemon->hearing};
         bool has_opening = false;
         enum status status = upkeep(&upkeeper, &picture->seen, &has_opening, &err);
-        if (!status && !atomic_load(&healer->is_urgent))
+        AUTO_FREE char *fenced = mirror_fenced_text(daemon->mirror);
+        if (!status && fenced && !atomic_load(&healer->is_urgent))
             status = regions_give_back(store, daemon->fleet, &picture->seen, &err);
         healer->kept_up = clock_now();
         atomic_store(&healer->is_held_up, status == ST_BUSY);
@@ -450,7 +451,10 @@ static bool has_verdict(const struct suspect *suspects, size_t count, enum loss_
 static bool is_region_silent(struct healer *healer)
 {
     const struct inventory *fleet = healer->daemon->fleet;
-    for (size_t i = 0; i < fleet->shard_count; i++) {
+    bool is_any = false;
+    for (size_t i = 0; i < fleet->region_count; i++)
+        is_any = is_any || warden_is_silent(healer->daemon, i);
+    for (size_t i = 0; is_any && i < fleet->shard_count; i++) {
         struct route route = {0};
         struct err ignored = ERR_INIT;
         size_t home = 0;

@@ -39,6 +39,7 @@ struct warden {
     struct fleet_observation seen;
     size_t seen_region;
     nsec seen_at;            /* 0: not */
+    char aside[RUN_ID_MAX];  /* a run that had to yield; "": none */
     char said[ERR_TEXT_MAX]; /* why a region that is silent is left alone */
 };
 
@@ -164,7 +165,28 @@ static enum status begin(struct warden *warden, struct run_record *record, struc
         run_set_aside(store, left, &ignored) || run_record_decode(wanted, record, err))
         return status;
     log_event(EV_LOSS, "run", left, "is", "set aside: a region is lost", NULL);
+    snprintf(warden->aside, sizeof(warden->aside), "%s", left);
     return run_begin(store, warden->daemon->fleet, record, ret, err);
+}
+
+/* What the run that yielded left in the middle and was not failed over goes back to where it was: a
+ * move to the region that is lost now. */
+static void call_off(struct warden *warden)
+{
+    struct daemon *daemon = warden->daemon;
+    AUTO(switchover_report_release) struct switchover_report report = {0};
+    struct run *run = NULL;
+    struct err err = ERR_INIT;
+    struct store *store = daemon_store_get(daemon->store);
+    if (!warden->aside[0])
+        return;
+    if (run_take(store, daemon->fleet, warden->aside, true, &run, &err) == ST_OK) {
+        deed_carry_out(daemon, run, NULL, HASTE_MS * NSEC_PER_MS, &report);
+        run_free(run);
+    } else if (err.status == ST_NOT_FOUND) { /* nothing is left of it */
+        status_ignore(run_close(store, warden->aside, RUN_FAILED, &err), "it says that it runs");
+    }
+    warden->aside[0] = '\0';
 }
 
 /* 'fence': its revision; with the term that it was found by. */
@@ -196,6 +218,7 @@ static void fail_over(struct warden *warden, size_t region, int64_t fence,
     run->term = *term;
     deed_carry_out(daemon, run, &warden->seen, 0, &report);
     run_free(run);
+    call_off(warden);
     warden->seen_at = 0;
     warden->tried = clock_now();
 }

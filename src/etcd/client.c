@@ -9,9 +9,10 @@
 #include "base/text.h"
 #include "etcd/internal.h"
 
+#include <limits.h>
 #include <string.h>
 
-enum { PLAIN_SHOWN_MAX = 160 };
+enum { PLAIN_SHOWN_MAX = 160, FAILURES_MAX = 3 };
 
 /* ---- life cycle ---- */
 
@@ -140,9 +141,23 @@ void etcd_errand_release(struct etcd_errand *errand)
     *errand = (struct etcd_errand){0};
 }
 
+/* Of the others the one that failed least since it answered, or the next of these: one that is gone
+ * with its site costs time, and one that was slow once is not gone. */
 void etcd_client_leave(struct etcd_client *client, size_t member)
 {
-    atomic_compare_exchange_strong(&client->current, &member, (member + 1) % client->count);
+    unsigned failed = atomic_load(&client->failures[member]), least = UINT_MAX;
+    size_t next = member;
+    if (failed < FAILURES_MAX)
+        atomic_store(&client->failures[member], failed + 1);
+    for (size_t i = 1; i < client->count; i++) {
+        size_t other = (member + i) % client->count;
+        unsigned failures = atomic_load(&client->failures[other]);
+        if (failures < least) {
+            least = failures;
+            next = other;
+        }
+    }
+    atomic_compare_exchange_strong(&client->current, &member, next);
 }
 
 /* ---- an attempt ---- */
@@ -197,6 +212,8 @@ enum status etcd__attempt(struct etcd_attempt *attempt, struct etcd_answer *ret_
     attempt->reach = http.sent ? ETCD_DOUBT : status == ST_UNTRUSTED ? ETCD_REFUSED : ETCD_NEXT;
     if (!status)
         status = judge(attempt, &http, ret_answer, err);
+    if (!status)
+        atomic_store(&client->failures[attempt->member], 0);
     if (post.is_secret && http.body.length)
         explicit_bzero(http.body.data, http.body.length); /* the token */
     return status ? err_wrap(err, "etcd at %s", client->members[attempt->member]) : ST_OK;

@@ -34,6 +34,11 @@ def open_servers(lab):
     return [name for name in lab.servers() if is_open(lab, name)]
 
 
+def open_in_the_east(lab):
+    """The shards of the open servers there, one for each."""
+    return sorted(name.split("-")[0] for name in open_servers(lab) if "-east-" in name)
+
+
 def test_a_region_that_is_alive_is_not_failed_over(make_lab):
     lab = make(make_lab, 1, "host")
     told = lab.cli("failover", "--to", "east", "--yes", check=False)
@@ -125,3 +130,24 @@ def test_a_move_is_under_way_when_its_old_region_is_lost(make_lab, point):
         raise
     now_open = [name for name in open_servers(lab) if "-west-" not in name]
     assert len(now_open) == 1, now_open
+
+
+def test_a_move_back_is_under_way_when_its_new_region_is_lost(make_lab):
+    """One shard is in the west again, the other one on its way: both serve in the east in the end."""
+    lab = make(make_lab, 2, "region")
+    both = {"s0": "east", "s1": "east"}
+    wait_until(lambda: lab.cli("switchover", "--to", "east", "--yes", check=False).returncode == 0, SECONDS, "both go east")
+    cut = shlex.join([HOLDFAST, "lab", "unplug", "west", "--dir", str(lab.dir)])
+
+    def is_killed_in_it():
+        return lab.cli("switchover", "--to", "west", "--direct", "--yes", check=False,
+                       env={"HOLDFAST_FAULT": f"cas.redirecting:after=run:{cut} && kill -9 $PPID"}).returncode < 0
+
+    wait_until(is_killed_in_it, SECONDS, "a move that gets that far")
+    try:
+        wait_until(lambda: open_in_the_east(lab) == ["s0", "s1"] and homes(lab) == both, SECONDS, "both serve in the east")
+        wait_until(lambda: "its process is gone" not in lab.cli("run", "list").stdout, SECONDS, "no run says that it runs")
+    except BaseException:
+        show_logs(lab)
+        print(lab.cli("run", "list").stdout)
+        raise

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Which member is asked next when one was of no use. */
+#include "base/mem.h"
+#include "base/scope.h"
+#include "etcd/client.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static size_t current(struct etcd_client *client)
+{
+    struct etcd_errand errand;
+    etcd_errand_init(client, "/v3/kv/range", &errand);
+    size_t member = errand.member;
+    etcd_errand_release(&errand);
+    return member;
+}
+
+static struct etcd_client *three(void)
+{
+    struct etcd_client *client = etcd_client_new(NULL);
+    for (int i = 0; i < 3; i++)
+        etcd_client_add(client, "10.0.0.1:2379", strlen("10.0.0.1:2379"));
+    return client;
+}
+
+static void the_next_one_is_asked(void **state UNUSED)
+{
+    struct etcd_client *client = three();
+    for (size_t i = 0; i < 6; i++) { /* all fail alike */
+        assert_int_equal(current(client), i % 3);
+        etcd_client_leave(client, i % 3);
+    }
+    etcd_client_free(client);
+}
+
+/* Else whoever is slow once costs the time that the one takes that is gone. */
+static void one_that_is_gone_is_asked_last(void **state UNUSED)
+{
+    struct etcd_client *client = three();
+    etcd_client_leave(client, 0);
+    etcd_client_leave(client, 0); /* by another thread, which had begun to ask it before */
+    assert_int_equal(current(client), 1);
+    etcd_client_leave(client, 1);
+    assert_int_equal(current(client), 2);
+    etcd_client_leave(client, 2);
+    assert_int_equal(current(client), 1);
+    for (int i = 0; i < 6; i++) /* but it is asked again, as the others may be gone now */
+        etcd_client_leave(client, current(client));
+    etcd_client_leave(client, 1);
+    etcd_client_leave(client, 2);
+    assert_int_equal(current(client), 0);
+    etcd_client_free(client);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_next_one_is_asked),
+        cmocka_unit_test(one_that_is_gone_is_asked_last),
+    };
+    return cmocka_run_group_tests_name("etcd/client", tests, NULL, NULL);
+}
