@@ -181,8 +181,9 @@ static void take_from_another_run(struct failover *failover)
         return;
     }
     bool was_opening = route->state == SHARD_FENCING || route->state == SHARD_OPENING;
-    if (is_in(failover, route->new_primary, 1 - to) && was_opening)
-        failover->lost = server_named(failover->shard, route->new_primary);
+    bool is_opening = is_in(failover, route->new_primary, 1 - to) && was_opening;
+    failover->lost =
+        server_named(failover->shard, is_opening ? route->new_primary : route->primary);
     failover->wait.guard = SQL_OPEN_WITHIN_MS * NSEC_PER_MS;
     failover->view.state = SHARD_SERVING;
     failover->view.is_inherited = false;
