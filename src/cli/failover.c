@@ -291,6 +291,8 @@ static enum status fail_region_over(const struct cli_args *args, struct err *err
     if (!status)
         status = read_order(&scene, args, &order, err);
     if (!status)
+        status = failover_run_check_target(scene.store, scene.fleet->regions[order.to], err);
+    if (!status)
         status = look_at_region(&scene, &order, err);
     if (status)
         return status;

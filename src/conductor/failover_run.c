@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "failover/failover.h"
+#include "permit/fence.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,22 @@ enum status failover_run_route(struct store *store, const struct inventory *flee
     snprintf(ret->home, sizeof(ret->home), "%s", fleet->regions[lost->region]);
     snprintf(ret->primary, sizeof(ret->primary), "%s", lost->name);
     return ST_OK;
+}
+
+enum status failover_run_check_target(struct store *store, const char *region, struct err *err)
+{
+    AUTO(permit_fence_release) struct permit_fence fence = {0};
+    enum status status = permit_fence_load(store, region, clock_deadline(STORE_MS), &fence, err);
+    if (status == ST_NOT_FOUND) {
+        *err = (struct err)ERR_INIT;
+        return ST_OK;
+    }
+    if (status)
+        return status;
+    AUTO_FREE char *words = permit_fence_format(&fence);
+    err_set(err, ST_NO_GO, "%s", words);
+    return err_hint(err, "holdfast region list says what it waits for; holdfast region return %s",
+                    region);
 }
 
 static const struct server_observation *primary_of(const struct shard_observation *seen,

@@ -24,6 +24,10 @@ struct failover_claim {
     bool is_forced; /* also when the primary answers */
 };
 
+/* May shards be failed over to this region? ST_NO_GO: it is fenced itself. */
+MUST_CHECK enum status failover_run_check_target(struct store *store, const char *region,
+                                                 struct err *err);
+
 /* Is its primary lost, so that it may be failed over? *ret is the shard's route, in any case when
  * it is known. ST_NO_GO: it answers and accepts writes, which 'is_forced' does not mind; or a run
  * left the shard half-way, which the loss of its region ends; or it is in that region. */

@@ -85,8 +85,11 @@ static enum status claim_region(const struct desk *desk, const struct run_record
     size_t to = 0;
     if (!inventory_find_region(desk->fleet, record->target, &to))
         return err_set(err, ST_INVALID, "there is no region '%s'", record->target);
-    enum status status = permit_fence_load(desk->store, desk->fleet->regions[1 - to],
-                                           store_deadline(desk->store, STORE_WORK), &fence, err);
+    enum status status = failover_run_check_target(desk->store, record->target, err);
+    if (status)
+        return status;
+    status = permit_fence_load(desk->store, desk->fleet->regions[1 - to],
+                               store_deadline(desk->store, STORE_WORK), &fence, err);
     ret->to_region = record->target;
     ret->is_fenced = status == ST_OK;
     if (status != ST_NOT_FOUND)

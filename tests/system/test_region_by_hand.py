@@ -84,6 +84,8 @@ def test_a_silent_region_is_fenced_failed_over_and_given_back(make_lab):
     assert told.returncode == 3 and "is not whole" in told.stderr, told
     told = lab.cli("switchover", "--to", "west", "--yes", check=False)
     assert told.returncode == 3 and "fenced" in told.stderr + told.stdout, told
+    told = lab.cli("failover", "--to", "west", "--accept-loss", "--yes", check=False)
+    assert told.returncode == 3 and "region west is fenced since" in told.stderr, told
 
     lab.cli("lab", "plug", "west")
     wait_until(lambda: lab.cli("region", "return", "west", "--yes", check=False).returncode == 0, SECONDS,
