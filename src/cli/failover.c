@@ -444,13 +444,13 @@ static enum status list_regions(const struct cli_args *args, struct err *err)
     return status;
 }
 
-static enum status take_back(struct region_case *found, struct err *err)
+static enum status take_back(struct region_case *found, bool is_forced, struct err *err)
 {
     struct run *run = NULL;
     enum status status = run_hold(found->scene.store, found->scene.fleet, &run, err);
     if (status)
         return status;
-    status = region_give_back(run, &found->look.fence, err);
+    status = region_give_back(run, &found->look.fence, is_forced, err);
     run_free(run);
     return status;
 }
@@ -491,7 +491,7 @@ static enum status return_region(const struct cli_args *args, struct err *err)
     if (!status && !cli_flag(args, "--yes"))
         status = run_ask_go("the name of the region", name, err);
     if (!status)
-        status = take_back(&found, err);
+        status = take_back(&found, cli_flag(args, "--force"), err);
     if (!status)
         printf(
             "region %s may serve again: nothing is served there yet; holdfast switchover --to %s\n",
@@ -506,7 +506,7 @@ static const struct cli_option list_options[] = {FLEET_OPTION, {0}};
 
 static const struct cli_option return_options[] = {
     FLEET_OPTION,
-    {"--force", OPTION_FLAG, NULL, "also when servers of it are missing, or ahead", false, 0, 0},
+    {"--force", OPTION_FLAG, NULL, "also when servers of it are missing, or ahead, or a shard is served there", false, 0, 0},
     {"--yes", OPTION_FLAG, NULL, "do not ask for the go", false, 0, 0},
     {0},
 };

@@ -103,7 +103,8 @@ static void fill_evidence(struct shard_report *report, const struct failover *fa
  * was before this began. */
 static void fill_bound(struct shard_report *report, const struct failover *failover)
 {
-    if (failover->result != MOVE_MOVED || failover->proof.is_proven || !failover->has_bound)
+    if (failover->result != MOVE_MOVED || failover->proof.is_proven || !failover->has_bound ||
+        !failover->fence)
         return;
     char covered[WALL_TEXT_MAX];
     nsec now = clock_now();
@@ -212,9 +213,8 @@ void failover_run_shard(struct run *run, const struct shard_observation *seen,
 {
     struct route route = {0};
     struct err err = ERR_INIT;
-    enum status status = ST_OK;
-    if (!run->fence || !run->ears || !run->ears->route(run->ears->context, seen->shard, &route))
-        status = failover_run_route(run->mandate.store, run->mandate.fleet, seen, &route, &err);
+    enum status status =
+        failover_run_route(run->mandate.store, run->mandate.fleet, seen, &route, &err);
     snprintf(report->primary, sizeof(report->primary), "%s", route.primary);
     if (!status) {
         AUTO(failover_release) struct failover failover;

@@ -9,7 +9,6 @@
 #include "exposure/surveyor.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
-#include "mirror/mirror.h"
 #include "permit/permit.h"
 
 #include <pthread.h>
@@ -23,7 +22,6 @@ struct hearing {
     struct failover_ears ears;
     pthread_mutex_t lock;
     struct surveyor *surveyor;
-    struct mirror *mirror;
     struct sighting { /* of a route's revision, for the first time; by shard; under the lock */
         uint64_t revision;
         nsec at;
@@ -59,13 +57,6 @@ void hearing_note_loss(struct hearing *hearing, const struct inventory_shard *sh
 }
 
 /* ---- as a failover asks ---- */
-
-static bool route(void *context, const struct inventory_shard *shard, struct route *ret)
-{
-    struct hearing *hearing = context;
-    struct err ignored = ERR_INIT;
-    return mirror_get_route(hearing->mirror, shard->name, ret, &ignored) == ST_OK;
-}
 
 static bool lost_since(void *context, const struct inventory_shard *shard, nsec *ret)
 {
@@ -134,9 +125,7 @@ struct hearing *hearing_new(const struct daemon *daemon)
         .words = words_new(fleet, daemon->self, daemon->steward),
         .sightings = mem_zalloc((fleet->shard_count + 1) * sizeof(*hearing->sightings)),
         .surveyor = daemon->surveyor,
-        .mirror = daemon->mirror,
-        .ears = {hearing, hear, last_grant, route_since, hearing_may_open, route, lost_since,
-                 bound},
+        .ears = {hearing, hear, last_grant, route_since, hearing_may_open, lost_since, bound},
     };
     pthread_mutex_init(&hearing->lock, NULL);
     return hearing;

@@ -27,7 +27,7 @@ enum {
     HASTE_MS = 200, /* for a region that is silent ... */
     LOOK_MS = 1000, /* ... and for the other one */
     LOOK_AGAIN_MS = 500,
-    AGAIN_MS = 5000
+    AGAIN_MS = 15000
 };
 
 struct warden {
@@ -38,8 +38,15 @@ struct warden {
     /* The shards served in a region that is silent, as they were seen while it was waited for. */
     struct fleet_observation seen;
     size_t seen_region;
-    nsec seen_at;            /* 0: not */
-    char aside[RUN_ID_MAX];  /* a run that had to yield; "": none */
+    nsec seen_at;           /* 0: not */
+    char aside[RUN_ID_MAX]; /* a run that had to yield; "": none */
+    char ended[RUN_ID_MAX]; /* whose lock was taken away with the fence; "": nobody's */
+    /* Our own region's beats. When they had stopped for long, the store was away, or we were: the
+     * other region must have the time to beat again. */
+    struct {
+        int64_t revision;
+        nsec at, resumed;
+    } own;
     char said[ERR_TEXT_MAX]; /* why a region that is silent is left alone */
 };
 
@@ -100,6 +107,26 @@ static bool answers_here(const struct picture *picture, const struct inventory_s
     return false;
 }
 
+static void watch_own(struct warden *warden)
+{
+    struct daemon *daemon = warden->daemon;
+    struct mirror_region sign;
+    nsec now = clock_now();
+    if (!mirror_get_region(daemon->mirror, daemon->fleet->regions[daemon->self->region], &sign) ||
+        sign.beat == warden->own.revision)
+        return;
+    if (now - warden->own.at > hearing_patience(daemon->fleet))
+        warden->own.resumed = now;
+    warden->own.revision = sign.beat;
+    warden->own.at = now;
+}
+
+static bool is_just_back(const struct warden *warden)
+{
+    nsec now = clock_now(), patience = hearing_patience(warden->daemon->fleet);
+    return now - warden->own.at > patience || now - warden->own.resumed < patience;
+}
+
 /* NULL: it may. */
 static const char *find_hindrance(struct warden *warden, size_t region,
                                   const struct inventory_shard **shards, size_t count)
@@ -118,6 +145,8 @@ static const char *find_hindrance(struct warden *warden, size_t region,
     if (answering == 0)
         hindrance = "nobody here could take over";
     struct mirror_region own;
+    if (is_just_back(warden))
+        hindrance = "this region's own beats have come back a moment ago, or not yet";
     if (mirror_get_region(daemon->mirror, daemon->fleet->regions[here], &own) && own.fence)
         hindrance = "the region that could take over is fenced itself";
     return hindrance;
@@ -169,24 +198,45 @@ static enum status begin(struct warden *warden, struct run_record *record, struc
     return run_begin(store, warden->daemon->fleet, record, ret, err);
 }
 
+static bool has_left(struct store *store, const struct inventory *fleet, const char *run)
+{
+    AUTO_FREE bool *is_left = mem_zalloc(fleet->shard_count + 1);
+    struct err ignored = ERR_INIT;
+    if (run_list_left(store, fleet, run, is_left, &ignored))
+        return true; /* as far as is known */
+    for (size_t i = 0; i < fleet->shard_count; i++)
+        if (is_left[i])
+            return true;
+    return false;
+}
+
 /* What the run that yielded left in the middle and was not failed over goes back to where it was: a
- * move to the region that is lost now. */
+ * move to the region that is lost now. Tried again until that is so. */
 static void call_off(struct warden *warden)
 {
     struct daemon *daemon = warden->daemon;
+    struct store *store = daemon_store_get(daemon->store);
     AUTO(switchover_report_release) struct switchover_report report = {0};
     struct run *run = NULL;
     struct err err = ERR_INIT;
-    struct store *store = daemon_store_get(daemon->store);
-    if (!warden->aside[0])
+    warden->tried = clock_now();
+    if (!has_left(store, daemon->fleet, warden->aside)) {
+        if (run_close(store, warden->aside, RUN_FAILED, &err) == ST_OK)
+            warden->aside[0] = '\0';
         return;
-    if (run_take(store, daemon->fleet, warden->aside, true, &run, &err) == ST_OK) {
-        deed_carry_out(daemon, run, NULL, HASTE_MS * NSEC_PER_MS, &report);
-        run_free(run);
-    } else if (err.status == ST_NOT_FOUND) { /* nothing is left of it */
-        status_ignore(run_close(store, warden->aside, RUN_FAILED, &err), "it says that it runs");
     }
-    warden->aside[0] = '\0';
+    if (run_take(store, daemon->fleet, warden->aside, true, &run, &err))
+        return;
+    deed_carry_out(daemon, run, NULL, HASTE_MS * NSEC_PER_MS, &report);
+    run_free(run);
+    warden->aside[0] = '\0'; /* a run of its own again, which others go on with */
+}
+
+static void call_off_later(struct warden *warden)
+{
+    bool is_time = clock_now() - warden->tried >= AGAIN_MS * NSEC_PER_MS;
+    if (warden->aside[0] && is_time && daemon_store_get(warden->daemon->store))
+        call_off(warden);
 }
 
 /* 'fence': its revision; with the term that it was found by. */
@@ -214,12 +264,14 @@ static void fail_over(struct warden *warden, size_t region, int64_t fence,
         return;
     }
     AUTO(switchover_report_release) struct switchover_report report = {0};
+    run->mandate.ended_run = warden->ended[0] ? warden->ended : NULL;
     run->fence = fence;
     run->term = *term;
     deed_carry_out(daemon, run, &warden->seen, 0, &report);
     run_free(run);
-    call_off(warden);
     warden->seen_at = 0;
+    if (warden->aside[0])
+        call_off(warden);
     warden->tried = clock_now();
 }
 
@@ -227,12 +279,14 @@ static void fail_over(struct warden *warden, size_t region, int64_t fence,
 
 /* Whoever holds the run lock may be lost with the region, and its lease may live on for long: it
  * goes, whoever it is. A run whose lock is gone changes nothing any more. */
-static enum status find_lock(struct store *store, struct permit_gone *ret, size_t *ret_count,
+static enum status find_lock(struct warden *warden, struct permit_gone *ret, size_t *ret_count,
                              struct err *err)
 {
+    struct store *store = daemon_store_get(warden->daemon->store);
     AUTO(store_entry_release) struct store_entry entry = {0};
     enum status status = store_get(store, MANDATE_LOCK_KEY, clock_deadline(STORE_MS), &entry, err);
     *ret_count = status == ST_OK;
+    snprintf(warden->ended, sizeof(warden->ended), "%s", entry.value ? entry.value : "");
     *ret = (struct permit_gone){MANDATE_LOCK_KEY, entry.mod_rev};
     return status == ST_NOT_FOUND ? ST_OK : status;
 }
@@ -245,13 +299,14 @@ static bool fence(struct warden *warden, const char *region, const struct mirror
     AUTO_FREE char *by = mem_printf("conductor %s", daemon->self->name);
     struct permit_gone lock;
     struct permit_fencing fencing = {.region = region,
+                                     .own = daemon->fleet->regions[daemon->self->region],
                                      .beat = sign->beat,
                                      .term = sign->term,
                                      .by = by,
                                      .reason = "it was silent for a TTL",
                                      .gone = &lock};
     struct err err = ERR_INIT;
-    enum status status = find_lock(store, &lock, &fencing.gone_count, &err);
+    enum status status = find_lock(warden, &lock, &fencing.gone_count, &err);
     if (!status)
         status = permit_fence(store, &fencing, clock_deadline(STORE_MS), ret_revision, &err);
     if (!status)
@@ -273,7 +328,7 @@ static void see_silent(struct warden *warden, size_t region, const struct mirror
         return;
     const char *hindrance = find_hindrance(warden, region, shards, count);
     if (!hindrance && deed_is_forbidden(store))
-        hindrance = "paused";
+        hindrance = "the fleet is paused, or the store does not say that it is not";
     if (hindrance)
         say(warden, name, hindrance);
     else if (fence(warden, name, sign, &revision))
@@ -327,8 +382,10 @@ static void *ward(void *context)
 {
     struct warden *warden = context;
     while (!daemon_bell_has_rung(&warden->bell)) {
+        watch_own(warden);
         for (size_t i = 0; i < warden->daemon->fleet->region_count; i++)
             watch(warden, i);
+        call_off_later(warden);
         daemon_bell_wait(&warden->bell, next_turn(warden));
     }
     return NULL;

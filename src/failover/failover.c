@@ -265,7 +265,9 @@ static void finish(struct failover *failover, const struct failover_rule *rule)
     err_set(&err, ST_TIMEOUT, "%s", rule->why);
     if (rule->action == FAILOVER_GIVE_UP && !failover->failure.status)
         fail(failover, &err);
-    failover->result = rule->action == FAILOVER_GIVE_UP                       ? MOVE_STUCK
+    bool is_untouched = failover->view.state == SHARD_SERVING && !failover->is_route_doubtful;
+    failover->result = rule->action == FAILOVER_GIVE_UP && is_untouched       ? MOVE_UNDONE
+                       : rule->action == FAILOVER_GIVE_UP                     ? MOVE_STUCK
                        : failover->view.is_done || failover->view.is_followed ? MOVE_MOVED
                                                                               : MOVE_ABORTED;
     if (failover->result == MOVE_MOVED)

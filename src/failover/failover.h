@@ -44,8 +44,6 @@ struct failover_ears {
                         nsec *ret);
     /* Has it no agent, or was that granted permission to it a moment ago? */
     bool (*may_open)(void *context, const struct inventory_server *server);
-    /* The shard's route as it was a moment ago. False: it is not known. */
-    bool (*route)(void *context, const struct inventory_shard *shard, struct route *ret);
     /* When its primary was lost: it answered before, and not after. False: not known. */
     bool (*lost_since)(void *context, const struct inventory_shard *shard, nsec *ret);
     /* How much of what was acknowledged may not be in the other region. False: not known. */

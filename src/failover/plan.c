@@ -82,6 +82,7 @@ static bool cannot_record(const struct failover_view *view)
 static const struct failover_rule rules[] = {
     {SHARD_SERVING,    done,              SHARD_SERVING,    FAILOVER_FINISH,  "it has another primary"},
     {SHARD_SERVING,    must_stop,         SHARD_SERVING,    FAILOVER_FINISH,  "stopped before anything was done"},
+    {SHARD_SERVING,    cannot_record,     SHARD_SERVING,    FAILOVER_GIVE_UP, "the store does not take the new state"},
     {SHARD_SERVING,    always,            SHARD_FENCING,    FAILOVER_GATHER,  "the primary is lost"},
 
     {SHARD_FENCING,    cannot_record,     SHARD_FENCING,    FAILOVER_GIVE_UP, "the store does not take the new state"},

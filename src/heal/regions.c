@@ -58,17 +58,19 @@ const struct inventory_shard *region_find_homed(const struct inventory *fleet,
     return NULL;
 }
 
-enum status region_give_back(struct run *run, const struct permit_fence *fence, struct err *err)
+enum status region_give_back(struct run *run, const struct permit_fence *fence, bool is_forced,
+                             struct err *err)
 {
     struct store *store = run->mandate.store;
     AUTO(route_list_release) struct route_list routes = {0};
     enum status status = route_list_load(store, store_deadline(store, STORE_WORK), &routes, err);
     const struct inventory_shard *homed =
         status ? NULL : region_find_homed(run->mandate.fleet, &routes, fence->region);
-    if (homed) {
+    if (homed && !is_forced) {
         err_set(err, ST_NO_GO, "shard %s is still served in %s, as far as its route says",
                 homed->name, fence->region);
-        return err_hint(err, "fail it over first: holdfast failover --to REGION --accept-loss");
+        return err_hint(err, "fail it over first: holdfast failover --to REGION --accept-loss; "
+                             "--force, when nobody can take it over: it is opened there again");
     }
     struct permit_unfencing order = {.lock_key = MANDATE_LOCK_KEY,
                                      .token = run->mandate.token,
@@ -95,7 +97,7 @@ static enum status give_back(struct store *store, const struct inventory *fleet,
     enum status status = run_hold(store, fleet, &run, err);
     if (status)
         return status;
-    status = region_give_back(run, fence, err);
+    status = region_give_back(run, fence, false, err);
     run_free(run);
     return status == ST_NO_GO ? ST_OK : status; /* somebody fails it over */
 }

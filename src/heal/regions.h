@@ -25,9 +25,10 @@ const struct inventory_shard *region_find_homed(const struct inventory *fleet,
                                                 const struct route_list *routes,
                                                 const char *region);
 
-/* Take the fence away. 'run' is held, or goes on. ST_NO_GO: something is served there. */
+/* Take the fence away. 'run' is held, or goes on. ST_NO_GO: something is served there, which
+ * 'is_forced' does not mind: nobody could take it over. */
 MUST_CHECK enum status region_give_back(struct run *run, const struct permit_fence *fence,
-                                        struct err *err);
+                                        bool is_forced, struct err *err);
 
 /* Those that are whole, and were fenced policy.hold_down ago. */
 MUST_CHECK enum status regions_give_back(struct store *store, const struct inventory *fleet,

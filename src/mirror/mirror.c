@@ -538,7 +538,8 @@ static bool get_set_aside(struct mirror *mirror, struct run_record *ret)
         AUTO_FREE char *key = run_record_key(route.run);
         const struct store_entry *entry = shelf_find(&mirror->shelves[SHELF_RUNS], key);
         run_record_release(ret);
-        is_found = entry && !run_record_decode(entry->value, ret, NULL) && ret->state == RUN_STUCK;
+        is_found = entry && !run_record_decode(entry->value, ret, NULL) &&
+                   !shelf_find(&mirror->shelves[SHELF_HOLD], MANDATE_LOCK_KEY);
     }
     pthread_mutex_unlock(&mirror->lock);
     return is_found;

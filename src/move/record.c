@@ -102,8 +102,10 @@ enum status attempt_settle(struct attempt *attempt, const struct held_route *hel
 static enum status explain(const struct attempt *attempt, size_t failed, struct err *err)
 {
     const struct store_compare *compare = &attempt->compares[failed];
-    if (failed < 2 || compare->kind != STORE_ABSENT)
+    if (failed < 2)
         return ST_CONFLICT;
+    if (compare->kind != STORE_ABSENT)
+        return err_set(err, ST_CONFLICT, "'%s' was changed by somebody else", compare->key);
     err_set(err, ST_NO_GO,
             "a server that is to be opened has no permission to serve: the store has '%s'",
             compare->key);
@@ -123,9 +125,11 @@ enum status attempt_write(struct attempt *attempt, const struct held_route *held
             : ST_OK;
     if (effect != FAULT_NONE && !status)
         status = fault_status(effect, err);
+    bool is_of_part = status == ST_CONFLICT && result.failed_compare >= 2;
     if (status == ST_CONFLICT)
         status = explain(attempt, result.failed_compare, err);
-    status = attempt_settle(attempt, held, status, result.revision, deadline, err);
+    if (!is_of_part) /* else the token and the route are as they were */
+        status = attempt_settle(attempt, held, status, result.revision, deadline, err);
     fault_point(call, FAULT_AFTER);
     return status;
 }

@@ -44,8 +44,9 @@ struct attempt {
 void attempt_init(struct attempt *attempt, const struct held_route *held,
                   const struct route *wanted, const struct permit_part *part);
 void attempt_release(struct attempt *attempt);
-/* Past the crash points of 'call'. ST_BUSY: make another attempt, with what was read back. Other
- * failures surely did not happen, or the route is doubtful. */
+/* Past the crash points of 'call'. ST_BUSY: make another attempt, with what was read back.
+ * ST_CONFLICT, ST_NO_GO: what the part demands is not so. Other failures surely did not happen, or
+ * the route is doubtful. */
 MUST_CHECK enum status attempt_write(struct attempt *attempt, const struct held_route *held,
                                      enum call call, nsec deadline, struct err *err);
 /* The end of one whose transaction came to 'status', at 'revision'; the same results. */

@@ -141,7 +141,8 @@ static enum status look_for_holder(const struct mandate *mandate, struct session
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
-    AUTO_FREE char *of_run = run_lock_name(mandate);
+    AUTO_FREE char *of_run = mandate->ended_run ? mem_printf(SESSION_LOCK "/%s", mandate->ended_run)
+                                                : run_lock_name(mandate);
     session->flavour->lock_holder(&sql, SESSION_LOCK);
     buf_add(&sql, "; ");
     session->flavour->lock_holder(&sql, of_run);
@@ -178,7 +179,7 @@ static enum status evict(const struct mandate *mandate, struct session *session,
     enum status status = find_holder(mandate, session, deadline, &holder, err);
     if (status || holder.id == 0)
         return status;
-    bool is_of_run = mandate->is_resumed && holder.id == holder.run_id;
+    bool is_of_run = (mandate->is_resumed || mandate->ended_run) && holder.id == holder.run_id;
     bool is_of_hold = holder.id == holder.hold_id;
     if (!is_of_run && !is_of_hold && (unsigned long)holder.id != session->last_id) {
         err_set(err, ST_BUSY, "%s is held by another Holdfast (connection %lld)",

@@ -158,7 +158,9 @@ static enum status send_fence(struct store *store, const struct fence_attempt *a
 {
     const struct permit_fencing *fencing = attempt->fencing;
     size_t gone = fencing->gone_count;
-    struct store_compare compares[FENCE_COMPARES + PERMIT_GONE_MAX] = {
+    size_t count = FENCE_COMPARES + gone;
+    AUTO_FREE char *own = fencing->own ? permit_fenced_key(fencing->own) : NULL;
+    struct store_compare compares[FENCE_COMPARES + PERMIT_GONE_MAX + 1] = {
         {STORE_ABSENT, attempt->key, 0},
         {STORE_MOD_REV_IS, attempt->region_key, fencing->beat},
         {STORE_MOD_REV_IS, PERMIT_TERM_KEY, fencing->term.revision}};
@@ -171,7 +173,9 @@ static enum status send_fence(struct store *store, const struct fence_attempt *a
             (struct store_compare){STORE_MOD_REV_IS, key->key, key->revision};
         ops[FENCE_PUTS + i] = (struct store_op){STORE_DELETE, key->key, NULL, 0};
     }
-    struct store_txn txn = {compares, FENCE_COMPARES + gone, ops, FENCE_PUTS + gone};
+    if (own)
+        compares[count++] = (struct store_compare){STORE_ABSENT, own, 0};
+    struct store_txn txn = {compares, count, ops, FENCE_PUTS + gone};
     enum status status = store_txn(store, &txn, deadline, result, err);
     if (status == ST_CONFLICT)
         err_set(err, ST_CONFLICT, "'%s' has changed", compares[result->failed_compare].key);

@@ -23,6 +23,7 @@ struct permit_gone {
 
 struct permit_fencing {
     const char *region;
+    const char *own;          /* that of the fencer, which must not be fenced; NULL: of nobody */
     int64_t beat;             /* permit_pulse.revision; 0: there never was one */
     struct permit_term term;  /* by whose wait the end was found */
     const char *by, *reason;  /* for people */

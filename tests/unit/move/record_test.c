@@ -166,10 +166,10 @@ static void a_state_that_stays_is_no_sign_that_it_was_written(void **state)
     struct scene *scene = *state;
     int64_t revision = put_revoked(scene);
     assert_int_equal(record(scene, SHARD_PREPARING), ST_OK);
-    assert_int_equal(write_beside(scene, STORE_FAULT_NONE, revision - 1), ST_BUSY);
+    assert_int_equal(write_beside(scene, STORE_FAULT_NONE, revision - 1), ST_CONFLICT);
     assert_int_equal(write_beside(scene, STORE_FAULT_UNKNOWN_NOT_DONE, revision), ST_BUSY);
     assert_int_equal(write_beside(scene, STORE_FAULT_UNKNOWN_DONE, revision), ST_OK);
-    assert_int_equal(write_beside(scene, STORE_FAULT_NONE, revision), ST_BUSY); /* it is gone */
+    assert_int_equal(write_beside(scene, STORE_FAULT_NONE, revision), ST_CONFLICT); /* it is gone */
 }
 
 static void another_token_fences_every_write(void **state)
