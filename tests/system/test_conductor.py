@@ -139,7 +139,8 @@ def test_status_and_readiness_have_the_shape_of_the_cli(conductors):
     wait_until(lambda: conductors.ask("west-a", "/v1/readiness")[0] == 200, 10, "a judgement")
     told = conductors.ask("west-a", "/v1/readiness")[1]
     seen = conductors.lab.json("readiness", "--direct", check=False)
-    assert without(told, "conductor", "age_ms") == seen
+    assert told["store_error"] is None  # by which a client finds a conductor that is not blind
+    assert without(told, "conductor", "age_ms", "store_error") == seen
 
 
 def test_each_conductor_answers_and_one_of_them_leads(conductors):
