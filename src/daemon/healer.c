@@ -448,12 +448,12 @@ static bool has_verdict(const struct suspect *suspects, size_t count, enum loss_
 }
 
 /* It may have to be failed over in a moment; else what is left of it needs nobody's hurry. */
-static bool is_region_silent(struct healer *healer)
+static bool is_region_in_doubt(struct healer *healer)
 {
     const struct inventory *fleet = healer->daemon->fleet;
     bool is_any = false;
     for (size_t i = 0; i < fleet->region_count; i++)
-        is_any = is_any || warden_is_silent(healer->daemon, i);
+        is_any = is_any || warden_is_about_to_act(healer->daemon, i);
     for (size_t i = 0; is_any && i < fleet->shard_count; i++) {
         struct route route = {0};
         struct err ignored = ERR_INIT;
@@ -461,7 +461,7 @@ static bool is_region_silent(struct healer *healer)
         if (mirror_get_route(healer->daemon->mirror, fleet->shards[i].name, &route, &ignored) ==
                 ST_OK &&
             inventory_find_region(fleet, route.home, &home) &&
-            warden_is_silent(healer->daemon, home))
+            warden_is_about_to_act(healer->daemon, home))
             return true;
     }
     return false;
@@ -478,7 +478,7 @@ static void look(struct healer *healer)
         return;
     bool is_lost = has_verdict(suspects, count, LOSS_CERTAIN);
     atomic_store(&healer->is_urgent, is_lost || has_verdict(suspects, count, LOSS_SUSPECTED) ||
-                                         is_region_silent(healer));
+                                         is_region_in_doubt(healer));
     for (size_t region = 0; region < fleet->region_count; region++)
         order(healer, suspects, count, region);
     go_on(healer, is_lost);

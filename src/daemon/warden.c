@@ -23,6 +23,7 @@
 
 enum {
     PACE_MS = 50,
+    URGENT_MS = 2000, /* after its end: else something hinders us, and roles matter again */
     STORE_MS = 1000,
     HASTE_MS = 200, /* for a region that is silent ... */
     LOOK_MS = 1000, /* ... and for the other one */
@@ -75,6 +76,17 @@ bool warden_is_silent(struct daemon *daemon, size_t region)
         return false;
     bool is_quiet = sign.beat && clock_now() - sign.sent_by > hearing_patience(daemon->fleet);
     return sign.fence || is_quiet;
+}
+
+bool warden_is_about_to_act(struct daemon *daemon, size_t region)
+{
+    struct mirror_region sign;
+    nsec now = clock_now();
+    if (daemon->fleet->policy.automatic != AUTOMATIC_REGION ||
+        !mirror_get_region(daemon->mirror, daemon->fleet->regions[region], &sign) || !sign.beat)
+        return false;
+    return !sign.fence && now - sign.sent_by > hearing_patience(daemon->fleet) &&
+           sign.end != NSEC_NEVER && now < sign.end + URGENT_MS * NSEC_PER_MS;
 }
 
 /* ---- may it be fenced? ---- */

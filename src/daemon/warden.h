@@ -21,5 +21,7 @@ void warden_stop(struct warden *warden);
 /* Nothing of the region is to be healed from here: it is fenced, or silent for so long that it may
  * be lost. Any thread. */
 bool warden_is_silent(struct daemon *daemon, size_t region);
+/* It is silent, and may be failed over in a moment: nothing else is to have the run lock then. */
+bool warden_is_about_to_act(struct daemon *daemon, size_t region);
 
 #endif

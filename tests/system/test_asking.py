@@ -32,7 +32,7 @@ def asked(conductors):
 def test_answers_say_by_whom_and_how_old(asked):
     lab = asked.lab
     done = lab.cli("status")
-    assert done.stderr == "" and len(done.stdout.splitlines()) == 4
+    assert done.stderr == "" and len(done.stdout.splitlines()) == 5
     assert done.stdout.splitlines()[-1].startswith("as conductor west-a saw it ")
     told = lab.json("status")
     assert told["conductor"] == "west-a" and 0 <= told["age_ms"] < 5000
