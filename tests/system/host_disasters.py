@@ -363,11 +363,12 @@ def restart_what_ended(world):
     return down
 
 
-def wrong_now(world, since, down):
+def wrong_now(world, since, down, is_counted):
     """Sentences, [] when everything is as before the disaster, but for daemons that are to stay down."""
     found = []
     for fleet in world.fleets:
-        acks = [ack.number for ack in list(world.clients[fleet.shard].acks) if ack.got > since]
+        acks = [ack.number for ack in list(world.clients[fleet.shard].acks)
+                if ack.got > since and is_counted(ack)]
         with contextlib.suppress(StopIteration):
             found += [f"{fleet.shard}: {what}" for what in violations(fleet, acks, min(acks, default=1) - 1)]
     status = world.lab.status()
@@ -376,8 +377,8 @@ def wrong_now(world, since, down):
     return found
 
 
-def wait_until_whole(world, since, down=()):
-    """How many rows an operator had to take back; see rewind_if_ahead()."""
+def wait_until_whole(world, since, down=(), is_counted=lambda ack: True):
+    """How many rows an operator had to take back; see rewind_if_ahead(). Acknowledged rows must be there."""
     rewound, found = 0, []
     deadline = time.monotonic() + WHOLE_SECONDS
     while True:
@@ -385,7 +386,7 @@ def wait_until_whole(world, since, down=()):
             restart_what_ended(world)
             rewound += sum(rewind_if_ahead(world, fleet, server)
                            for fleet in world.fleets for server in fleet.servers)
-            found = wrong_now(world, since, down)
+            found = wrong_now(world, since, down, is_counted)
         except (pymysql.err.Error, OSError, AssertionError, StopIteration) as error:
             if "acknowledged" in str(error):
                 raise
