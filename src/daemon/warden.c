@@ -23,7 +23,8 @@
 
 enum {
     PACE_MS = 50,
-    URGENT_MS = 2000, /* after its end: else something hinders us, and roles matter again */
+    LAPSE_PERCENT = 70, /* of a TTL */
+    URGENT_MS = 2000,   /* after its end: else something hinders us, and roles matter again */
     STORE_MS = 1000,
     HASTE_MS = 200, /* for a region that is silent ... */
     LOOK_MS = 1000, /* ... and for the other one */
@@ -119,6 +120,13 @@ static bool answers_here(const struct picture *picture, const struct inventory_s
     return false;
 }
 
+/* An outage of the store that made the other region look lost has silenced ours for nearly as long;
+ * one beat that is late says nothing. */
+static nsec lapse_of(const struct inventory *fleet)
+{
+    return fleet->permission_ttl_ms * NSEC_PER_MS * LAPSE_PERCENT / 100;
+}
+
 static void watch_own(struct warden *warden)
 {
     struct daemon *daemon = warden->daemon;
@@ -127,7 +135,7 @@ static void watch_own(struct warden *warden)
     if (!mirror_get_region(daemon->mirror, daemon->fleet->regions[daemon->self->region], &sign) ||
         sign.beat == warden->own.revision)
         return;
-    if (now - warden->own.at > hearing_patience(daemon->fleet))
+    if (now - warden->own.at > lapse_of(daemon->fleet))
         warden->own.resumed = now;
     warden->own.revision = sign.beat;
     warden->own.at = now;
@@ -135,8 +143,10 @@ static void watch_own(struct warden *warden)
 
 static bool is_just_back(const struct warden *warden)
 {
-    nsec now = clock_now(), patience = hearing_patience(warden->daemon->fleet);
-    return now - warden->own.at > patience || now - warden->own.resumed < patience;
+    const struct inventory *fleet = warden->daemon->fleet;
+    nsec now = clock_now();
+    return now - warden->own.at > lapse_of(fleet) ||
+           now - warden->own.resumed < hearing_patience(fleet);
 }
 
 /* NULL: it may. */
