@@ -6,6 +6,7 @@
 #include "cli/internal.h"
 #include "cli/run.h"
 #include "conductor/failover_run.h"
+#include "exposure/exposure.h"
 #include "fleet/route.h"
 #include "heal/regions.h"
 #include "region/lost.h"
@@ -350,7 +351,10 @@ struct region_case {
     struct fleet_scene scene;
     size_t region;
     struct region_look look;
-    struct fleet_observation seen;
+    struct fleet_observation before,
+        seen; /* 'seen' is empty until a region is found to be fenced */
+    nsec before_began;
+    struct exposure_list exposures;
     struct permit_list revoked;
     struct route_list routes;
     struct buf missing;
@@ -359,7 +363,9 @@ struct region_case {
 static void region_case_release(struct region_case *found)
 {
     region_look_release(&found->look);
+    fleet_observation_release(&found->before);
     fleet_observation_release(&found->seen);
+    exposure_list_release(&found->exposures);
     permit_list_release(&found->revoked);
     route_list_release(&found->routes);
     buf_release(&found->missing);
@@ -376,10 +382,25 @@ static enum status open_case(struct region_case *found, const struct cli_args *a
         status = permit_list_load(scene->store, deadline, &found->revoked, err);
     if (!status)
         status = route_list_load(scene->store, deadline, &found->routes, err);
-    if (!status)
-        fleet_observe(scene->fleet, scene->shards, scene->shard_count, clock_deadline(OBSERVE_MS),
-                      &found->seen);
     return status;
+}
+
+/* Twice, because what was written a moment before is to be there. The first look waits, for so long
+ * at most, until all have applied what their primary had then. */
+static void see_whole(struct region_case *found)
+{
+    const struct fleet_scene *scene = &found->scene;
+    if (found->seen.count > 0)
+        return;
+    nsec first = clock_now();
+    fleet_observe_lag(scene->fleet, scene->shards, scene->shard_count, clock_deadline(OBSERVE_MS),
+                      &found->before);
+    nsec second = clock_now();
+    fleet_observe(scene->fleet, scene->shards, scene->shard_count, clock_deadline(OBSERVE_MS),
+                  &found->seen);
+    found->before_began = first;
+    exposure_list_compare(&(struct exposure_look){&found->before, first},
+                          &(struct exposure_look){&found->seen, second}, &found->exposures);
 }
 
 static enum status look_at(struct region_case *found, size_t region, struct err *err)
@@ -387,8 +408,18 @@ static enum status look_at(struct region_case *found, size_t region, struct err 
     region_look_release(&found->look);
     buf_clear(&found->missing);
     found->region = region;
-    region_find_missing(&found->seen, region, &found->revoked, &found->missing);
-    return region_look(found->scene.store, found->scene.fleet->regions[region], &found->look, err);
+    enum status status =
+        region_look(found->scene.store, found->scene.fleet->regions[region], &found->look, err);
+    if (status || found->look.standing != REGION_FENCED)
+        return status;
+    see_whole(found);
+    struct region_view view = {.seen = &found->seen,
+                               .revoked = &found->revoked,
+                               .exposures = &found->exposures,
+                               .since = found->before_began,
+                               .region = region};
+    region_find_missing(&view, &found->missing);
+    return ST_OK;
 }
 
 static size_t count_homed(const struct region_case *found)
@@ -465,11 +496,13 @@ static enum status judge_return(const struct region_case *found, bool is_forced,
     print_missing(found, stderr);
     if (is_forced)
         return ST_OK;
-    err_set(err, ST_NO_GO, "region %s is not whole: not all its servers follow as replicas",
+    err_set(err, ST_NO_GO,
+            "region %s is not whole: not all its servers follow as replicas, or it has not caught "
+            "up",
             region);
     return err_hint(err,
-                    "bring them back, or rebuild them; --force gives it back without them: each "
-                    "whose permission is withdrawn stays closed");
+                    "bring them back, or rebuild them, and wait for what is on its way; --force "
+                    "gives it back all the same: each whose permission is withdrawn stays closed");
 }
 
 static enum status return_region(const struct cli_args *args, struct err *err)
@@ -506,19 +539,20 @@ static const struct cli_option list_options[] = {FLEET_OPTION, {0}};
 
 static const struct cli_option return_options[] = {
     FLEET_OPTION,
-    {"--force", OPTION_FLAG, NULL, "also when servers of it are missing, or ahead, or a shard is served there", false, 0, 0},
+    {"--force", OPTION_FLAG, NULL, "also when servers of it are missing, ahead, or behind, or a shard is served there", false, 0, 0},
     {"--yes", OPTION_FLAG, NULL, "do not ask for the go", false, 0, 0},
     {0},
 };
 
 const struct cli_command region_commands[] = {
     {"region list", "", "Show of each region whether it may serve, and what is served there",
-     "A region that was lost is fenced, and stays so when it is back until all its servers follow as replicas again; the "
-     "lines with ! say what is missing. Conductors give it back by themselves then, policy.hold_down after it was fenced.",
+     "A region that was lost is fenced, and stays so when it is back until all its servers follow as replicas again, and have "
+     "caught up; the lines with ! say what is missing. Conductors give it back by themselves then, policy.hold_down after it was fenced.",
      list_options, list_regions, false},
     {"region return", "REGION", "Give a region back that was fenced, so that it may serve again",
      "Nothing is opened or moved by that: shards may be moved there again. Refused while a shard is still served there by its "
-     "route, and, without --force, while a server of it is missing or has what the others lack. A server whose permission "
+     "route, and, without --force, while a server of it is missing, has what the others lack, or "
+     "it has not caught up: a loss of the other region would cost that then. A server whose permission "
      "was withdrawn stays closed in any case until it is a replica.",
      return_options, return_region, false},
     {0},

@@ -14,6 +14,7 @@
 #include "daemon/internal.h"
 #include "daemon/steward.h"
 #include "daemon/warden.h"
+#include "exposure/surveyor.h"
 #include "failover/watch.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
@@ -384,6 +385,14 @@ static void go_on(struct healer *healer, bool is_lost)
 
 /* ---- roles ---- */
 
+static enum status give_regions_back(const struct daemon *daemon, struct store *store,
+                                     const struct picture *picture, struct err *err)
+{
+    AUTO(exposure_list_release) struct exposure_list exposures = {0};
+    surveyor_list(daemon->surveyor, &picture->seen, &exposures);
+    return regions_give_back(store, daemon->fleet, &picture->seen, &exposures, err);
+}
+
 /* By what the observer saw last; not the same look twice, and not while a run goes on. */
 static void keep_up(struct healer *healer)
 {
@@ -401,7 +410,7 @@ static void keep_up(struct healer *healer)
         enum status status = upkeep(&upkeeper, &picture->seen, &has_opening, &err);
         AUTO_FREE char *fenced = mirror_fenced_text(daemon->mirror);
         if (!status && fenced && !atomic_load(&healer->is_urgent))
-            status = regions_give_back(store, daemon->fleet, &picture->seen, &err);
+            status = give_regions_back(daemon, store, picture, &err);
         healer->kept_up = clock_now();
         atomic_store(&healer->is_held_up, status == ST_BUSY);
         atomic_store(&healer->is_opening_held_up, status == ST_BUSY && has_opening);

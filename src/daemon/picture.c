@@ -30,25 +30,17 @@ static void index_servers(struct picture *picture)
         qsort(picture->servers, picture->server_count, sizeof(*picture->servers), by_name);
 }
 
-/* As the picture's shards; the caller frees them. */
-static struct exposure *get_exposures(const struct daemon *daemon, const struct picture *picture)
-{
-    struct exposure *exposures = mem_zalloc((picture->seen.count + 1) * sizeof(*exposures));
-    for (size_t i = 0; i < picture->seen.count; i++)
-        surveyor_get(daemon->surveyor, picture->seen.shards[i].shard, &exposures[i]);
-    return exposures;
-}
-
 static void make_status(struct picture *picture, const struct daemon *daemon)
 {
     struct mirror *mirror = daemon->mirror;
-    AUTO_FREE struct exposure *exposures = get_exposures(daemon, picture);
+    AUTO(exposure_list_release) struct exposure_list exposures = {0};
     AUTO(route_list_release) struct route_list routes = {0};
     AUTO(drain_list_release) struct drain_list drained = {0};
     AUTO_FREE char *paused = mirror_pause_text(mirror);
     AUTO_FREE char *fenced = mirror_fenced_text(mirror);
     AUTO_FREE char *run_left = mirror_left_text(mirror);
     struct err err = ERR_INIT;
+    surveyor_list(daemon->surveyor, &picture->seen, &exposures);
     bool has_problem = mirror_has_problem(mirror, &err);
     bool has_routes = mirror_copy_routes(mirror, &routes);
     mirror_copy_drained(mirror, &drained);
@@ -61,12 +53,10 @@ static void make_status(struct picture *picture, const struct daemon *daemon)
         .fenced = fenced,
         .run_left = run_left,
         .drained = &drained,
-        .exposures = exposures,
+        .exposures = exposures.items,
         .now = clock_now(),
     };
     status_make(&request, &picture->status);
-    for (size_t i = 0; i < picture->seen.count; i++)
-        exposure_release(&exposures[i]);
     json_t *json = status_encode(&picture->status);
     AUTO_FREE char *text = json_dumps(json, JSON_COMPACT);
     json_decref(json);

@@ -207,6 +207,26 @@ void exposure_track_see(struct exposure_track *track, const struct exposure_sigh
     }
 }
 
+void exposure_track_look(struct exposure_track *track, const struct shard_observation *seen,
+                         nsec began)
+{
+    for (size_t i = 0; i < track->shard->server_count; i++) {
+        const struct sql_server_state *state = &seen->servers[i].state;
+        struct exposure_sight sight = {
+            .server = i,
+            .asked = began,
+            .is_open = !state->is_read_only,
+            .is_replica = state->channels > 0,
+            .server_id = state->server_id,
+            .source_id = state->source_id,
+            .position = state->position,
+            .received = state->received,
+        };
+        if (seen->servers[i].status == ST_OK)
+            exposure_track_see(track, &sight);
+    }
+}
+
 /* ---- what is known ---- */
 
 /* Last seen open; else one that follows nobody, as after the permission of a primary ended. */
@@ -272,6 +292,28 @@ void exposure_release(struct exposure *exposure)
     free(exposure->position);
     free(exposure->received);
     *exposure = (struct exposure){0};
+}
+
+void exposure_list_release(struct exposure_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        exposure_release(&list->items[i]);
+    free(list->items);
+    *list = (struct exposure_list){0};
+}
+
+void exposure_list_compare(const struct exposure_look *first, const struct exposure_look *second,
+                           struct exposure_list *ret)
+{
+    ret->count = second->seen->count;
+    ret->items = mem_zalloc((ret->count + 1) * sizeof(*ret->items));
+    for (size_t i = 0; i < ret->count; i++) {
+        struct exposure_track *track = exposure_track_new(second->seen->shards[i].shard);
+        exposure_track_look(track, &first->seen->shards[i], first->began);
+        exposure_track_look(track, &second->seen->shards[i], second->began);
+        exposure_get(track, &ret->items[i]);
+        exposure_track_free(track);
+    }
 }
 
 double exposure_ms(const struct exposure *exposure, nsec now)

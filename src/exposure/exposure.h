@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "fleet/inventory.h"
+#include "fleet/observation.h"
 
 #define EXPOSURE_NEVER INT64_MIN /* before all moments */
 
@@ -33,6 +34,9 @@ struct exposure_track *exposure_track_new(const struct inventory_shard *shard);
 void exposure_track_free(struct exposure_track *track);
 /* In any order; one that is older than what is known of that server is dropped. */
 void exposure_track_see(struct exposure_track *track, const struct exposure_sight *sight);
+/* All servers of the shard that answered in a look, which began then. */
+void exposure_track_look(struct exposure_track *track, const struct shard_observation *seen,
+                         nsec began);
 
 /* What is known of a shard, a copy. */
 struct exposure {
@@ -47,6 +51,21 @@ struct exposure {
 };
 void exposure_get(const struct exposure_track *track, struct exposure *ret);
 void exposure_release(struct exposure *exposure);
+
+/* Of all shards of an observation, in its order. */
+struct exposure_list {
+    struct exposure *items;
+    size_t count;
+};
+void exposure_list_release(struct exposure_list *list);
+/* By two looks at the same shards, for whoever has not watched them: what was there when the first
+ * one began is in the other region by the second one, or not. */
+struct exposure_look {
+    const struct fleet_observation *seen;
+    nsec began;
+};
+void exposure_list_compare(const struct exposure_look *first, const struct exposure_look *second,
+                           struct exposure_list *ret);
 /* Acknowledged writes of so long would be lost with the region at 'now'; -1: not known. */
 double exposure_ms(const struct exposure *exposure, nsec now);
 

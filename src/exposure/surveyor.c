@@ -5,7 +5,6 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "fleet/observation.h"
 #include "monitor/scout.h"
 
 #include <poll.h>
@@ -144,32 +143,12 @@ void surveyor_stop(struct surveyor *surveyor)
     free(surveyor);
 }
 
-static void see_server(struct exposure_track *track, const struct server_observation *server,
-                       nsec began)
-{
-    const struct sql_server_state *state = &server->state;
-    struct exposure_sight seen = {
-        .server = server->server->index,
-        .asked = began,
-        .is_open = !state->is_read_only,
-        .is_replica = state->channels > 0,
-        .server_id = state->server_id,
-        .source_id = state->source_id,
-        .position = state->position,
-        .received = state->received,
-    };
-    if (server->status == ST_OK)
-        exposure_track_see(track, &seen);
-}
-
 void surveyor_see(struct surveyor *surveyor, const struct fleet_observation *seen, nsec began)
 {
     pthread_mutex_lock(&surveyor->lock);
-    for (size_t i = 0; i < seen->count; i++) {
-        const struct shard_observation *shard = &seen->shards[i];
-        for (size_t j = 0; j < shard->shard->server_count; j++)
-            see_server(surveyor->tracks[shard->shard->index], &shard->servers[j], began);
-    }
+    for (size_t i = 0; i < seen->count; i++)
+        exposure_track_look(surveyor->tracks[seen->shards[i].shard->index], &seen->shards[i],
+                            began);
     pthread_mutex_unlock(&surveyor->lock);
 }
 
@@ -179,6 +158,15 @@ void surveyor_get(struct surveyor *surveyor, const struct inventory_shard *shard
     pthread_mutex_lock(&surveyor->lock);
     exposure_get(surveyor->tracks[shard->index], ret);
     pthread_mutex_unlock(&surveyor->lock);
+}
+
+void surveyor_list(struct surveyor *surveyor, const struct fleet_observation *seen,
+                   struct exposure_list *ret)
+{
+    ret->count = seen->count;
+    ret->items = mem_zalloc((ret->count + 1) * sizeof(*ret->items));
+    for (size_t i = 0; i < ret->count; i++)
+        surveyor_get(surveyor, seen->shards[i].shard, &ret->items[i]);
 }
 
 nsec surveyor_since(struct surveyor *surveyor, const struct inventory_shard *shard, size_t server)

@@ -16,12 +16,14 @@ struct surveyor *surveyor_start(const struct inventory *fleet, size_t region);
 void surveyor_stop(struct surveyor *surveyor); /* NULL is fine */
 
 /* What was seen of all servers, in a look that began then: who is a source is known from that. */
-struct fleet_observation;
 void surveyor_see(struct surveyor *surveyor, const struct fleet_observation *seen, nsec began);
 
 /* A copy of what is known of the shard; exposure_release() it. */
 void surveyor_get(struct surveyor *surveyor, const struct inventory_shard *shard,
                   struct exposure *ret);
+/* Of all shards that were seen, in that order. */
+void surveyor_list(struct surveyor *surveyor, const struct fleet_observation *seen,
+                   struct exposure_list *ret);
 /* exposure_since() of a server. */
 nsec surveyor_since(struct surveyor *surveyor, const struct inventory_shard *shard, size_t server);
 

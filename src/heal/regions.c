@@ -8,12 +8,18 @@
 #include "base/log.h"
 #include "base/scope.h"
 #include "conductor/run.h"
+#include "exposure/exposure.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
 #include "permit/fence.h"
 #include "store/store.h"
 
 #include <string.h>
+
+enum {
+    MOMENT_MS = 2000, /* what is acknowledged is asked for once a second, at least */
+    MOMENT_MS_MAX = 5000,
+};
 
 static bool is_whole(const struct server_observation *server)
 {
@@ -36,13 +42,37 @@ static void judge(const struct server_observation *server, const struct permit_l
         buf_printf(lines, "the permission of %s is withdrawn\n", name);
 }
 
-void region_find_missing(const struct fleet_observation *seen, size_t region,
-                         const struct permit_list *revoked, struct buf *lines)
+/* By the one of its servers that has most: whoever would take over there catches up from it. */
+static void judge_backlog(const struct region_view *view, size_t shard, struct buf *lines)
 {
-    for (size_t i = 0; i < seen->count; i++)
-        for (size_t j = 0; j < seen->shards[i].shard->server_count; j++)
-            if (seen->shards[i].servers[j].server->region == region)
-                judge(&seen->shards[i].servers[j], revoked, lines);
+    const struct exposure *exposure = &view->exposures->items[shard];
+    const char *name = view->seen->shards[shard].shard->name;
+    if (!exposure->primary)
+        buf_printf(lines, "shard %s has no primary that it could have caught up with\n", name);
+    else if (exposure->primary->region == view->region || exposure->covered_until >= view->since)
+        return;
+    else if (exposure->transactions > 0)
+        buf_printf(lines, "shard %s is about %lld transactions behind %s\n", name,
+                   (long long)exposure->transactions, exposure->primary->name);
+    else
+        buf_printf(lines, "whether shard %s has caught up with %s is not known\n", name,
+                   exposure->primary->name);
+}
+
+void region_find_missing(const struct region_view *view, struct buf *lines)
+{
+    for (size_t i = 0; i < view->seen->count; i++) {
+        const struct shard_observation *shard = &view->seen->shards[i];
+        size_t before = lines->length, servers = 0;
+        for (size_t j = 0; j < shard->shard->server_count; j++) {
+            if (shard->servers[j].server->region != view->region)
+                continue;
+            judge(&shard->servers[j], view->revoked, lines);
+            servers++;
+        }
+        if (servers > 0 && lines->length == before)
+            judge_backlog(view, i, lines);
+    }
 }
 
 const struct inventory_shard *region_find_homed(const struct inventory *fleet,
@@ -102,22 +132,36 @@ static enum status give_back(struct store *store, const struct inventory *fleet,
     return status == ST_NO_GO ? ST_OK : status; /* somebody fails it over */
 }
 
+/* Once it is given back, a primary elsewhere is held against what the region has (rpo_guard), and
+ * the region may be lost again: half of the promise is left for that. */
+static nsec moment_of(const struct inventory *fleet)
+{
+    nsec half = fleet->promise_rpo_ms * NSEC_PER_MS / 2;
+    nsec least = fleet->is_rpo_guarded ? half : MOMENT_MS * NSEC_PER_MS;
+    nsec most = MOMENT_MS_MAX * NSEC_PER_MS;
+    return half < least ? least : half > most ? most : half;
+}
+
 enum status regions_give_back(struct store *store, const struct inventory *fleet,
-                              const struct fleet_observation *seen, struct err *err)
+                              const struct fleet_observation *seen,
+                              const struct exposure_list *exposures, struct err *err)
 {
     AUTO(permit_fences_release) struct permit_fences fences = {0};
     AUTO(permit_list_release) struct permit_list revoked = {0};
+    struct region_view view = {.seen = seen,
+                               .revoked = &revoked,
+                               .exposures = exposures,
+                               .since = clock_now() - moment_of(fleet)};
     nsec deadline = store_deadline(store, STORE_WORK);
     enum status status = permit_fences_load(store, deadline, &fences, err);
     if (!status && fences.count > 0)
         status = permit_list_load(store, deadline, &revoked, err);
     for (size_t i = 0; i < fences.count && !status; i++) {
         AUTO(buf_release) struct buf missing = {0};
-        size_t region = 0;
         if (!is_due(fleet, &fences.items[i]) ||
-            !inventory_find_region(fleet, fences.items[i].region, &region))
+            !inventory_find_region(fleet, fences.items[i].region, &view.region))
             continue;
-        region_find_missing(seen, region, &revoked, &missing);
+        region_find_missing(&view, &missing);
         if (missing.length == 0)
             status = give_back(store, fleet, &fences.items[i], err);
     }

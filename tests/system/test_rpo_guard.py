@@ -27,10 +27,11 @@ pytestmark = [needs_namespaces, pytest.mark.lab(daemons=True, wan=NETNS)]
 class Writer:
     """Writes numbers at the primary, from inside its region, for as long as that accepts them."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, primary=PRIMARY):
         self.acks = {}  # number: when it was acknowledged
-        lab.sql(PRIMARY, "CREATE TABLE IF NOT EXISTS app.ledger (n BIGINT PRIMARY KEY)")
+        lab.sql(primary, "CREATE TABLE IF NOT EXISTS app.ledger (n BIGINT PRIMARY KEY)")
         self._lab = lab
+        self._primary = primary
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._thread.start()
@@ -39,7 +40,7 @@ class Writer:
         connection, number = None, 0
         while not self._stop.wait(PAUSE):
             try:
-                connection = connection or self._lab.connect(PRIMARY, user="app", timeout=30)
+                connection = connection or self._lab.connect(self._primary, user="app", timeout=30)
                 number += 1
                 connection.cursor().execute("INSERT INTO app.ledger VALUES (%s)", (number,))
                 self.acks[number] = time.monotonic()
@@ -175,3 +176,72 @@ def test_what_is_opened_in_its_place_is_covered_in_time(lab, writer):
                "another server of the region is the primary")
     wait_until(lambda: is_covered(lab), 60, "it is covered, too")
     assert lab.primary().startswith("s0-west-")
+
+
+# ---- a region is lost, and given back ----
+
+WEST = [f"s0-west-{number}" for number in (1, 2, 3)]
+ROWS, ROW_BYTES, SLOW_KB = 60, 1_000_000, 2000  # a backlog that takes half a minute to cross
+
+
+def hold_down_for_a_moment(lab):
+    path = pathlib.Path(lab.fleet)
+    text, count = re.subn(r"(automatic: .*\n)", r"\1  hold_down: 1ms\n", path.read_text(encoding="utf-8"))
+    assert count == 1
+    path.write_text(text, encoding="utf-8")
+
+
+def sequence(position):
+    """Of the one domain that is written."""
+    return max((int(part.split("-")[2]) for part in position.split(",") if part), default=0)
+
+
+def received_in_the_west(lab):
+    """By the one that has most."""
+    said = [row["Gtid_IO_Pos"] for name in WEST for row in lab.sql(name, "SHOW ALL SLAVES STATUS")]
+    return max(map(sequence, said), default=0)
+
+
+def write_backlog(lab, primary):
+    """Where its end is."""
+    lab.sql(primary, "CREATE TABLE app.bulk (n INT PRIMARY KEY, data LONGBLOB)")
+    for number in range(ROWS):
+        lab.sql(primary, "INSERT INTO app.bulk VALUES (%s, REPEAT('x', %s))", number, ROW_BYTES, timeout=60)
+    return sequence(lab.value(primary, "SELECT @@GLOBAL.gtid_binlog_pos"))
+
+
+def is_west_fenced(lab):
+    return "region west is fenced" in lab.cli("status", "--direct", check=False).stdout
+
+
+def test_a_region_that_was_lost_is_given_back_when_it_has_caught_up(lab):
+    """Until then nothing is held against it: what serves in its place goes on, with rpo_guard and without its copy."""
+    wait_until(lambda: is_known(lab), 60, "the primary is open, and the store knows that")
+    hold_down_for_a_moment(lab)
+    promise(lab, True)
+    wait_until(lambda: is_shown(lab), 90, "a loss would cost little")
+    lab.cli("lab", "unplug", "west")
+    lab.cli("failover", "--to", "east", "--accept-loss", "--yes", timeout=120)
+    heir = lab.primary()
+    assert heir.startswith("s0-east-")
+    writer = Writer(lab, heir)
+    try:
+        writer.wait_for_more(30, "it accepts writes")
+        alone = time.monotonic()
+        backlog = write_backlog(lab, heir)
+        wait_until(lambda: max(writer.acks.values()) > alone + 2 * (RPO + TTL), 60, "it serves on alone")
+        for name in WEST:
+            lab.sql(name, "SET GLOBAL read_binlog_speed_limit = %s", SLOW_KB)
+        lab.cli("lab", "plug", "west")
+        wait_until(lambda: re.search(r"shard s0 is about \d+ transactions behind", lab.cli("region", "list").stdout),
+                   60, "its servers follow, and lack what was written")
+        told = lab.cli("region", "return", "west", "--yes", check=False)
+        assert told.returncode == 3 and "it has not caught up" in told.stderr, told
+        wait_until(lambda: not is_west_fenced(lab), 180, "it is given back")
+        received = received_in_the_west(lab)
+        print(f"west had received {received} when it was given back; the backlog ended with {backlog}")
+        assert received >= backlog
+        back = time.monotonic()
+        wait_until(lambda: max(writer.acks.values()) > back + 2 * (RPO + TTL), 60, "it serves on")
+    finally:
+        writer.stop()

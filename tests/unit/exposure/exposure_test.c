@@ -215,6 +215,44 @@ static void the_least_that_tells_is_asked(UNUSED void **state)
     assert_true(exposure_wants(track, E2));
 }
 
+/* A look at w1 and e1. */
+static void make_look(struct shard_observation *shard, struct server_observation *servers,
+                      const char *position, const char *received)
+{
+    *shard = (struct shard_observation){.shard = &fleet->shards[0], .servers = servers};
+    for (size_t i = 0; i < SERVERS; i++)
+        servers[i] = (struct server_observation){.server = &fleet->shards[0].servers[i],
+                                                 .status = ST_UNREACHABLE};
+    servers[W1].status = servers[E1].status = ST_OK;
+    servers[W1].state = (struct sql_server_state){.server_id = 101, .position = position};
+    servers[W1].state.received = "";
+    servers[E1].state = (struct sql_server_state){
+        .server_id = 103, .is_read_only = true, .channels = 1, .source_id = 101};
+    servers[E1].state.position = servers[E1].state.received = received;
+}
+
+static void two_looks_tell_whether_the_first_was_caught_up_with(UNUSED void **state)
+{
+    static const struct {
+        const char *received;
+        nsec covered;
+        int64_t transactions;
+    } cases[] = {{"0-101-5", EXPOSURE_NEVER, 4}, {"0-101-7", 10, 2}};
+    for (size_t i = 0; i < 2; i++) {
+        struct server_observation before[SERVERS], after[SERVERS];
+        struct shard_observation shards[2];
+        AUTO(exposure_list_release) struct exposure_list list = {0};
+        make_look(&shards[0], before, "0-101-7", "0-101-4");
+        make_look(&shards[1], after, "0-101-9", cases[i].received);
+        struct fleet_observation first = {&shards[0], 1}, second = {&shards[1], 1};
+        exposure_list_compare(&(struct exposure_look){&first, 10},
+                              &(struct exposure_look){&second, 20}, &list);
+        assert_int_equal(list.count, 1);
+        assert_int_equal(list.items[0].covered_until, cases[i].covered);
+        assert_int_equal(list.items[0].transactions, cases[i].transactions);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -231,6 +269,7 @@ int main(void)
         TEST(the_primary_is_who_was_open_last),
         TEST(what_receives_from_the_primary_comes_before_what_is_behind_it),
         TEST(the_least_that_tells_is_asked),
+        TEST(two_looks_tell_whether_the_first_was_caught_up_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
