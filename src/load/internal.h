@@ -156,6 +156,11 @@ void load__routes_read(struct load *load); /* what changed since the last look *
 /* writer.c */
 void load__writer_init(struct writer *writer, struct load_shard *shard, unsigned id);
 void load__writer_pump(struct writer *writer, nsec now);
+/* When a write is due that follows one sent 'now', which was due at 'due'. A writer that fell
+ * behind does not catch up in a burst, and keeps its beat: those of a shard wait together, and
+ * would else write at the same moments ever after, with nothing in between that shows how long a
+ * gap was. */
+nsec load__next_beat(nsec due, nsec period, nsec now);
 bool load__writer_is_ready(const struct writer *writer); /* connected to the target */
 bool load__writer_is_busy(const struct writer *writer);  /* a write is under way */
 void load__writer_give_up(struct writer *writer);        /* its writes become unknown */

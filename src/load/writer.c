@@ -145,20 +145,16 @@ static bool keep_open(struct link *link, nsec now)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-/* A paced writer that fell behind does not catch up in a burst. */
-static nsec next_due(const struct writer *writer, nsec now)
+nsec load__next_beat(nsec due, nsec period, nsec now)
 {
-    long rate = load_of(writer)->request->rate;
-    if (rate == 0)
-        return now;
-    nsec period = NSEC_PER_SEC / rate;
-    return writer->due + period > now ? writer->due + period : now;
+    return due + ((now - due) / period + 1) * period;
 }
 
 static void send_row(struct writer *writer, struct link *link, nsec now)
 {
     struct buf *sql = &link->channel.sql;
-    writer->due = next_due(writer, now);
+    long rate = load_of(writer)->request->rate;
+    writer->due = rate ? load__next_beat(writer->due, NSEC_PER_SEC / rate, now) : now;
     link->number = ledger_take(&writer->ledger);
     link->generation = writer->shard->generation;
     buf_clear(sql);
