@@ -12,7 +12,7 @@
 #include <limits.h>
 #include <string.h>
 
-enum { PLAIN_SHOWN_MAX = 160, FAILURES_MAX = 3 };
+enum { PLAIN_SHOWN_MAX = 160, FAILURES_MAX = 3, NEARER = 2 /* times: less is chance */ };
 
 /* ---- life cycle ---- */
 
@@ -141,23 +141,65 @@ void etcd_errand_release(struct etcd_errand *errand)
     *errand = (struct etcd_errand){0};
 }
 
-/* Of the others the one that failed least since it answered, or the next of these: one that is gone
- * with its site costs time, and one that was slow once is not gone. */
+/* One that was never asked by itself may be anywhere. */
+static unsigned distance_to(struct etcd_client *client, size_t member)
+{
+    unsigned distance = atomic_load(&client->distances[member]);
+    return distance ? distance : UINT_MAX;
+}
+
+/* Of the others the one that failed least since it answered, of these the nearest, or the next: one
+ * that is gone with its site costs time, and one that was slow once is not gone. */
 void etcd_client_leave(struct etcd_client *client, size_t member)
 {
-    unsigned failed = atomic_load(&client->failures[member]), least = UINT_MAX;
+    unsigned failed = atomic_load(&client->failures[member]), least = UINT_MAX, nearest = UINT_MAX;
     size_t next = member;
     if (failed < FAILURES_MAX)
         atomic_store(&client->failures[member], failed + 1);
     for (size_t i = 1; i < client->count; i++) {
         size_t other = (member + i) % client->count;
         unsigned failures = atomic_load(&client->failures[other]);
-        if (failures < least) {
+        unsigned distance = distance_to(client, other);
+        if (failures < least || (failures == least && distance < nearest)) {
             least = failures;
+            nearest = distance;
             next = other;
         }
     }
     atomic_compare_exchange_strong(&client->current, &member, next);
+}
+
+static bool is_much_nearer(struct etcd_client *client, size_t member, size_t than)
+{
+    return member != than && atomic_load(&client->failures[member]) == 0 &&
+           distance_to(client, member) < distance_to(client, than) / NEARER;
+}
+
+bool etcd_client_is_far(struct etcd_client *client, size_t member)
+{
+    return is_much_nearer(client, atomic_load(&client->current), member);
+}
+
+/* What a busy machine adds is forgotten soon, and what it takes away is believed at once. */
+void etcd__note_distance(struct etcd_client *client, size_t member, nsec took)
+{
+    unsigned before = atomic_load(&client->distances[member]);
+    nsec us = took / (NSEC_PER_MS / 1000);
+    unsigned now = us < INT_MAX ? (unsigned)us + 1 : INT_MAX;
+    unsigned most = before < INT_MAX / 2 ? before + before / 2 + 1 : INT_MAX;
+    atomic_store(&client->distances[member], before && now > most ? most : now);
+}
+
+void etcd__go_nearest(struct etcd_client *client)
+{
+    size_t current = atomic_load(&client->current), nearest = current;
+    for (size_t i = 0; i < client->count; i++)
+        if (atomic_load(&client->failures[i]) == 0 &&
+            distance_to(client, i) < distance_to(client, nearest))
+            nearest = i;
+    bool is_failing = atomic_load(&client->failures[current]) != 0;
+    if (is_failing || is_much_nearer(client, nearest, current))
+        atomic_compare_exchange_strong(&client->current, &current, nearest);
 }
 
 /* ---- an attempt ---- */

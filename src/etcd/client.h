@@ -70,6 +70,8 @@ void etcd_errand_init_at(struct etcd_client *client, size_t member, const char *
 void etcd_errand_release(struct etcd_errand *errand);
 /* That member was of no use: the next request goes to another one. */
 void etcd_client_leave(struct etcd_client *client, size_t member);
+/* Requests go to another one, which is much nearer: a stream had better go there too. */
+bool etcd_client_is_far(struct etcd_client *client, size_t member);
 
 /* Must somebody log in before the next errand? 'refused': the log-in that was refused, or 0. The
  * body for ETCD_LOGIN_PATH is to be wiped. */
@@ -86,7 +88,8 @@ struct etcd_member {
     struct err err;            /* ST_OK: it answers, and lets us in */
     int64_t certificate_end_s; /* since 1970; 0: not known */
 };
-/* All at once; 'call' must be harmless. ret_members has etcd_client_count() of them. */
+/* All at once; 'call' must be harmless. ret_members has etcd_client_count() of them. From then on
+ * requests go to the nearest one: what is lost together with another site is asked least. */
 void etcd_ask_each(struct etcd_client *client, const struct etcd_call *call,
                    struct etcd_member *ret_members);
 

@@ -14,6 +14,7 @@ struct etcd_client {
     size_t count, capacity;
     atomic_size_t current;                  /* the one that is asked first */
     atomic_uint failures[ETCD_MEMBERS_MAX]; /* in a row, of a member; FAILURES_MAX at most */
+    atomic_uint distances[ETCD_MEMBERS_MAX]; /* microseconds to ask it, of late; 0: never asked */
     atomic_bool stop;
 
     bool has_tls;
@@ -42,6 +43,11 @@ struct etcd_attempt {
 };
 MUST_CHECK enum status etcd__attempt(struct etcd_attempt *attempt, struct etcd_answer *ret_answer,
                                      struct err *err);
+
+/* It answered, alone and on a new connection, in so much time. */
+void etcd__note_distance(struct etcd_client *client, size_t member, nsec took);
+/* Of those that answer: go to the nearest one, if it is much nearer than the current one. */
+void etcd__go_nearest(struct etcd_client *client);
 
 /* Log in, unless somebody did since 'refused'. Waits for whoever is doing it. */
 MUST_CHECK enum status etcd__login(struct etcd_client *client, struct http_line *line,

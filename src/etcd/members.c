@@ -26,9 +26,12 @@ static void ask_member(struct visit *visit)
     for (int logins = 0; status && logins <= LOGINS_MAX; logins++) {
         struct etcd_answer answer = {0};
         struct err again = ERR_INIT;
+        nsec began = clock_now();
         *err = (struct err)ERR_INIT;
         status = etcd__attempt(attempt, &answer, err);
         etcd_answer_release(&answer);
+        if (!status && logins == 0) /* with everything that a new connection takes */
+            etcd__note_distance(attempt->client, attempt->member, clock_now() - began);
         if (attempt->certificate_end_s)
             visit->member->certificate_end_s = attempt->certificate_end_s;
         if (status && (attempt->reach != ETCD_RENEW || !attempt->client->user ||
@@ -66,4 +69,5 @@ void etcd_ask_each(struct etcd_client *client, const struct etcd_call *call,
             ask_member(&visits[i]);
         else
             pthread_join(visits[i].thread, NULL);
+    etcd__go_nearest(client);
 }

@@ -106,10 +106,15 @@ static void start(struct etcd_watch *watch)
 }
 
 /* What came of an unfinished revision comes again. */
-static void stop(struct etcd_watch *watch)
+static void forget_unfinished(struct etcd_watch *watch)
 {
     while (watch->changes.count > watch->complete)
         store_entry_release(&watch->changes.items[--watch->changes.count].entry);
+}
+
+static void stop(struct etcd_watch *watch)
+{
+    forget_unfinished(watch);
     etcd_client_leave(watch->etcd->client, watch->member);
     watch->is_running = false;
     set_restart(watch, watch->retry_ms);
@@ -259,10 +264,21 @@ static bool may_be_calm(struct etcd_watch *watch)
     return true;
 }
 
+/* The member of this stream may be lost with its site, and then all that comes is late. */
+static void come_nearer(struct etcd_watch *watch)
+{
+    bool is_calm = watch->is_running && !watch->is_login && !etcd_pulse_is_asking(watch->pulse);
+    if (!is_calm || !etcd_client_is_far(watch->etcd->client, watch->member))
+        return;
+    forget_unfinished(watch);
+    start(watch);
+}
+
 /* Whatever can be done now. */
 static void run(struct etcd_watch *watch)
 {
     run_stream(watch);
+    come_nearer(watch);
     if (etcd_pulse_felt(watch->pulse) && watch->is_running)
         set_restart(watch, IDLE_MS);
     if (clock_now() < watch->restart_at || watch->end.status || may_be_calm(watch))
