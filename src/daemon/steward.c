@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TERM_TRIES = 2 /* another conductor may have changed it since it was read */ };
+
 struct steward {
     const struct inventory *fleet;
     const struct inventory_conductor *self;
@@ -29,6 +31,7 @@ struct steward {
     pthread_t thread;
     struct permit_term term; /* its thread's, like the next two */
     nsec term_since;
+    bool is_term_known;
     bool has_beaten;                 /* as was said last */
     struct permit_granters granters; /* as they were read ... */
     nsec granters_at;                /* ... then */
@@ -49,25 +52,32 @@ static void say(struct steward *steward, bool has_beaten, const char *why)
               why, NULL);
 }
 
-/* The TTL that is in force, which all conductors and openers share. */
-static enum status know_term(struct steward *steward, struct store *store, nsec deadline,
+static enum status load_term(struct steward *steward, struct store *store, nsec deadline,
                              struct err *err)
 {
-    struct permit_term now = {0}, next;
+    struct permit_term now = {0};
     enum status status = permit_term_load(store, deadline, &now, err);
     if (status && status != ST_NOT_FOUND)
         return status;
     if (now.revision != steward->term.revision)
         steward->term_since = clock_now();
     steward->term = now;
+    steward->is_term_known = true;
+    return ST_OK;
+}
+
+/* The TTL that is in force, which all conductors and openers share. It is not read for every beat,
+ * as a beat with another one's revision is refused. */
+static enum status know_term(struct steward *steward, struct store *store, nsec deadline,
+                             struct err *err)
+{
+    struct permit_term next;
+    enum status status = steward->is_term_known ? ST_OK : load_term(steward, store, deadline, err);
     nsec ttl = steward->fleet->permission_ttl_ms * NSEC_PER_MS;
-    if (!permit_term_plan(&now, ttl, steward->term_since, clock_now(), &next))
-        return ST_OK;
+    if (status || !permit_term_plan(&steward->term, ttl, steward->term_since, clock_now(), &next))
+        return status;
     status = permit_term_write(store, &next, deadline, err);
-    if (!status || status == ST_CONFLICT)
-        status = permit_term_load(store, deadline, &steward->term, err);
-    steward->term_since = clock_now();
-    return status;
+    return status && status != ST_CONFLICT ? status : load_term(steward, store, deadline, err);
 }
 
 static enum status beat(struct steward *steward, struct store *store, nsec deadline,
@@ -140,9 +150,13 @@ static void go_round(struct steward *steward, struct store *store, nsec deadline
 {
     struct err err = ERR_INIT;
     struct permit_beat made = {0};
-    enum status status = know_term(steward, store, deadline, &err);
-    if (!status)
-        status = beat(steward, store, deadline, &made, &err);
+    enum status status = ST_CONFLICT;
+    for (int tries = 0; status == ST_CONFLICT && tries < TERM_TRIES; tries++) {
+        status = know_term(steward, store, deadline, &err);
+        if (!status)
+            status = beat(steward, store, deadline, &made, &err);
+        steward->is_term_known = steward->is_term_known && status != ST_CONFLICT;
+    }
     if (!status)
         know_whether_alone(steward, store, deadline, &made);
     if (!status)

@@ -473,6 +473,7 @@ bool mirror_get_region(struct mirror *mirror, const char *region, struct mirror_
     if (is_known) {
         ret->beat = found->pulse.revision;
         ret->sent_by = found->pulse.sent_by;
+        ret->heard = found->pulse.heard;
         know_end(mirror, &found->pulse, ret);
     }
     pthread_mutex_unlock(&mirror->lock);

@@ -46,6 +46,7 @@ char *mirror_pause_text(struct mirror *mirror);
 struct mirror_region {
     int64_t beat;            /* revision of the newest; 0: there is none */
     nsec sent_by;            /* it was sent before */
+    nsec heard;              /* it was seen then, as late as the store told of it */
     nsec end;                /* the region may be fenced then; NSEC_NEVER: it is not known when */
     int64_t fence;           /* revision of its fence; 0: it may serve */
     struct permit_term term; /* that the end counts with */

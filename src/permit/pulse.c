@@ -128,10 +128,11 @@ static nsec hear(struct permit_pulse *pulse, const char *value, nsec now)
 /* ---- the region ---- */
 
 /* A later beat that was sent earlier takes nothing back: the one before it lasts on. */
-static void note(struct permit_pulse *pulse, int64_t revision, nsec by)
+static void note(struct permit_pulse *pulse, int64_t revision, nsec by, nsec now)
 {
     pulse->sent_by = pulse->is_known && pulse->sent_by > by ? pulse->sent_by : by;
     pulse->revision = revision;
+    pulse->heard = now;
     pulse->is_known = true;
 }
 
@@ -140,7 +141,7 @@ void permit_pulse_on_change(struct permit_pulse *pulse, int64_t revision, const 
 {
     if (revision <= pulse->newest)
         return;
-    note(pulse, value ? revision : 0, value ? hear(pulse, value, now) : now);
+    note(pulse, value ? revision : 0, value ? hear(pulse, value, now) : now, now);
     pulse->newest = revision;
 }
 
@@ -153,7 +154,7 @@ void permit_pulse_on_reading(struct permit_pulse *pulse, int64_t revision, const
         return;
     if (value)
         hear(pulse, value, now);
-    note(pulse, found, now);
+    note(pulse, found, now, now);
     pulse->newest = found > pulse->newest ? found : pulse->newest;
 }
 

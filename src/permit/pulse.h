@@ -37,6 +37,7 @@ struct permit_pulse {
     bool is_known;    /* it was fed */
     int64_t revision; /* of the newest beat; 0: there is none in the store */
     nsec sent_by;     /* every beat up to that one was sent before */
+    nsec heard;       /* when that one was seen */
     int64_t newest;   /* revision that was fed */
     struct permit_pulse_granter granters[PERMIT_PULSE_GRANTERS];
 };
