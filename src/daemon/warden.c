@@ -15,6 +15,7 @@
 #include "fleet/route.h"
 #include "mirror/mirror.h"
 #include "permit/fence.h"
+#include "permit/permit.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -23,13 +24,17 @@
 
 enum {
     PACE_MS = 50,
-    LAPSE_PERCENT = 70, /* of a TTL */
-    URGENT_MS = 2000,   /* after its end: else something hinders us, and roles matter again */
+    LAPSE_PERCENT = 70,   /* of a TTL */
+    RETURN_PERCENT = 150, /* of an interval, in which the other region beats too */
+    URGENT_MS = 2000,     /* after its end: else something hinders us, and roles matter again */
     STORE_MS = 1000,
     HASTE_MS = 200, /* for a region that is silent ... */
     LOOK_MS = 1000, /* ... and for the other one */
     LOOK_AGAIN_MS = 500,
-    AGAIN_MS = 15000
+    AGAIN_MS = 15000,
+    READY_MS = 800,  /* before the end the run begins, in a quarter of a TTL at most: ... */
+    READY_PARTS = 4, /* ... whoever is only late is not to leave one */
+    YIELD_MS = 500   /* to whoever of this region has begun it */
 };
 
 struct warden {
@@ -40,7 +45,11 @@ struct warden {
     /* The shards served in a region that is silent, as they were seen while it was waited for. */
     struct fleet_observation seen;
     size_t seen_region;
-    nsec seen_at;           /* 0: not */
+    nsec seen_at; /* 0: not */
+    /* The run that will fail it over, begun before the fence: nothing is left to do then that takes
+     * time. NULL: somebody else has it, or it is too early. */
+    struct run *ready;
+    nsec yields_until;      /* somebody else of this region has it ready */
     char aside[RUN_ID_MAX]; /* a run that had to yield; "": none */
     char ended[RUN_ID_MAX]; /* whose lock was taken away with the fence; "": nobody's */
     /* Our own region's beats. When they had stopped for long, the store was away, or we were: the
@@ -131,22 +140,21 @@ static void watch_own(struct warden *warden)
 {
     struct daemon *daemon = warden->daemon;
     struct mirror_region sign;
-    nsec now = clock_now();
     if (!mirror_get_region(daemon->mirror, daemon->fleet->regions[daemon->self->region], &sign) ||
         sign.beat == warden->own.revision)
         return;
-    if (now - warden->own.at > lapse_of(daemon->fleet))
-        warden->own.resumed = now;
+    if (sign.heard - warden->own.at > lapse_of(daemon->fleet))
+        warden->own.resumed = sign.heard;
     warden->own.revision = sign.beat;
-    warden->own.at = now;
+    warden->own.at = sign.heard;
 }
 
 static bool is_just_back(const struct warden *warden)
 {
     const struct inventory *fleet = warden->daemon->fleet;
-    nsec now = clock_now();
+    nsec now = clock_now(), ttl = fleet->permission_ttl_ms * NSEC_PER_MS;
     return now - warden->own.at > lapse_of(fleet) ||
-           now - warden->own.resumed < hearing_patience(fleet);
+           now - warden->own.resumed < permit_interval(ttl) * RETURN_PERCENT / 100;
 }
 
 /* NULL: it may. */
@@ -261,31 +269,38 @@ static void call_off_later(struct warden *warden)
         call_off(warden);
 }
 
+static void record_of(struct warden *warden, size_t region, struct run_record *ret)
+{
+    struct daemon *daemon = warden->daemon;
+    run_record_init(ret, daemon->fleet->regions[daemon->self->region]);
+    ret->kind = RUN_FAILOVER;
+    ret->is_region_lost = true;
+    ret->reason = mem_printf("conductor %s: region %s is lost", daemon->self->name,
+                             daemon->fleet->regions[region]);
+    for (size_t i = 0; i < warden->seen.count; i++)
+        run_record_add_shard(ret, warden->seen.shards[i].shard->name);
+}
+
 /* 'fence': its revision; with the term that it was found by. */
 static void fail_over(struct warden *warden, size_t region, int64_t fence,
                       const struct permit_term *term)
 {
     struct daemon *daemon = warden->daemon;
     AUTO(run_record_release) struct run_record record = {0};
-    const char *lost = daemon->fleet->regions[region];
-    struct run *run = NULL;
+    AUTO(switchover_report_release) struct switchover_report report = {0};
+    struct run *run = take_pointer(warden->ready);
     struct err err = ERR_INIT;
     if (!warden->seen_at || warden->seen_region != region)
         look(warden, region);
     warden->tried = clock_now();
-    if (warden->seen.count == 0)
+    if (!run && warden->seen.count == 0)
         return;
-    run_record_init(&record, daemon->fleet->regions[daemon->self->region]);
-    record.kind = RUN_FAILOVER;
-    record.is_region_lost = true;
-    record.reason = mem_printf("conductor %s: region %s is lost", daemon->self->name, lost);
-    for (size_t i = 0; i < warden->seen.count; i++)
-        run_record_add_shard(&record, warden->seen.shards[i].shard->name);
-    if (begin(warden, &record, &run, &err)) {
-        say(warden, lost, err.text);
+    if (!run)
+        record_of(warden, region, &record);
+    if (!run && begin(warden, &record, &run, &err)) {
+        say(warden, daemon->fleet->regions[region], err.text);
         return;
     }
-    AUTO(switchover_report_release) struct switchover_report report = {0};
     run->mandate.ended_run = warden->ended[0] ? warden->ended : NULL;
     run->fence = fence;
     run->term = *term;
@@ -295,6 +310,71 @@ static void fail_over(struct warden *warden, size_t region, int64_t fence,
     if (warden->aside[0])
         call_off(warden);
     warden->tried = clock_now();
+}
+
+/* ---- the run, before the fence ---- */
+
+/* The other conductor of this region has begun it: it is a moment ahead. */
+static bool is_ready_elsewhere(struct warden *warden)
+{
+    struct daemon *daemon = warden->daemon;
+    struct store *store = daemon_store_get(daemon->store);
+    AUTO(run_record_release) struct run_record record = {0};
+    char holder[RUN_ID_MAX];
+    struct err ignored = ERR_INIT;
+    return store && !run_lock_holder(store, holder, &ignored) &&
+           !run_record_load(store, holder, &record, &ignored) && record.is_region_lost &&
+           strcmp(record.target, daemon->fleet->regions[daemon->self->region]) == 0;
+}
+
+/* Only when the lock is free: what else there is has to yield to a fence, not to a suspicion. */
+static void get_ready(struct warden *warden, size_t region)
+{
+    struct daemon *daemon = warden->daemon;
+    struct store *store = daemon_store_get(daemon->store);
+    AUTO(run_record_release) struct run_record record = {0};
+    struct err err = ERR_INIT;
+    if (!store || warden->seen.count == 0 || deed_is_forbidden(store))
+        return;
+    record_of(warden, region, &record);
+    enum status status = run_begin(store, daemon->fleet, &record, &warden->ready, &err);
+    if (status == ST_BUSY && is_ready_elsewhere(warden))
+        warden->yields_until = clock_deadline(READY_MS + YIELD_MS);
+}
+
+static bool is_time(const struct warden *warden, const struct mirror_region *sign)
+{
+    nsec now = clock_now();
+    nsec most = warden->daemon->fleet->permission_ttl_ms * NSEC_PER_MS / READY_PARTS;
+    nsec span = most < READY_MS * NSEC_PER_MS ? most : READY_MS * NSEC_PER_MS;
+    return sign->end != NSEC_NEVER && sign->end - now <= span && now >= warden->yields_until;
+}
+
+static void prepare(struct warden *warden, size_t region, const struct mirror_region *sign)
+{
+    const struct inventory *fleet = warden->daemon->fleet;
+    AUTO_FREE const struct inventory_shard **shards =
+        mem_zalloc((fleet->shard_count + 1) * sizeof(*shards));
+    if (warden->ready)
+        return;
+    look_ahead(warden, region, sign);
+    size_t count = list_homed(warden->daemon, fleet->regions[region], shards);
+    bool was_seen = warden->seen_at && warden->seen_region == region;
+    if (count > 0 && was_seen && is_time(warden, sign) &&
+        !find_hindrance(warden, region, shards, count))
+        get_ready(warden, region);
+}
+
+/* Nothing was done. */
+static void stand_down(struct warden *warden, const char *why)
+{
+    struct run *run = take_pointer(warden->ready);
+    struct err err = ERR_INIT;
+    if (!run)
+        return;
+    run_record_add_order(&run->record, "ended it before it did anything: %s", why);
+    status_ignore(run_end(run, RUN_ABORTED, NULL, &err), "its lock ends with its lease");
+    run_free(run);
 }
 
 /* ---- the fence ---- */
@@ -328,7 +408,10 @@ static bool fence(struct warden *warden, const char *region, const struct mirror
                                      .reason = "it was silent for a TTL",
                                      .gone = &lock};
     struct err err = ERR_INIT;
-    enum status status = find_lock(warden, &lock, &fencing.gone_count, &err);
+    enum status status = ST_OK;
+    warden->ended[0] = '\0';
+    if (!warden->ready)
+        status = find_lock(warden, &lock, &fencing.gone_count, &err);
     if (!status)
         status = permit_fence(store, &fencing, clock_deadline(STORE_MS), ret_revision, &err);
     if (!status)
@@ -342,14 +425,16 @@ static void see_silent(struct warden *warden, size_t region, const struct mirror
     struct daemon *daemon = warden->daemon;
     const char *name = daemon->fleet->regions[region];
     struct store *store = daemon_store_get(daemon->store);
+    int64_t revision = 0;
     AUTO_FREE const struct inventory_shard **shards =
         mem_zalloc((daemon->fleet->shard_count + 1) * sizeof(*shards));
     size_t count = list_homed(daemon, name, shards);
-    int64_t revision = 0;
-    if (count == 0 || !store)
+    if (clock_now() > sign->end + URGENT_MS * NSEC_PER_MS)
+        stand_down(warden, "something hindered it");
+    if (count == 0 || !store || clock_now() < warden->yields_until)
         return;
     const char *hindrance = find_hindrance(warden, region, shards, count);
-    if (!hindrance && deed_is_forbidden(store))
+    if (!hindrance && !warden->ready && deed_is_forbidden(store)) /* else it was asked just now */
         hindrance = "the fleet is paused, or the store does not say that it is not";
     if (hindrance)
         say(warden, name, hindrance);
@@ -362,11 +447,20 @@ static void see_fenced(struct warden *warden, size_t region, const struct mirror
 {
     struct daemon *daemon = warden->daemon;
     struct store *store = daemon_store_get(daemon->store);
-    if (!store || clock_now() - warden->tried < AGAIN_MS * NSEC_PER_MS ||
-        !election_get(daemon->election, clock_now()).is_leader || deed_is_forbidden(store))
+    bool is_due = clock_now() - warden->tried >= AGAIN_MS * NSEC_PER_MS &&
+                  election_get(daemon->election, clock_now()).is_leader;
+    if (!store || (!warden->ready && (!is_due || deed_is_forbidden(store))))
         return;
-    warden->seen_at = 0; /* they may have been failed over since */
+    if (!warden->ready)
+        warden->seen_at = 0; /* they may have been failed over since */
     fail_over(warden, region, sign->fence, &sign->term);
+}
+
+static void be_calm(struct warden *warden)
+{
+    warden->said[0] = '\0';
+    warden->yields_until = 0;
+    stand_down(warden, "the region beats again");
 }
 
 static void watch(struct warden *warden, size_t region)
@@ -381,9 +475,9 @@ static void watch(struct warden *warden, size_t region)
     else if (sign.beat && clock_now() >= sign.end)
         see_silent(warden, region, &sign);
     else if (warden_is_silent(daemon, region))
-        look_ahead(warden, region, &sign);
+        prepare(warden, region, &sign);
     else
-        warden->said[0] = '\0';
+        be_calm(warden);
 }
 
 /* When a region may be fenced, or soon. */
@@ -431,6 +525,7 @@ void warden_stop(struct warden *warden)
         return;
     daemon_bell_ring(&warden->bell);
     pthread_join(warden->thread, NULL);
+    stand_down(warden, "its conductor stopped");
     daemon_bell_release(&warden->bell);
     fleet_observation_release(&warden->seen);
     free(warden);
