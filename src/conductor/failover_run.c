@@ -108,7 +108,8 @@ static void fill_bound(struct shard_report *report, const struct failover *failo
         return;
     char covered[WALL_TEXT_MAX];
     nsec now = clock_now();
-    report->loss_ms = clock_ms(failover->began_at - failover->bound.covered);
+    nsec alone = failover->began_at - failover->bound.covered;
+    report->loss_ms = clock_ms(alone > 0 ? alone : 0);
     report->loss_transactions = failover->bound.transactions;
     clock_wall_format(clock_wall_us() - (now - failover->bound.covered) / (NSEC_PER_MS / 1000),
                       covered);

@@ -67,13 +67,16 @@ static bool lost_since(void *context, const struct inventory_shard *shard, nsec 
     return *ret != 0;
 }
 
-static bool bound(void *context, const struct inventory_shard *shard, struct failover_bound *ret)
+static bool bound(void *context, const struct inventory_shard *shard,
+                  const struct inventory_server *lost, const char *position,
+                  struct failover_bound *ret)
 {
     struct hearing *hearing = context;
-    AUTO(exposure_release) struct exposure exposure = {0};
-    surveyor_get(hearing->surveyor, shard, &exposure);
-    *ret = (struct failover_bound){exposure.covered_until, exposure.transactions};
-    return exposure.covered_until != EXPOSURE_NEVER;
+    struct exposure_bound found;
+    if (!surveyor_bound(hearing->surveyor, shard, lost->index, position, &found))
+        return false;
+    *ret = (struct failover_bound){found.covered, found.transactions};
+    return true;
 }
 
 static bool hear(void *context, const char *server, struct permit_heard *ret)

@@ -2,9 +2,10 @@
  * See exposure.h.
  *
  * Positions are kept as texts, which are short, and parsed when they are compared: a shard has one
- * source, hardly ever more, and of a source only the moments that are not covered yet. When there
- * are too many of these, they are thinned out, never the oldest: however far behind the other
- * region is, what it gets to next is known. */
+ * source, hardly ever more, and of a source only the moments that are not covered yet, and a few
+ * that are. When there are too many of these, they are thinned out, never the oldest: however far
+ * behind the other region is, what it gets to next is known; and however much of that it loses
+ * again, what is left is known about as exactly as it is old. */
 #include "exposure/exposure.h"
 
 #include "base/mem.h"
@@ -16,6 +17,7 @@
 
 enum {
     MOMENTS = 8,
+    PAST = 16,
 };
 
 struct moment {
@@ -29,6 +31,8 @@ struct source {
     char *position;                 /* owned; the newest */
     struct moment moments[MOMENTS]; /* not covered yet, oldest first */
     size_t count;
+    struct moment past[PAST]; /* the other region had received them, once; oldest first */
+    size_t past_count;
 };
 
 struct server {
@@ -62,6 +66,8 @@ static void source_free(struct source *source)
         return;
     for (size_t i = 0; i < source->count; i++)
         free(source->moments[i].position);
+    for (size_t i = 0; i < source->past_count; i++)
+        free(source->past[i].position);
     free(source->position);
     free(source);
 }
@@ -103,13 +109,44 @@ static int64_t count_missing(const char *received, const char *position)
 
 /* ---- what is covered ---- */
 
-static void drop_moments(struct source *source, size_t first, size_t count)
+/* Out of the array; who had the position of it has it no more. */
+static struct moment take_moment(struct moment *moments, size_t *count, size_t at)
 {
-    for (size_t i = first; i < first + count; i++)
-        free(source->moments[i].position);
-    memmove(source->moments + first, source->moments + first + count,
-            (source->count - first - count) * sizeof(*source->moments));
-    source->count -= count;
+    struct moment taken = moments[at];
+    (*count)--;
+    memmove(moments + at, moments + at + 1, (*count - at) * sizeof(*moments));
+    return taken;
+}
+
+/* The one whose neighbours are closest to each other, for how old it is. */
+static void thin_out_past(struct source *source)
+{
+    const struct moment *past = source->past;
+    nsec newest = past[source->past_count - 1].asked;
+    size_t at = 1;
+    double least = 1;
+    for (size_t i = 1; i + 1 < source->past_count; i++) {
+        double span = (double)(past[i + 1].asked - past[i - 1].asked);
+        double age = (double)(newest - past[i - 1].asked) + 1;
+        if (span / age >= least)
+            continue;
+        at = i;
+        least = span / age;
+    }
+    free(take_moment(source->past, &source->past_count, at).position);
+}
+
+static void keep_past(struct source *source, struct moment moment)
+{
+    struct moment *last = source->past_count > 0 ? &source->past[source->past_count - 1] : NULL;
+    if (last && strcmp(last->position, moment.position) == 0) { /* it wrote nothing */
+        last->asked = moment.asked;
+        free(moment.position);
+        return;
+    }
+    if (source->past_count == PAST)
+        thin_out_past(source);
+    source->past[source->past_count++] = moment;
 }
 
 static void cover(struct source *source, const char *received)
@@ -125,7 +162,8 @@ static void cover(struct source *source, const char *received)
         return;
     if (source->moments[covered - 1].asked > source->covered_until)
         source->covered_until = source->moments[covered - 1].asked;
-    drop_moments(source, 0, covered);
+    for (size_t i = 0; i < covered; i++)
+        keep_past(source, take_moment(source->moments, &source->count, 0));
 }
 
 /* The one whose neighbours are closest to each other, which is neither the first nor the last. */
@@ -136,7 +174,7 @@ static void thin_out(struct source *source)
         if (source->moments[i + 1].asked - source->moments[i - 1].asked <
             source->moments[least + 1].asked - source->moments[least - 1].asked)
             least = i;
-    drop_moments(source, least, 1);
+    free(take_moment(source->moments, &source->count, least).position);
 }
 
 static void add_moment(struct source *source, nsec asked, const char *position)
@@ -294,28 +332,6 @@ void exposure_release(struct exposure *exposure)
     *exposure = (struct exposure){0};
 }
 
-void exposure_list_release(struct exposure_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        exposure_release(&list->items[i]);
-    free(list->items);
-    *list = (struct exposure_list){0};
-}
-
-void exposure_list_compare(const struct exposure_look *first, const struct exposure_look *second,
-                           struct exposure_list *ret)
-{
-    ret->count = second->seen->count;
-    ret->items = mem_zalloc((ret->count + 1) * sizeof(*ret->items));
-    for (size_t i = 0; i < ret->count; i++) {
-        struct exposure_track *track = exposure_track_new(second->seen->shards[i].shard);
-        exposure_track_look(track, &first->seen->shards[i], first->began);
-        exposure_track_look(track, &second->seen->shards[i], second->began);
-        exposure_get(track, &ret->items[i]);
-        exposure_track_free(track);
-    }
-}
-
 double exposure_ms(const struct exposure *exposure, nsec now)
 {
     if (!exposure->primary || exposure->covered_until == EXPOSURE_NEVER)
@@ -328,6 +344,31 @@ nsec exposure_since(const struct exposure_track *track, size_t server)
     const struct server *at = &track->servers[server];
     nsec covered = at->source ? at->source->covered_until : EXPOSURE_NEVER;
     return covered > at->followed ? covered : at->followed;
+}
+
+static bool find_covered(const struct gtid_set *have, const struct moment *moments, size_t count,
+                         nsec *ret)
+{
+    while (count > 0 && !contains(have, moments[count - 1].position))
+        count--;
+    if (count > 0)
+        *ret = moments[count - 1].asked;
+    return count > 0;
+}
+
+bool exposure_bound(const struct exposure_track *track, size_t server, const char *position,
+                    struct exposure_bound *ret)
+{
+    const struct source *source = track->servers[server].source;
+    AUTO(gtid_set_release) struct gtid_set have = {0};
+    struct err err = ERR_INIT;
+    nsec covered = EXPOSURE_NEVER;
+    if (!source || gtid_set_parse_text(GTID_MARIADB, position, &have, &err) ||
+        (!find_covered(&have, source->moments, source->count, &covered) &&
+         !find_covered(&have, source->past, source->past_count, &covered)))
+        return false;
+    *ret = (struct exposure_bound){covered, count_missing(position, source->position)};
+    return true;
 }
 
 /* ---- whom to ask ---- */

@@ -73,6 +73,15 @@ double exposure_ms(const struct exposure *exposure, nsec now);
  * region was acknowledged after this moment, as far as is known. Either it is covered until then,
  * or it was a replica then, which acknowledges nothing. EXPOSURE_NEVER: it is not known. */
 nsec exposure_since(const struct exposure_track *track, size_t server);
+/* What is lost when a server that has this position takes over from this one, whatever was received
+ * before: a relay that was restarted may have lost some of it. */
+struct exposure_bound {
+    nsec covered;         /* what was acknowledged before is in the position */
+    int64_t transactions; /* of the newest that is known, which the position lacks; -1: not known */
+};
+/* False: nothing is known to be in the position. */
+bool exposure_bound(const struct exposure_track *track, size_t server, const char *position,
+                    struct exposure_bound *ret);
 /* Is this server to be asked more often than others? Sources are, and of the other region the one
  * that has most of the primary's position. */
 bool exposure_wants(const struct exposure_track *track, size_t server);

@@ -169,6 +169,15 @@ void surveyor_list(struct surveyor *surveyor, const struct fleet_observation *se
         surveyor_get(surveyor, seen->shards[i].shard, &ret->items[i]);
 }
 
+bool surveyor_bound(struct surveyor *surveyor, const struct inventory_shard *shard, size_t server,
+                    const char *position, struct exposure_bound *ret)
+{
+    pthread_mutex_lock(&surveyor->lock);
+    bool is_known = exposure_bound(surveyor->tracks[shard->index], server, position, ret);
+    pthread_mutex_unlock(&surveyor->lock);
+    return is_known;
+}
+
 nsec surveyor_since(struct surveyor *surveyor, const struct inventory_shard *shard, size_t server)
 {
     pthread_mutex_lock(&surveyor->lock);

@@ -24,6 +24,9 @@ void surveyor_get(struct surveyor *surveyor, const struct inventory_shard *shard
 /* Of all shards that were seen, in that order. */
 void surveyor_list(struct surveyor *surveyor, const struct fleet_observation *seen,
                    struct exposure_list *ret);
+/* exposure_bound() of a server. */
+bool surveyor_bound(struct surveyor *surveyor, const struct inventory_shard *shard, size_t server,
+                    const char *position, struct exposure_bound *ret);
 /* exposure_since() of a server. */
 nsec surveyor_since(struct surveyor *surveyor, const struct inventory_shard *shard, size_t server);
 

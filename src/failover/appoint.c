@@ -141,6 +141,9 @@ static enum status count_ackers(struct failover *failover, struct session *sessi
     failover->clock_ahead_s = state.clock_s - clock_ms(asked) / 1000;
     free(failover->position);
     failover->position = mem_strdup(state.applied);
+    free(failover->whole);
+    failover->whole =
+        roles_whole_position(&(struct server_observation){.flavour = flavour, .state = state});
     return ST_OK;
 }
 
@@ -162,6 +165,16 @@ static enum status wait_for_ackers(struct failover *failover, struct err *err)
         poll(NULL, 0, LOOK_MS);
     }
     return status;
+}
+
+/* Held against what the candidate has, not against what was seen before the loss to be received: a
+ * relay that was restarted since has lost what it had not applied. */
+static void know_bound(struct failover *failover)
+{
+    const struct failover_ears *ears = failover->ears;
+    failover->has_bound = failover_leaves_region(failover) && ears && failover->whole &&
+                          ears->bound(ears->context, failover->shard, failover->lost,
+                                      failover->whole, &failover->bound);
 }
 
 /* While the lost primary's permission ran out, somebody else may have acted. */
@@ -191,6 +204,8 @@ enum status failover_step_appoint(struct failover *failover, struct err *err)
         status = point_ackers(failover, err);
     if (!status)
         status = wait_for_ackers(failover, err);
+    if (!status)
+        know_bound(failover);
     story_add_phase(&failover->story, PHASE_ELECT, began);
     failover->view.is_gathered = status == ST_OK; /* else look again who is what */
     failover->view.is_appointed = status == ST_OK;

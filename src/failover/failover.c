@@ -380,4 +380,5 @@ void failover_release(struct failover *failover)
     proof_release(&failover->proof);
     story_release(&failover->story);
     free(failover->position);
+    free(failover->whole);
 }

@@ -23,8 +23,8 @@
 #include "permit/granters.h"
 #include "permit/opening.h"
 
-/* What was acknowledged before 'covered' is in the other region; 'transactions' were not there
- * when the primary was last seen; -1: not known. */
+/* What was acknowledged before 'covered' is at the server that takes over; 'transactions' of those
+ * that were known when the primary was last seen are not; -1: not known. */
 struct failover_bound {
     nsec covered;
     int64_t transactions;
@@ -46,8 +46,11 @@ struct failover_ears {
     bool (*may_open)(void *context, const struct inventory_server *server);
     /* When its primary was lost: it answered before, and not after. False: not known. */
     bool (*lost_since)(void *context, const struct inventory_shard *shard, nsec *ret);
-    /* How much of what was acknowledged may not be in the other region. False: not known. */
-    bool (*bound)(void *context, const struct inventory_shard *shard, struct failover_bound *ret);
+    /* How much of what 'lost' acknowledged may not be in this position, of whoever takes over.
+     * False: not known. */
+    bool (*bound)(void *context, const struct inventory_shard *shard,
+                  const struct inventory_server *lost, const char *position,
+                  struct failover_bound *ret);
 };
 
 struct failover {
@@ -76,7 +79,8 @@ struct failover {
     double clock_ahead_s;                  /* its wall clock minus our boot clock */
     nsec looked_at;                        /* when it was last seen to be ready to open */
     bool is_strict;                        /* its order of GTIDs, as it was */
-    char *position;                        /* that it has when it opens */
+    char *position;                        /* that it waits for when it opens */
+    char *whole;                           /* all that it has then; NULL: it does not read */
 
     /* What came of it. */
     enum move_result result;

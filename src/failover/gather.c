@@ -246,11 +246,8 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
     if (!status)
         status = failover_permit(failover, failover->election.candidate->server,
                                  clock_deadline(STORE_MS), err);
-    if (!status) {
+    if (!status)
         proof_weigh(&failover->proof, failover->seen.shards, failover->lost, &failover->election);
-        failover->has_bound = failover_leaves_region(failover) && ears &&
-                              ears->bound(ears->context, failover->shard, &failover->bound);
-    }
     failover->view.is_gathered = status == ST_OK;
     return status;
 }

@@ -3,8 +3,11 @@
 
 The network is one of namespaces, the commands run on the host: as one would reach a region by another way.
 """
+import datetime
+import re
 import shlex
 import signal
+import time
 
 import pytest
 
@@ -14,6 +17,7 @@ from test_lab_network import NETNS, needs_namespaces
 
 TTL = ("--ttl", "2s")
 SECONDS = 60  # only a hang gets here
+HELD = 5.0
 
 pytestmark = needs_namespaces
 
@@ -95,6 +99,50 @@ def test_a_silent_region_is_fenced_failed_over_and_given_back(make_lab):
     wait_until(lambda: lab.cli("switchover", "--to", "west", "--yes", check=False).returncode == 0, SECONDS,
                "its shards go home")
     assert homes(lab) == {"s0": "west"}
+
+
+def write_for(lab, seconds):
+    """Into the ledger of the shard in the west. When each number was acknowledged, by the wall clock."""
+    acks, until = {}, time.monotonic() + seconds
+    with lab.connect("s0-west-1", user="app") as connection, connection.cursor() as cursor:
+        while time.monotonic() < until:
+            cursor.execute("INSERT INTO app.ledger VALUES (%s)", (len(acks),))
+            acks[len(acks)] = time.time()
+    return acks
+
+
+def shown_loss_ms(lab):
+    return (lab.json("status", check=False)["shards"][0]["loss"] or {}).get("ms")
+
+
+def test_what_a_relay_received_and_lost_again_bounds_no_loss(make_lab):
+    """It was restarted before it had applied it; until then the loss of the west would have cost next to nothing."""
+    lab = make(make_lab, 1, "host")
+    wait_until(lambda: lab.json("status", "--direct")["shards"][0]["epoch"], SECONDS, "the store knows the shard")
+    lab.sql("s0-west-1", "CREATE TABLE app.ledger (n BIGINT PRIMARY KEY)")
+    lab.wait_for_replication()
+    wait_until(lambda: shown_loss_ms(lab) is not None, SECONDS, "what a loss would cost is known")
+    with lab.connect("s0-east-1", read_timeout=SECONDS) as holding:
+        holding.cursor().execute("LOCK TABLES app.ledger READ")
+        acks = write_for(lab, HELD)
+        wait_until(lambda: shown_loss_ms(lab) < HELD * 500, SECONDS, "the east has received nearly all")
+        lab.cli("lab", "unplug", "west")
+        lab.cli("lab", "kill", "s0-east-1")
+    lab.cli("lab", "restart", "s0-east-1")
+
+    lab.cli("failover", "--to", "east", "--accept-loss", "--yes")
+    heir = next(name for name in open_servers(lab) if "-east-" in name)
+    there = {row["n"] for row in lab.sql(heir, "SELECT n FROM app.ledger")}
+    lost = [at for number, at in acks.items() if number not in there]
+    span = max(lost, default=0) - min(lost, default=0)
+    assert span > HELD * 0.7, f"{len(lost)} of {len(acks)} are lost, of {span:.3f} s"
+    told = lab.json("report", max(run["run"] for run in lab.json("run", "list")))["shards"][0]
+    print(f"lost: {span:.3f} s; {told.get('loss_bound_ms')} ms at most, as the report says: {told['loss_evidence']}")
+    until = re.search(r"all that was acknowledged until (\S+)Z is there", told["loss_evidence"])
+    assert until, told
+    covered = datetime.datetime.fromisoformat(until[1] + "+00:00").timestamp()
+    assert covered <= min(lost), f"what was acknowledged {covered - min(lost):.3f} s before that is lost"
+    assert told["loss_bound_ms"] >= span * 1000, told
 
 
 def test_readiness_says_whether_the_loss_of_a_region_heals_itself(make_lab):

@@ -215,6 +215,49 @@ static void the_least_that_tells_is_asked(UNUSED void **state)
     assert_true(exposure_wants(track, E2));
 }
 
+static void expect_bound(const char *position, nsec covered, int64_t transactions)
+{
+    struct exposure_bound bound;
+    assert_true(exposure_bound(track, W1, position, &bound));
+    assert_int_equal(bound.covered, covered);
+    assert_int_equal(bound.transactions, transactions);
+}
+
+static void a_loss_is_bounded_by_what_the_new_primary_has(UNUSED void **state)
+{
+    struct exposure_bound bound;
+    see_primary(10, "0-101-5");
+    assert_false(exposure_bound(track, W1, "0-101-4", &bound));
+    see_replica(E1, 11, 101, "0-101-5");
+    see_primary(20, "0-101-7");
+    see_replica(E1, 21, 101, "0-101-7");
+    see_primary(30, "0-101-9");
+    assert_int_equal(covered(), 20);
+    expect_bound("0-101-7", 20, 2);
+    expect_bound("0-101-6", 10, 3); /* it was restarted: what it had received is gone */
+    assert_false(exposure_bound(track, W1, "0-101-4", &bound));
+    assert_false(exposure_bound(track, W1, "", &bound));
+    assert_false(exposure_bound(track, W1, "?", &bound));
+    expect_bound("0-101-9", 30, 0); /* it got more before the end than was seen */
+    assert_false(exposure_bound(track, W2, "0-101-9", &bound)); /* which was no primary */
+}
+
+static void what_was_received_long_ago_is_known_about_as_exactly_as_it_is_old(UNUSED void **state)
+{
+    struct exposure_bound bound;
+    for (nsec i = 1; i <= 10000; i++) {
+        AUTO_FREE char *position = mem_printf("0-101-%lld", (long long)i);
+        see_primary(i, position);
+        see_replica(E1, i, 101, position);
+    }
+    for (nsec lost = 1; lost < 10000; lost += lost) {
+        AUTO_FREE char *position = mem_printf("0-101-%lld", (long long)(10000 - lost));
+        assert_true(exposure_bound(track, W1, position, &bound));
+        assert_in_range(bound.covered, lost * 4 < 10000 ? 10000 - lost * 4 : 1, 10000 - lost);
+        assert_int_equal(bound.transactions, lost);
+    }
+}
+
 /* A look at w1 and e1. */
 static void make_look(struct shard_observation *shard, struct server_observation *servers,
                       const char *position, const char *received)
@@ -269,6 +312,8 @@ int main(void)
         TEST(the_primary_is_who_was_open_last),
         TEST(what_receives_from_the_primary_comes_before_what_is_behind_it),
         TEST(the_least_that_tells_is_asked),
+        TEST(a_loss_is_bounded_by_what_the_new_primary_has),
+        TEST(what_was_received_long_ago_is_known_about_as_exactly_as_it_is_old),
         TEST(two_looks_tell_whether_the_first_was_caught_up_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
