@@ -47,9 +47,9 @@ static void judge_backlog(const struct region_view *view, size_t shard, struct b
 {
     const struct exposure *exposure = &view->exposures->items[shard];
     const char *name = view->seen->shards[shard].shard->name;
-    if (!exposure->primary)
+    if (!exposure->primary || exposure->primary->region == view->region) /* or it was, long ago */
         buf_printf(lines, "shard %s has no primary that it could have caught up with\n", name);
-    else if (exposure->primary->region == view->region || exposure->covered_until >= view->since)
+    else if (exposure->covered_until >= view->since)
         return;
     else if (exposure->transactions > 0)
         buf_printf(lines, "shard %s is about %lld transactions behind %s\n", name,

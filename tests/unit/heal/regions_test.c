@@ -61,13 +61,13 @@ static void first_its_servers_have_to_follow(void **state UNUSED)
     expect(&sample, &exposure, "e2:3306 is not a replica that works\n");
 }
 
-static void what_it_serves_itself_it_has(void **state UNUSED)
+static void a_primary_that_it_had_itself_says_nothing(void **state UNUSED)
 {
     struct sample sample;
     sample_init(&sample);
-    struct exposure exposure = exposure_of(&sample, EXPOSURE_NEVER, 1234);
-    exposure.primary = &sample.servers[E1];
-    expect(&sample, &exposure, "");
+    struct exposure exposure = exposure_of(&sample, SINCE, 0);
+    exposure.primary = &sample.servers[E1]; /* it follows now, and was not seen since */
+    expect(&sample, &exposure, "shard s0 has no primary that it could have caught up with\n");
 }
 
 int main(void)
@@ -76,7 +76,7 @@ int main(void)
         cmocka_unit_test(what_was_acknowledged_until_a_moment_ago_must_be_there),
         cmocka_unit_test(what_is_not_known_to_be_there_is_missing),
         cmocka_unit_test(first_its_servers_have_to_follow),
-        cmocka_unit_test(what_it_serves_itself_it_has),
+        cmocka_unit_test(a_primary_that_it_had_itself_says_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
