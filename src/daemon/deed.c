@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
+#include "conductor/history.h"
 #include "conductor/pause.h"
 #include "daemon/hearing.h"
 #include "daemon/internal.h"
@@ -31,6 +32,17 @@ static void look(const struct daemon *daemon, const struct run *run, nsec glance
     fleet_observe(daemon->fleet, shards, count, clock_now() + glance, ret);
 }
 
+void deed_trim(const struct daemon *daemon)
+{
+    const struct inventory *fleet = daemon->fleet;
+    struct store *store = daemon_store_get(daemon->store);
+    AUTO_FREE char *folder = inventory_journal(fleet);
+    struct err ignored = ERR_INIT;
+    if (store)
+        status_ignore(history_trim(store, fleet->policy.keep_runs, folder, &ignored),
+                      "the next run tries again");
+}
+
 void deed_carry_out(struct daemon *daemon, struct run *run, const struct fleet_observation *seen,
                     nsec glance, struct switchover_report *ret)
 {
@@ -45,4 +57,5 @@ void deed_carry_out(struct daemon *daemon, struct run *run, const struct fleet_o
     status_ignore(switchover_run(run, seen ? seen : &own, NULL, NULL, ret, &err),
                   "its report, or the next leader, tells");
     log_event(EV_RUN_STATE, "run", ret->run, "state", run_state_name(ret->state), NULL);
+    deed_trim(daemon);
 }

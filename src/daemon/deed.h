@@ -15,5 +15,7 @@ bool deed_is_forbidden(struct store *store);
  * of it is in the report; the run stays the caller's. */
 void deed_carry_out(struct daemon *daemon, struct run *run, const struct fleet_observation *seen,
                     nsec glance, struct switchover_report *ret);
+/* Forget the oldest runs, when there are more than are kept. */
+void deed_trim(const struct daemon *daemon);
 
 #endif

@@ -324,6 +324,23 @@ static bool is_time_again(const struct healer *healer)
     return clock_now() - healer->took_up >= healer->rules.again;
 }
 
+/* Begun for a region that was silent, and that nobody has fenced: it may have been late only
+ * (warden.c). */
+static bool is_suspicion(struct healer *healer, const struct run_record *record)
+{
+    const struct inventory *fleet = healer->daemon->fleet;
+    bool is_known = false, is_fenced = false;
+    for (size_t i = 0; i < fleet->region_count; i++) {
+        struct mirror_region sign;
+        if (strcmp(fleet->regions[i], record->target) == 0 ||
+            !mirror_get_region(healer->daemon->mirror, fleet->regions[i], &sign))
+            continue;
+        is_known = is_known || sign.beat;
+        is_fenced = is_fenced || sign.fence;
+    }
+    return record->is_region_lost && is_known && !is_fenced;
+}
+
 /* One that was set aside, when its candidate is back. */
 static void take_up(struct healer *healer, struct store *store)
 {
@@ -364,7 +381,8 @@ static void go_on(struct healer *healer, bool is_lost)
     if (status || run_lock_holder(store, holder, &err) == ST_OK ||
         run_record_load(store, id, &record, &err))
         return;
-    bool is_ours = record.kind == RUN_FAILOVER && !record.is_called_off;
+    bool is_ours =
+        record.kind == RUN_FAILOVER && !record.is_called_off && !is_suspicion(healer, &record);
     bool is_in_the_way = record.state == RUN_STUCK && is_held_up;
     if ((!is_ours && !is_held_up) || deed_is_forbidden(store))
         return;

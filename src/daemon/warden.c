@@ -269,6 +269,19 @@ static void call_off_later(struct warden *warden)
         call_off(warden);
 }
 
+/* The other conductor of this region has begun it. */
+static bool is_in_hand_elsewhere(struct warden *warden)
+{
+    struct daemon *daemon = warden->daemon;
+    struct store *store = daemon_store_get(daemon->store);
+    AUTO(run_record_release) struct run_record record = {0};
+    char holder[RUN_ID_MAX];
+    struct err ignored = ERR_INIT;
+    return store && !run_lock_holder(store, holder, &ignored) &&
+           !run_record_load(store, holder, &record, &ignored) && record.is_region_lost &&
+           strcmp(record.target, daemon->fleet->regions[daemon->self->region]) == 0;
+}
+
 static void record_of(struct warden *warden, size_t region, struct run_record *ret)
 {
     struct daemon *daemon = warden->daemon;
@@ -290,7 +303,7 @@ static void fail_over(struct warden *warden, size_t region, int64_t fence,
     AUTO(switchover_report_release) struct switchover_report report = {0};
     struct run *run = take_pointer(warden->ready);
     struct err err = ERR_INIT;
-    if (!warden->seen_at || warden->seen_region != region)
+    if (!warden->seen_at || warden->seen_region != region || warden->seen.count == 0)
         look(warden, region);
     warden->tried = clock_now();
     if (!run && warden->seen.count == 0)
@@ -298,7 +311,8 @@ static void fail_over(struct warden *warden, size_t region, int64_t fence,
     if (!run)
         record_of(warden, region, &record);
     if (!run && begin(warden, &record, &run, &err)) {
-        say(warden, daemon->fleet->regions[region], err.text);
+        if (err.status != ST_BUSY || !is_in_hand_elsewhere(warden))
+            say(warden, daemon->fleet->regions[region], err.text);
         return;
     }
     run->mandate.ended_run = warden->ended[0] ? warden->ended : NULL;
@@ -314,19 +328,6 @@ static void fail_over(struct warden *warden, size_t region, int64_t fence,
 
 /* ---- the run, before the fence ---- */
 
-/* The other conductor of this region has begun it: it is a moment ahead. */
-static bool is_ready_elsewhere(struct warden *warden)
-{
-    struct daemon *daemon = warden->daemon;
-    struct store *store = daemon_store_get(daemon->store);
-    AUTO(run_record_release) struct run_record record = {0};
-    char holder[RUN_ID_MAX];
-    struct err ignored = ERR_INIT;
-    return store && !run_lock_holder(store, holder, &ignored) &&
-           !run_record_load(store, holder, &record, &ignored) && record.is_region_lost &&
-           strcmp(record.target, daemon->fleet->regions[daemon->self->region]) == 0;
-}
-
 /* Only when the lock is free: what else there is has to yield to a fence, not to a suspicion. */
 static void get_ready(struct warden *warden, size_t region)
 {
@@ -338,7 +339,7 @@ static void get_ready(struct warden *warden, size_t region)
         return;
     record_of(warden, region, &record);
     enum status status = run_begin(store, daemon->fleet, &record, &warden->ready, &err);
-    if (status == ST_BUSY && is_ready_elsewhere(warden))
+    if (status == ST_BUSY && is_in_hand_elsewhere(warden))
         warden->yields_until = clock_deadline(READY_MS + YIELD_MS);
 }
 
@@ -375,6 +376,7 @@ static void stand_down(struct warden *warden, const char *why)
     run_record_add_order(&run->record, "ended it before it did anything: %s", why);
     status_ignore(run_end(run, RUN_ABORTED, NULL, &err), "its lock ends with its lease");
     run_free(run);
+    deed_trim(warden->daemon);
 }
 
 /* ---- the fence ---- */
