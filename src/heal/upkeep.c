@@ -9,6 +9,7 @@
 #include "drain/mark.h"
 #include "move/journal.h"
 #include "move/move.h"
+#include "os/crew.h"
 #include "permit/opening.h"
 #include "roles/converge.h"
 #include "roles/plan.h"
@@ -16,6 +17,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { RETURN_THREADS = 16 };
 
 /* What the store says of servers, whatever their shard. */
 struct standing {
@@ -179,35 +182,66 @@ static bool can_give_back(const struct fleet_observation *seen, const struct per
     return false;
 }
 
+struct returning {
+    struct run *run;
+    const struct fleet_observation *seen;
+    const struct permit_list *revoked;
+    struct err *errs; /* one each */
+};
+
+static void give_back_one(void *context, size_t index)
+{
+    struct returning *returning = context;
+    if (!mandate_must_stop(&returning->run->mandate))
+        status_ignore(give_back(returning->run, returning->seen, &returning->revoked->items[index],
+                                &returning->errs[index]),
+                      "it is told below");
+}
+
+/* Side by side; the first failure is told. */
+static void give_all_back(struct run *run, const struct fleet_observation *seen,
+                          const struct permit_list *revoked, struct err *err)
+{
+    AUTO_FREE struct err *errs = mem_zalloc((revoked->count + 1) * sizeof(*errs));
+    struct returning returning = {run, seen, revoked, errs};
+    crew_run(revoked->count, RETURN_THREADS, give_back_one, &returning);
+    for (size_t i = 0; i < revoked->count && !err->status; i++)
+        *err = errs[i];
+}
+
 /* ---- one round ---- */
 
+static void keep_first(const struct err *one, struct err *first)
+{
+    if (!first->status)
+        *first = *one;
+}
+
+/* What fails holds nothing else up: of other shards, nor what comes next. */
 static enum status act(struct run *run, const struct fleet_observation *seen, struct need *needs,
                        const struct permit_list *revoked, struct err *err)
 {
-    enum status status = ST_OK;
     size_t count = 0;
     AUTO_FREE const struct inventory_shard **shards =
         mem_zalloc((seen->count + 1) * sizeof(*shards));
-    for (size_t i = 0; i < seen->count && !status; i++) {
-        if (needs[i].is_adopted)
-            status = adopt(run, &needs[i], err);
-        if (needs[i].has_steps)
+    for (size_t i = 0; i < seen->count; i++) {
+        struct err one = ERR_INIT;
+        if (needs[i].is_adopted && !mandate_must_stop(&run->mandate) && adopt(run, &needs[i], &one))
+            keep_first(&one, err);
+        else if (needs[i].has_steps)
             shards[count++] = needs[i].seen->shard;
     }
     AUTO_FREE struct roles_outcome *outcomes = mem_zalloc((count + 1) * sizeof(*outcomes));
-    if (!status && count > 0)
+    if (count > 0 && !mandate_must_stop(&run->mandate))
         roles_converge(&run->mandate, shards, count, ROLES_ONCE, outcomes);
-    for (size_t i = 0; i < count && !status; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (outcomes[i].done && outcomes[i].done[0])
             log_event(EV_HEALED, "shard", shards[i]->name, "done", outcomes[i].done, NULL);
-        if (outcomes[i].err.status)
-            *err = outcomes[i].err;
+        keep_first(&outcomes[i].err, err);
         roles_outcome_release(&outcomes[i]);
     }
-    status = status ? status : err->status;
-    for (size_t i = 0; i < revoked->count && !status && !mandate_must_stop(&run->mandate); i++)
-        status = give_back(run, seen, &revoked->items[i], err);
-    return status;
+    give_all_back(run, seen, revoked, err);
+    return err->status;
 }
 
 enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observation *seen,

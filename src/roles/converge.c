@@ -12,12 +12,11 @@
 #include "base/scope.h"
 #include "move/mandate.h"
 #include "move/session.h"
+#include "os/crew.h"
 #include "permit/opening.h"
 #include "store/store.h"
 
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -429,33 +428,22 @@ static void converge_shard(const struct effort *effort, nsec deadline, struct ro
 struct work {
     const struct mandate *mandate;
     const struct inventory_shard *const *shards;
-    size_t count;
     nsec deadline;
     struct roles_outcome *outcomes;
-    atomic_size_t next;
 };
 
-static void *work_on(void *context)
+static void converge_one(void *context, size_t index)
 {
     struct work *work = context;
-    for (size_t i = atomic_fetch_add(&work->next, 1); i < work->count;
-         i = atomic_fetch_add(&work->next, 1)) {
-        struct effort effort = {work->mandate, work->shards[i], work->deadline == ROLES_ONCE};
-        converge_shard(&effort, work->deadline, &work->outcomes[i]);
-    }
-    return NULL;
+    struct effort effort = {work->mandate, work->shards[index], work->deadline == ROLES_ONCE};
+    converge_shard(&effort, work->deadline, &work->outcomes[index]);
 }
 
 void roles_converge(const struct mandate *mandate, const struct inventory_shard *const *shards,
                     size_t count, nsec deadline, struct roles_outcome *ret)
 {
-    struct work work = {mandate, shards, count, deadline, ret, 0};
-    pthread_t threads[THREADS_MAX];
-    size_t thread_count = count < THREADS_MAX ? count : THREADS_MAX;
-    for (size_t i = 0; i < thread_count; i++)
-        INVARIANT(pthread_create(&threads[i], NULL, work_on, &work) == 0);
-    for (size_t i = 0; i < thread_count; i++)
-        pthread_join(threads[i], NULL);
+    struct work work = {mandate, shards, deadline, ret};
+    crew_run(count, THREADS_MAX, converge_one, &work);
 }
 
 void roles_outcome_release(struct roles_outcome *outcome)

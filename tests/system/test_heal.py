@@ -242,6 +242,42 @@ def test_a_replica_without_permission_takes_over_when_nobody_else_can(lab, fleet
     assert ("got its permission to serve back" in done.stdout) == (count == 2), done.stdout
 
 
+def is_revoked(lab, server):
+    key = f"holdfast/revoked/{server.address}"
+    return "kvs" in ask_etcd(lab, "range", key=key)
+
+
+def take_lock(fleet, server):
+    """As another conductor would, whose session this server does not give up."""
+    holder = fleet.connect(server)
+    with holder.cursor() as cursor:
+        cursor.execute("SELECT GET_LOCK('holdfast', 10) AS has")
+        assert cursor.fetchone()["has"] == 1
+    return holder
+
+
+def is_dead(connection):
+    with contextlib.suppress(pymysql.err.Error, OSError):
+        connection.ping(reconnect=False)
+        return False
+    return True
+
+
+def test_one_server_that_cannot_be_looked_at_keeps_no_other_from_its_permission(lab, fleet):
+    first, second = sorted(fleet.replicas(fleet.primary()), key=lambda server: server.address)
+    fleet.cli("pause", "--reason", "until one of them is in another hand", expect=0)
+    holder = take_lock(fleet, first)
+    for server in (first, second):
+        revoke(lab, server)
+    wait_until(lambda: is_dead(holder), HEALED_SECONDS, "its agent closed it, and ended all sessions")
+    holder = take_lock(fleet, first)
+    fleet.cli("unpause", expect=0)
+    wait_until(lambda: not is_revoked(lab, second), HEALED_SECONDS, "the other one may serve again")
+    assert is_revoked(lab, first)
+    holder.close()
+    wait_until(lambda: not is_revoked(lab, first), HEALED_SECONDS, "so may this one")
+
+
 def test_a_primary_that_was_closed_for_good_is_replaced(lab, fleet):
     """Its agent is gone, and systemd closed the server, as it does then: it answers, and nobody would open it."""
     lost = fleet.primary()

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * See crew.h. */
+#include "os/crew.h"
+
+#include "base/invariant.h"
+#include "base/mem.h"
+#include "base/scope.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct crew {
+    crew_job *job;
+    void *context;
+    size_t count;
+    atomic_size_t next;
+};
+
+static void *work_on(void *context)
+{
+    struct crew *crew = context;
+    for (size_t i = atomic_fetch_add(&crew->next, 1); i < crew->count;
+         i = atomic_fetch_add(&crew->next, 1))
+        crew->job(crew->context, i);
+    return NULL;
+}
+
+void crew_run(size_t count, size_t threads, crew_job *job, void *context)
+{
+    struct crew crew = {.job = job, .context = context, .count = count};
+    size_t size = count < threads ? count : threads;
+    AUTO_FREE pthread_t *members = mem_zalloc((size + 1) * sizeof(*members));
+    for (size_t i = 0; i < size; i++)
+        INVARIANT(pthread_create(&members[i], NULL, work_on, &crew) == 0);
+    for (size_t i = 0; i < size; i++)
+        pthread_join(members[i], NULL);
+}
