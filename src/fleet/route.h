@@ -52,7 +52,7 @@ struct route {
     char new_log_end[ROUTE_NAME_MAX]; /* the same of the new primary */
     char link[ROUTE_LINK_MAX]; /* how the new primary was connected to the old one, for the way back
                                 */
-    int64_t frozen_us; /* wall time of the state 'frozen', for reports; 0: never, or long ago */
+    int64_t frozen_us; /* wall time just before the freeze, for reports; 0: never, or long ago */
     int64_t new_id;    /* server id of the new primary when it was prepared; 0: not known */
     uint64_t revision; /* of the record; 0: not in the store yet */
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The critical section: freeze, promote; and how to know afterwards whether the new primary is
- * open. Count round trips before changing anything here: freeze (one packet, beside it the record
- * of the point of no return), promote (one packet), publish (one store write, in move.c). */
+ * open. Count round trips before changing anything here: freeze (one packet), promote (one packet),
+ * publish (one store write, in move.c). The point of no return is recorded before the freeze, while
+ * clients still write: far from the store's leader a write takes two round trips. */
 #include "move/internal.h"
 #include "move/mandate.h"
 
@@ -50,29 +51,12 @@ static enum status freeze_old(struct move *move, struct err *err)
 
 enum status step_freeze(struct move *move, struct err *err)
 {
-    nsec began = clock_now();
-    int timeout_ms = (int)move->mandate->fleet->policy.freeze_timeout_ms;
-    nsec record_deadline = clock_deadline(timeout_ms + ANSWER_MS);
-    enum status status = move_record_start(move, SHARD_PROMOTING, record_deadline, err);
-    if (status)
-        return err_wrap(err, "record state 'promoting'");
-    move->frozen_at = began;
-    struct err freeze_err = ERR_INIT;
-    enum status frozen = freeze_old(move, &freeze_err);
-    status = move_record_finish(move, SHARD_PROMOTING, record_deadline, err);
-    if (move->is_route_doubtful)
-        move->view.state = SHARD_PROMOTING; /* it may say so: leave it only as from there */
-    story_add_phase(&move->story, PHASE_FREEZE, began);
-    if (status == ST_FENCED)
-        return status;
-    if (frozen) {
-        *err = freeze_err;
-        return frozen;
-    }
-    if (status)
-        return err_wrap(err, "record state 'promoting'");
-    move->view.old_primary = OLD_FROZEN;
-    return ST_OK;
+    move->frozen_at = clock_now();
+    enum status status = freeze_old(move, err);
+    story_add_phase(&move->story, PHASE_FREEZE, move->frozen_at);
+    if (!status)
+        move->view.old_primary = OLD_FROZEN;
+    return status;
 }
 
 /* Both statements have their time from the begin of the freeze. Not the promote alone from its

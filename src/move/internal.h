@@ -10,11 +10,6 @@
  * happen, or move->is_route_doubtful is set. */
 MUST_CHECK enum status move_record(struct move *move, enum shard_state next, nsec deadline,
                                    struct err *err);
-/* The same in two halves, beside other work. */
-MUST_CHECK enum status move_record_start(struct move *move, enum shard_state next, nsec deadline,
-                                         struct err *err);
-MUST_CHECK enum status move_record_finish(struct move *move, enum shard_state next, nsec deadline,
-                                          struct err *err);
 
 /* ---- steps: each sets what it found out in move->view ---- */
 MUST_CHECK enum status step_prepare(struct move *move, struct err *err);

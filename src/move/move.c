@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The engine of one shard's move: plan, record, act, until the plan says stop. It decides nothing
- * itself; it only knows which records may fail without stopping a step (undo must not wait for a
- * store that is down) and which travels beside its step (the point of no return). */
+ * itself; it only knows which records may fail without stopping a step: undo must not wait for a
+ * store that is down. */
 #include "move/move.h"
 
 #include "base/invariant.h"
@@ -93,7 +93,6 @@ void move_note(struct move *move, const char *format, ...)
 /* How each action's record of the rule's next state is made. */
 enum record_mode {
     RECORD_FIRST,      /* durable before the step; the step is not done when it fails */
-    RECORD_BESIDE,     /* the step starts it and waits for it */
     RECORD_IF_POSSIBLE /* the step is done all the same */
 };
 
@@ -103,7 +102,7 @@ static const struct {
     bool may_repeat; /* a failure is tried again until the deadline; otherwise it stops the move */
 } steps[SHARD_ACTIONS] = {
     [ACT_PREPARE] = {step_prepare, RECORD_FIRST, false},
-    [ACT_FREEZE] = {step_freeze, RECORD_BESIDE, false},
+    [ACT_FREEZE] = {step_freeze, RECORD_FIRST, false},
     [ACT_PROMOTE] = {step_promote, RECORD_FIRST, false},
     [ACT_CONFIRM] = {step_confirm, RECORD_FIRST, true},
     [ACT_REDIRECT] = {step_redirect, RECORD_FIRST, true},
@@ -148,7 +147,7 @@ static void set_published(struct move *move)
 static bool record(struct move *move, const struct shard_rule *rule, struct err *err)
 {
     enum record_mode mode = steps[rule->action].record;
-    if (rule->next == move->view.state || mode == RECORD_BESIDE)
+    if (rule->next == move->view.state)
         return true;
     nsec began = clock_now();
     nsec deadline = clock_deadline(mode == RECORD_IF_POSSIBLE ? RECORD_UNDO_MS : RECORD_MS);
@@ -381,7 +380,6 @@ void move_release(struct move *move)
 {
     session_release(&move->old_session);
     session_release(&move->new_session);
-    store_pending_free(move->pending);
     story_release(&move->story);
     free(move->position);
     free(move->late_position);

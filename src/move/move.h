@@ -21,7 +21,6 @@
 
 struct probe_target;
 struct mandate;
-struct store_pending;
 
 /* What takes time, as reported. */
 #define MOVE_PHASE_TABLE(X)                                                                        \
@@ -108,9 +107,7 @@ struct move {
     nsec opened_at;                      /* and when */
     bool is_write_lost;                  /* a write at the new primary did not return */
     const struct inventory_server *heir; /* whom somebody else made the primary; NULL: not known */
-    struct store_pending *pending;
-    int pending_fault;                 /* enum fault_effect that a test wants of it */
-    struct probe_target *probe_target; /* NULL: not measured */
+    struct probe_target *probe_target;   /* NULL: not measured */
 
     /* What came of it. */
     enum move_result result;

@@ -162,7 +162,7 @@ static struct route next_route(const struct move *move, enum shard_state next)
         set_name(route.target, mandate->fleet->regions[mandate->to_region]);
         set_name(route.old_primary, move->old_server->name);
         set_name(route.new_primary, move->new_server->name);
-    } else if (next == SHARD_FROZEN) {
+    } else if (next == SHARD_FROZEN || next == SHARD_PROMOTING) {
         route.frozen_us = clock_wall_us();
     } else if (next == SHARD_REDIRECTING && move->route.state != SHARD_REDIRECTING) {
         route.epoch++;
@@ -226,35 +226,4 @@ enum status move_record(struct move *move, enum shard_state next, nsec deadline,
     return status && status != ST_FENCED
                ? err_wrap(err, "record state '%s'", shard_state_name(next))
                : status;
-}
-
-enum status move_record_start(struct move *move, enum shard_state next, nsec deadline,
-                              struct err *err)
-{
-    AUTO(attempt_release) struct attempt attempt;
-    begin(&attempt, move, next, NULL);
-    enum fault_effect effect = fault_point(call_of(next), FAULT_BEFORE);
-    if (effect != FAULT_NONE && effect != FAULT_UNKNOWN_DONE)
-        return fault_status(effect, err);
-    move->pending_fault = (int)effect;
-    return store_txn_start(move->mandate->store, &attempt.txn, deadline, &move->pending, err);
-}
-
-enum status move_record_finish(struct move *move, enum shard_state next, nsec deadline,
-                               struct err *err)
-{
-    AUTO(attempt_release) struct attempt attempt;
-    begin(&attempt, move, next, NULL);
-    struct store_txn_result result = {0};
-    enum status status = store_txn_wait(move->pending, deadline, &result, err);
-    store_pending_free(move->pending);
-    move->pending = NULL;
-    if (!status && move->pending_fault != FAULT_NONE)
-        status = fault_status((enum fault_effect)move->pending_fault, err);
-    struct held_route held = hold(move);
-    status = attempt_settle(&attempt, &held, status, result.revision, deadline, err);
-    fault_point(call_of(next), FAULT_AFTER);
-    if (status == ST_BUSY)
-        return move_record(move, next, deadline, err);
-    return status;
 }

@@ -98,7 +98,7 @@ static const struct shard_rule rules[] = {
 
     {SHARD_FROZEN,      inherited,        SHARD_UNDOING,     ACT_UNDO,     "a run ended around the freeze"},
     {SHARD_FROZEN,      must_stop,        SHARD_UNDOING,     ACT_UNDO,     "stopped at the freeze"},
-    {SHARD_FROZEN,      always,           SHARD_PROMOTING,   ACT_FREEZE,   "freeze; the point of no return is recorded beside it"},
+    {SHARD_FROZEN,      always,           SHARD_PROMOTING,   ACT_FREEZE,   "the point of no return is recorded: freeze"},
 
     {SHARD_PROMOTING,   cannot_record,    SHARD_PROMOTING,   ACT_GIVE_UP,  "the store does not take the new state"},
     {SHARD_PROMOTING,   moved_on,         SHARD_SERVING,     ACT_FINISH,   "moved on by hand: neither end is opened"},

@@ -283,46 +283,66 @@ def test_a_server_that_froze_when_the_event_scheduler_was_to_start_is_told_again
     assert_sound(fleet)
 
 
-def test_an_undo_does_not_wait_for_a_store_that_hangs(lab):
-    """It locks up just before the freeze, for longer than the run has patience for."""
-    fleet = of_lab(lab, probe=True)
+def lock_store_command(lab):
+    """The store locks up, for longer than the run has patience for."""
+    return shlex.join([sys.executable, str(pathlib.Path(__file__).with_name("lock_store.py")),
+                       str(pathlib.Path(lab.dir, "store", "store.db")), str(HUNG_SECONDS)])
+
+
+def test_a_store_that_hangs_before_the_freeze_closes_nothing(lab, tmp_path):
+    """Clients do not wait for the write of the point of no return."""
+    fleet, trace = of_lab(lab), tmp_path / "trace"
     old, to = fleet.primary(), fleet.relay().region
-    database = pathlib.Path(lab.dir, "store", "store.db")
-    lock = shlex.join([sys.executable, str(pathlib.Path(__file__).with_name("lock_store.py")),
-                       str(database), str(HUNG_SECONDS)])
     with Writers(fleet) as writers:
-        done = fleet.move(to, fault=f"cas.promoting:before=run:{lock}")
+        done = fleet.move(to, trace=trace, fault=f"cas.promoting:before=run:{lock_store_command(lab)}")
+        assert done["code"] != DONE and "old.freeze:before" not in trace.read_text(), done
+        assert not fleet.value(old, "SELECT @@GLOBAL.read_only")
+        if fleet.unfinished():
+            fleet.resume(expect=(DONE, FAILED))
+        assert_sound(fleet, writers.acked)
+
+
+def test_an_undo_does_not_wait_for_a_store_that_hangs(lab):
+    """It locks up while the old primary is closed, and the new one dies."""
+    fleet = of_lab(lab, probe=True)
+    old, new = fleet.primary(), fleet.relay()
+    with Writers(fleet) as writers:
+        done = fleet.move(new.region, fault=f"old.freeze:after=run:{lock_store_command(lab)} && "
+                                            f"{lab_command('kill', new.name)}")
         assert done["code"] != DONE and done["shard"]["result"] != "moved", done
         assert not fleet.value(old, "SELECT @@GLOBAL.read_only")
         outage = done["shard"]["write_outage_ms"]
         assert outage is not None and outage < 1000 * HUNG_SECONDS / 2, done
+        fleet.cli("lab", "restart", new.name, expect=0)
         if fleet.unfinished():
             fleet.resume(expect=(DONE, FAILED))
         assert_sound(fleet, writers.acked)
 
 
 def test_an_undo_does_not_wait_for_a_store_that_answers_nobody(lab, tmp_path):
-    """Its disk hangs from just before the freeze on: the write of the point of no return stays open,
-    so that reads wait as well, whoever undid by asking the store first would wait with them."""
+    """Its disk hangs while the old primary is closed, and the new one dies: the write of the undo stays open, so that
+    reads wait as well, whoever undid by asking the store first would wait with them."""
     library, flag, trace = tmp_path / "hang_sync.so", tmp_path / "hang", tmp_path / "trace"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, HANG_SYNC], check=True)
     fleet = of_lab(lab)
-    old, to = fleet.primary(), fleet.relay().region
+    old, new = fleet.primary(), fleet.relay()
     fleet.env.update(LD_PRELOAD=str(library), HANG_WHILE=str(flag),
                      HANG_BELOW=os.path.realpath(pathlib.Path(lab.dir, "store")))
     with Writers(fleet) as writers:
-        run = fleet.start("switchover", "--to", to, "--yes", "--json", trace=trace,
-                          fault=f"cas.promoting:before=run:touch {shlex.quote(str(flag))}")
-        wait_until(lambda: trace.exists() and "old.freeze:after" in trace.read_text(), 15,
-                   "the freeze")
+        run = fleet.start("switchover", "--to", new.region, "--yes", "--json", trace=trace,
+                          fault=f"old.freeze:after=run:touch {shlex.quote(str(flag))} && "
+                                f"{lab_command('kill', new.name)}")
+        wait_until(lambda: trace.exists() and "new.promote:before" in trace.read_text(), 15,
+                   "the freeze, and the death of the new primary")
         wait_until(lambda: not fleet.value(old, "SELECT @@GLOBAL.read_only"), 15,
                    "the old primary is open again while the store hangs")
         writers.wait_for_more(5)
         assert flag.exists() and run.poll() is None, "the store did not hang"
-        assert "new.promote:before" not in trace.read_text()
+        assert "new.promote:sent" not in trace.read_text()
         flag.unlink()
         said, _ = run.communicate(timeout=30)
         assert run.returncode != DONE, said
+        fleet.cli("lab", "restart", new.name, expect=0)
         if fleet.unfinished():
             fleet.resume(expect=(DONE, FAILED))
         assert_sound(fleet, writers.acked)

@@ -214,22 +214,6 @@ static void a_full_store_says_so_and_nothing_is_recorded(void **state)
     assert_int_equal(record(scene, SHARD_FROZEN), ST_OK);
 }
 
-static void the_two_halves_record_beside_other_work(void **state)
-{
-    static const enum store_fault faults[] = {STORE_FAULT_NONE, STORE_FAULT_UNKNOWN_DONE,
-                                              STORE_FAULT_UNKNOWN_NOT_DONE, STORE_FAULT_BUSY};
-    struct scene *scene = *state;
-    for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
-        enum shard_state next = i % 2 ? SHARD_FROZEN : SHARD_PROMOTING;
-        struct err err = ERR_INIT;
-        nsec deadline = clock_deadline(STORE_MS);
-        scene->next_fault = faults[i];
-        assert_int_equal(move_record_start(&scene->move, next, deadline, &err), ST_OK);
-        assert_int_equal(move_record_finish(&scene->move, next, deadline, &err), ST_OK);
-        assert_int_equal(stored(scene).state, next);
-    }
-}
-
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -241,7 +225,6 @@ int main(void)
         TEST(an_unknown_outcome_is_decided_by_reading_back),
         TEST(a_busy_store_is_tried_again),
         TEST(a_full_store_says_so_and_nothing_is_recorded),
-        TEST(the_two_halves_record_beside_other_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
