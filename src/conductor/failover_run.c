@@ -116,7 +116,8 @@ static void fill_bound(struct shard_report *report, const struct failover *failo
     AUTO_FREE char *before = report->evidence;
     AUTO_FREE char *about = report->loss_transactions < 0
                                 ? mem_strdup("")
-                                : mem_printf(", about %lld transactions when it was last seen",
+                                : mem_printf("; about %lld transactions were on their way "
+                                             "here when its primary was last seen",
                                              (long long)report->loss_transactions);
     report->evidence = mem_printf("%s; all that was acknowledged until %s is there: at most %.1f s "
                                   "of acknowledged writes are lost%s",
