@@ -308,6 +308,7 @@ static enum status ping(struct mirror *mirror, struct store *store, struct err *
 static enum status turn(struct mirror *mirror, struct store *store, struct err *err)
 {
     enum status status = ST_OK;
+    bool is_behind = mirror->watch && mirror->problem.status; /* only this thread writes it */
     if (!mirror->watch) {
         status = read_all(mirror, store, err);
         mirror->ping_at = 0;
@@ -322,7 +323,12 @@ static enum status turn(struct mirror *mirror, struct store *store, struct err *
         store_watch_close(take_pointer(mirror->watch));
     if (status == ST_COMPACTED)
         *err = (struct err)ERR_INIT; /* it is read again, nothing is wrong */
-    return status ? status : ping(mirror, store, err);
+    status = status ? status : ping(mirror, store, err);
+    if (status || !is_behind)
+        return status;
+    /* The store answers again, and the watch may not have told yet what was missed. */
+    store_watch_close(take_pointer(mirror->watch));
+    return read_all(mirror, store, err);
 }
 
 static void answer_due(struct mirror *mirror)

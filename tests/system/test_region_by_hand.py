@@ -5,8 +5,12 @@ The network is one of namespaces, the commands run on the host: as one would rea
 """
 import datetime
 import re
+import contextlib
+import json
+import pathlib
 import shlex
 import signal
+import urllib.request
 import time
 
 import pytest
@@ -41,6 +45,27 @@ def open_servers(lab):
 def open_in_the_east(lab):
     """The shards of the open servers there, one for each."""
     return sorted(name.split("-")[0] for name in open_servers(lab) if "-east-" in name)
+
+
+def told_by(lab, conductor):
+    """The status that this conductor tells now, or None when it does not answer."""
+    daemon = lab.daemons()[f"conductor-{conductor}"]
+    token = pathlib.Path(lab.dir, "viewer.token").read_text(encoding="utf-8").strip()
+    request = urllib.request.Request(f"http://{daemon['host']}:{daemon['port']}/v1/status",
+                                     headers={"Authorization": f"Bearer {token}"})
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
+        return json.load(answer)
+    return None
+
+
+def tells_what_is_so(lab, conductor, home):
+    """Whether it tells of the shards as the store does; it may only be silent about them, or say that it is behind."""
+    told = told_by(lab, conductor)
+    if not told or told["store_error"]:
+        return False
+    assert {shard["home"] for shard in told["shards"]} == {home}, told
+    assert not any("the store says that" in problem for shard in told["shards"] for problem in shard["problems"]), told
+    return True
 
 
 def test_a_region_that_is_alive_is_not_failed_over(make_lab):
@@ -92,6 +117,8 @@ def test_a_silent_region_is_fenced_failed_over_and_given_back(make_lab):
     assert told.returncode == 3 and "region west is fenced since" in told.stderr, told
 
     lab.cli("lab", "plug", "west")
+    for conductor in ("west-1", "west-2"):
+        wait_until(lambda: tells_what_is_so(lab, conductor, "east"), SECONDS, f"{conductor} tells of the shard")
     wait_until(lambda: lab.cli("region", "return", "west", "--yes", check=False).returncode == 0, SECONDS,
                "west is whole, and given back")
     told = lab.cli("region", "list").stdout
