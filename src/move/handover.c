@@ -59,12 +59,26 @@ enum status step_freeze(struct move *move, struct err *err)
     return status;
 }
 
-/* Both statements have their time from the begin of the freeze. Not the promote alone from its
- * sending: a process that stood still in between knows no more whether the shard was moved on. */
-static double promote_until_s(const struct move *move, int wait_ms)
+static nsec window_of(const struct inventory *fleet)
 {
-    double window_ms = 2.0 * (wait_ms + ANSWER_MS);
-    return move->clock_ahead_s + (clock_ms(move->guarded_from) + window_ms) / 1000;
+    return 2 * (fleet->policy.freeze_timeout_ms + ANSWER_MS) * NSEC_PER_MS;
+}
+
+nsec move_promote_span(const struct inventory *fleet)
+{
+    return MOVE_RECORD_MS * NSEC_PER_MS + window_of(fleet);
+}
+
+/* Both statements have their time from the begin of the freeze. Not the promote alone from its
+ * sending: a process that stood still in between knows no more whether the shard was moved on. Nor
+ * the freeze after a record that a long time ago was in the store: whoever took the shard over
+ * waits from then (docs/permission.md, the guard). */
+static double promote_until_s(const struct move *move)
+{
+    const struct inventory *fleet = move->mandate->fleet;
+    nsec until = move->guarded_from + window_of(fleet);
+    nsec most = move->recorded_from + move_promote_span(fleet);
+    return move->clock_ahead_s + clock_ms(until < most ? until : most) / 1000;
 }
 
 enum status step_promote(struct move *move, struct err *err)
@@ -74,7 +88,7 @@ enum status step_promote(struct move *move, struct err *err)
     struct sql_promotion promotion = {
         .position = move->position,
         .wait_ms = wait_ms,
-        .until_clock_s = promote_until_s(move, wait_ms),
+        .until_clock_s = promote_until_s(move),
     };
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
@@ -177,7 +191,7 @@ static enum status freeze_again(struct move *move, struct err *err)
 {
     bool is_frozen = move->view.old_primary == OLD_FROZEN && move->old_session.is_held;
     enum status status = session_take(move->mandate, &move->old_session, clock_deadline(1000), err);
-    move->guarded_from = clock_now();
+    move->guarded_from = move->recorded_from = clock_now(); /* no record is made for it */
     if (!status && !is_frozen)
         status = freeze_old(move, err);
     if (!status)

@@ -5,6 +5,8 @@
 
 #include "move/move.h"
 
+enum { MOVE_RECORD_MS = 2000 }; /* for writing a state */
+
 /* ---- the route (record.c) ---- */
 /* Write the next state. ST_FENCED: another process took over. Other failures surely did not
  * happen, or move->is_route_doubtful is set. */

@@ -22,7 +22,7 @@
 #include <string.h>
 
 /* An undo does not make clients wait long for a store that is down. */
-enum { RECORD_MS = 2000, RECORD_UNDO_MS = 200, PACE_MS = 50, AFTER_MS = 50, LOOK_MS = 1000 };
+enum { RECORD_UNDO_MS = 200, PACE_MS = 50, AFTER_MS = 50, LOOK_MS = 1000 };
 
 static const char *const phase_names[] = {MOVE_PHASE_TABLE(TABLE_TEXT)};
 
@@ -150,7 +150,9 @@ static bool record(struct move *move, const struct shard_rule *rule, struct err 
     if (rule->next == move->view.state)
         return true;
     nsec began = clock_now();
-    nsec deadline = clock_deadline(mode == RECORD_IF_POSSIBLE ? RECORD_UNDO_MS : RECORD_MS);
+    nsec deadline = clock_deadline(mode == RECORD_IF_POSSIBLE ? RECORD_UNDO_MS : MOVE_RECORD_MS);
+    if (rule->next == SHARD_PROMOTING)
+        move->recorded_from = began;
     enum status status = move_record(move, rule->next, deadline, err);
     if (rule->next == SHARD_REDIRECTING) {
         story_add_phase(&move->story, PHASE_PUBLISH, began);
@@ -339,7 +341,7 @@ void move_run(struct move *move)
 
 enum status move_adopt(struct move *move, struct err *err)
 {
-    return move_record(move, SHARD_SERVING, clock_deadline(RECORD_MS), err);
+    return move_record(move, SHARD_SERVING, clock_deadline(MOVE_RECORD_MS), err);
 }
 
 static const struct inventory_server *server_named(const struct inventory_shard *shard,

@@ -117,6 +117,7 @@ struct move {
     bool is_writable; /* of a stuck shard: clients can write, as far as was seen at the end */
     struct story story;
     nsec frozen_at, published_at;
+    nsec recorded_from;         /* before 'promoting' was sent to the store */
     nsec guarded_from;          /* when the freeze began that the promote statement relies on */
     size_t critical_statements; /* SQL statements between freeze and publish */
     uint64_t late_transactions; /* on the old primary after its final position */
@@ -132,6 +133,10 @@ void move_release(struct move *move);
 MUST_CHECK enum status move_adopt(struct move *move, struct err *err);
 /* Until the plan says finish or give up, or another process took over. */
 void move_run(struct move *move);
+
+/* For so long after 'promoting' was recorded, at most, its promote statement may open the new
+ * primary. */
+nsec move_promote_span(const struct inventory *fleet);
 
 /* Until when writes count as touched by the move: a little after publish (or, without one, now). */
 nsec move_probed_until(const struct move *move);
