@@ -185,7 +185,8 @@ static bool is_there_already(const struct run *run, const struct failover *failo
 {
     const struct route *route = &failover->route;
     return run->record.is_region_lost && strcmp(route->run, run->record.id) != 0 &&
-           strcmp(route->home, run->record.target) == 0;
+           strcmp(route->home, run->record.target) == 0 &&
+           !failover_find_end(failover->shard, route, 1 - run->mandate.to_region);
 }
 
 static enum status fail_over(struct run *run, const struct shard_observation *seen,
@@ -196,6 +197,8 @@ static enum status fail_over(struct run *run, const struct shard_observation *se
     failover->without_count = run->record.without_count;
     failover->fence = run->fence;
     failover->wait.term = run->term;
+    failover->is_region_lost = run->record.is_region_lost;
+    failover_take_from_another_run(failover);
     if (failover->lost && run->record.is_region_lost && !run->fence)
         status = failover_know_fence(failover, clock_deadline(STORE_MS), err);
     if (!status)

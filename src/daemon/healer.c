@@ -474,23 +474,21 @@ static bool has_verdict(const struct suspect *suspects, size_t count, enum loss_
     return false;
 }
 
+static bool has_shard_of(struct healer *healer, size_t region)
+{
+    const struct inventory *fleet = healer->daemon->fleet;
+    for (size_t i = 0; i < fleet->shard_count; i++)
+        if (warden_is_concerned(healer->daemon, &fleet->shards[i], region))
+            return true;
+    return false;
+}
+
 /* It may have to be failed over in a moment; else what is left of it needs nobody's hurry. */
 static bool is_region_in_doubt(struct healer *healer)
 {
-    const struct inventory *fleet = healer->daemon->fleet;
-    bool is_any = false;
-    for (size_t i = 0; i < fleet->region_count; i++)
-        is_any = is_any || warden_is_about_to_act(healer->daemon, i);
-    for (size_t i = 0; is_any && i < fleet->shard_count; i++) {
-        struct route route = {0};
-        struct err ignored = ERR_INIT;
-        size_t home = 0;
-        if (mirror_get_route(healer->daemon->mirror, fleet->shards[i].name, &route, &ignored) ==
-                ST_OK &&
-            inventory_find_region(fleet, route.home, &home) &&
-            warden_is_about_to_act(healer->daemon, home))
+    for (size_t i = 0; i < healer->daemon->fleet->region_count; i++)
+        if (warden_is_about_to_act(healer->daemon, i) && has_shard_of(healer, i))
             return true;
-    }
     return false;
 }
 

@@ -63,19 +63,22 @@ struct warden {
 
 /* ---- what is served there ---- */
 
-/* The shards whose home the region is, by their routes. */
-static size_t list_homed(struct daemon *daemon, const char *region,
-                         const struct inventory_shard **ret)
+bool warden_is_concerned(struct daemon *daemon, const struct inventory_shard *shard, size_t region)
+{
+    struct route route = {0};
+    struct err ignored = ERR_INIT;
+    return mirror_get_route(daemon->mirror, shard->name, &route, &ignored) == ST_OK &&
+           (strcmp(route.home, daemon->fleet->regions[region]) == 0 ||
+            failover_find_end(shard, &route, region));
+}
+
+static size_t list_homed(struct daemon *daemon, size_t region, const struct inventory_shard **ret)
 {
     const struct inventory *fleet = daemon->fleet;
     size_t count = 0;
-    for (size_t i = 0; i < fleet->shard_count; i++) {
-        struct route route = {0};
-        struct err ignored = ERR_INIT;
-        if (mirror_get_route(daemon->mirror, fleet->shards[i].name, &route, &ignored) == ST_OK &&
-            strcmp(route.home, region) == 0)
+    for (size_t i = 0; i < fleet->shard_count; i++)
+        if (warden_is_concerned(daemon, &fleet->shards[i], region))
             ret[count++] = &fleet->shards[i];
-    }
     return count;
 }
 
@@ -190,7 +193,7 @@ static void look(struct warden *warden, size_t region)
     struct daemon *daemon = warden->daemon;
     AUTO_FREE const struct inventory_shard **shards =
         mem_zalloc((daemon->fleet->shard_count + 1) * sizeof(*shards));
-    size_t count = list_homed(daemon, daemon->fleet->regions[region], shards);
+    size_t count = list_homed(daemon, region, shards);
     struct fleet_haste haste = {region, clock_deadline(HASTE_MS)};
     fleet_observation_release(&warden->seen);
     warden->seen = (struct fleet_observation){0};
@@ -315,7 +318,9 @@ static void fail_over(struct warden *warden, size_t region, int64_t fence,
             say(warden, daemon->fleet->regions[region], err.text);
         return;
     }
-    run->mandate.ended_run = warden->ended[0] ? warden->ended : NULL;
+    run->mandate.ended_run = warden->ended[0]   ? warden->ended
+                             : warden->aside[0] ? warden->aside
+                                                : NULL;
     run->fence = fence;
     run->term = *term;
     deed_carry_out(daemon, run, &warden->seen, 0, &report);
@@ -359,7 +364,7 @@ static void prepare(struct warden *warden, size_t region, const struct mirror_re
     if (warden->ready)
         return;
     look_ahead(warden, region, sign);
-    size_t count = list_homed(warden->daemon, fleet->regions[region], shards);
+    size_t count = list_homed(warden->daemon, region, shards);
     bool was_seen = warden->seen_at && warden->seen_region == region;
     if (count > 0 && was_seen && is_time(warden, sign) &&
         !find_hindrance(warden, region, shards, count))
@@ -381,18 +386,36 @@ static void stand_down(struct warden *warden, const char *why)
 
 /* ---- the fence ---- */
 
-/* Whoever holds the run lock may be lost with the region, and its lease may live on for long: it
- * goes, whoever it is. A run whose lock is gone changes nothing any more. */
-static enum status find_lock(struct warden *warden, struct permit_gone *ret, size_t *ret_count,
-                             struct err *err)
+static enum status add_gone(struct warden *warden, const char *key, struct permit_fencing *fencing,
+                            char ret_run[static RUN_ID_MAX], struct err *err)
 {
     struct store *store = daemon_store_get(warden->daemon->store);
     AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status = store_get(store, MANDATE_LOCK_KEY, clock_deadline(STORE_MS), &entry, err);
-    *ret_count = status == ST_OK;
-    snprintf(warden->ended, sizeof(warden->ended), "%s", entry.value ? entry.value : "");
-    *ret = (struct permit_gone){MANDATE_LOCK_KEY, entry.mod_rev};
+    enum status status = store_get(store, key, clock_deadline(STORE_MS), &entry, err);
+    snprintf(ret_run, RUN_ID_MAX, "%s", entry.value ? entry.value : "");
+    if (!status)
+        fencing->gone[fencing->gone_count++] = (struct permit_gone){key, entry.mod_rev};
     return status == ST_NOT_FOUND ? ST_OK : status;
+}
+
+/* Whoever holds the run lock may be lost with the region, and its lease may live on for long: it
+ * goes, whoever it is. A run whose lock is gone changes nothing any more; it is set aside with
+ * that, or whoever leads would go on with it. */
+static enum status end_run(struct warden *warden, struct permit_fencing *fencing,
+                           char ret_left[static RUN_ID_MAX], struct err *err)
+{
+    enum status status = add_gone(warden, MANDATE_LOCK_KEY, fencing, warden->ended, err);
+    return status ? status : add_gone(warden, RUN_CURRENT_KEY, fencing, ret_left, err);
+}
+
+static void say_fenced(struct warden *warden, const char *region, const char *left)
+{
+    log_event(EV_PERMISSION, "region", region, "given", "no", "why",
+              "it was silent for a TTL: it is fenced", NULL);
+    if (!left[0])
+        return;
+    snprintf(warden->aside, sizeof(warden->aside), "%s", left);
+    log_event(EV_LOSS, "run", left, "is", "set aside: a region is lost", NULL);
 }
 
 static bool fence(struct warden *warden, const char *region, const struct mirror_region *sign,
@@ -401,24 +424,24 @@ static bool fence(struct warden *warden, const char *region, const struct mirror
     struct daemon *daemon = warden->daemon;
     struct store *store = daemon_store_get(daemon->store);
     AUTO_FREE char *by = mem_printf("conductor %s", daemon->self->name);
-    struct permit_gone lock;
+    struct permit_gone gone[2];
+    char left[RUN_ID_MAX] = "";
     struct permit_fencing fencing = {.region = region,
                                      .own = daemon->fleet->regions[daemon->self->region],
                                      .beat = sign->beat,
                                      .term = sign->term,
                                      .by = by,
                                      .reason = "it was silent for a TTL",
-                                     .gone = &lock};
+                                     .gone = gone};
     struct err err = ERR_INIT;
     enum status status = ST_OK;
     warden->ended[0] = '\0';
     if (!warden->ready)
-        status = find_lock(warden, &lock, &fencing.gone_count, &err);
+        status = end_run(warden, &fencing, left, &err);
     if (!status)
         status = permit_fence(store, &fencing, clock_deadline(STORE_MS), ret_revision, &err);
     if (!status)
-        log_event(EV_PERMISSION, "region", region, "given", "no", "why",
-                  "it was silent for a TTL: it is fenced", NULL);
+        say_fenced(warden, region, left);
     return status == ST_OK;
 }
 
@@ -430,7 +453,7 @@ static void see_silent(struct warden *warden, size_t region, const struct mirror
     int64_t revision = 0;
     AUTO_FREE const struct inventory_shard **shards =
         mem_zalloc((daemon->fleet->shard_count + 1) * sizeof(*shards));
-    size_t count = list_homed(daemon, name, shards);
+    size_t count = list_homed(daemon, region, shards);
     if (clock_now() > sign->end + URGENT_MS * NSEC_PER_MS)
         stand_down(warden, "something hindered it");
     if (count == 0 || !store || clock_now() < warden->yields_until)

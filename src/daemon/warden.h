@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 struct daemon;
+struct inventory_shard;
 struct warden;
 
 /* NULL: the fleet file does not want that (policy.automatic), or it has no agents. */
@@ -18,6 +19,9 @@ struct warden *warden_start(struct daemon *daemon);
 /* A run that is under way is left for the leader. NULL is fine. */
 void warden_stop(struct warden *warden);
 
+/* Is the shard served in this region, by its route, or may it be open there, by a move? Any thread.
+ */
+bool warden_is_concerned(struct daemon *daemon, const struct inventory_shard *shard, size_t region);
 /* Nothing of the region is to be healed from here: it is fenced, or silent for so long that it may
  * be lost. Any thread. */
 bool warden_is_silent(struct daemon *daemon, size_t region);

@@ -167,14 +167,26 @@ static enum status wait_for_ackers(struct failover *failover, struct err *err)
     return status;
 }
 
+/* Nobody wrote where a move was going before it froze the primary that it left. */
+static bool bound_move(const struct failover *failover, struct failover_bound *ret)
+{
+    int64_t frozen_us = failover->route.frozen_us;
+    nsec since = (clock_wall_us() - frozen_us) * (NSEC_PER_MS / 1000);
+    *ret = (struct failover_bound){clock_now() - since, -1};
+    return frozen_us != 0;
+}
+
 /* Held against what the candidate has, not against what was seen before the loss to be received: a
  * relay that was restarted since has lost what it had not applied. */
 static void know_bound(struct failover *failover)
 {
     const struct failover_ears *ears = failover->ears;
-    failover->has_bound = failover_leaves_region(failover) && ears && failover->whole &&
-                          ears->bound(ears->context, failover->shard, failover->lost,
-                                      failover->whole, &failover->bound);
+    if (failover_find_former(failover))
+        failover->has_bound = bound_move(failover, &failover->bound);
+    else
+        failover->has_bound = failover_leaves_region(failover) && ears && failover->whole &&
+                              ears->bound(ears->context, failover->shard, failover->lost,
+                                          failover->whole, &failover->bound);
 }
 
 /* While the lost primary's permission ran out, somebody else may have acted. */

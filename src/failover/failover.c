@@ -159,32 +159,66 @@ static const struct inventory_server *server_named(const struct inventory_shard 
     return NULL;
 }
 
-static bool is_in(const struct failover *failover, const char *name, size_t region)
+static const struct inventory_server *find_in(const struct inventory_shard *shard, const char *name,
+                                              size_t region)
 {
-    const struct inventory_server *server = name[0] ? server_named(failover->shard, name) : NULL;
-    return server && server->region == region;
+    const struct inventory_server *server = name[0] ? server_named(shard, name) : NULL;
+    return server && server->region == region ? server : NULL;
 }
 
-/* Another run was in the middle when the shard's region was lost, and goes no further: it is begun
- * anew. A candidate of that region may have been open, so its writes count; one of the other region
- * may be open now, or open yet. */
-static void take_from_another_run(struct failover *failover)
+static bool is_failing_over(const struct route *route)
+{
+    return route->state == SHARD_FENCING || route->state == SHARD_OPENING;
+}
+
+const struct inventory_server *failover_find_end(const struct inventory_shard *shard,
+                                                 const struct route *route, size_t region)
+{
+    const struct inventory_server *primary = find_in(shard, route->primary, region),
+                                  *next = find_in(shard, route->new_primary, region),
+                                  *lost = find_in(shard, route->old_primary, region);
+    if (route->state == SHARD_PROMOTING)
+        return primary ? primary : next;
+    if (is_failing_over(route))
+        return next ? next : primary ? primary : lost;
+    return primary;
+}
+
+const struct inventory_server *failover_find_former(const struct failover *failover)
+{
+    const struct route *route = &failover->route;
+    bool is_between = route->state == SHARD_PROMOTING || is_failing_over(route);
+    return is_between && failover_leaves_region(failover)
+               ? find_in(failover->shard, route->primary, failover->mandate->to_region)
+               : NULL;
+}
+
+/* The longest of a statement that may be on its way there. */
+static nsec find_guard(const struct failover *failover)
+{
+    nsec open = SQL_OPEN_WITHIN_MS * NSEC_PER_MS;
+    nsec promote = move_promote_span(failover->mandate->fleet);
+    return promote > open ? promote : open;
+}
+
+/* Another run was in the middle when a region was lost where the shard may be served, and goes no
+ * further: it is begun anew. A candidate of that region may have been open, so its writes count;
+ * one of the other region may be open now, or open yet. */
+void failover_take_from_another_run(struct failover *failover)
 {
     const struct route *route = &failover->route;
     size_t to = failover->mandate->to_region;
-    if (route->state == SHARD_SERVING || strcmp(route->run, failover->mandate->run) == 0 ||
-        !is_in(failover, route->primary, 1 - to))
+    const struct inventory_server *lost = failover_find_end(failover->shard, route, 1 - to);
+    if (!failover->is_region_lost || route->state == SHARD_SERVING ||
+        strcmp(route->run, failover->mandate->run) == 0 || !lost)
         return;
     bool may_open = route->state == SHARD_PROMOTING || route->state == SHARD_OPENING;
-    if (is_in(failover, route->new_primary, to) && may_open) {
+    if (find_in(failover->shard, route->new_primary, to) && may_open) {
         failover->view.state = SHARD_OPENING;
         return;
     }
-    bool was_opening = route->state == SHARD_FENCING || route->state == SHARD_OPENING;
-    bool is_opening = is_in(failover, route->new_primary, 1 - to) && was_opening;
-    failover->lost =
-        server_named(failover->shard, is_opening ? route->new_primary : route->primary);
-    failover->wait.guard = SQL_OPEN_WITHIN_MS * NSEC_PER_MS;
+    failover->lost = lost;
+    failover->wait.guard = find_guard(failover);
     failover->view.state = SHARD_SERVING;
     failover->view.is_inherited = false;
 }
@@ -279,12 +313,13 @@ static void finish(struct failover *failover, const struct failover_rule *rule)
 static void refresh_view(struct failover *failover)
 {
     struct failover_view *view = &failover->view;
-    take_from_another_run(failover); /* also when it was read anew */
+    failover_take_from_another_run(failover); /* also when it was read anew */
     view->now = clock_now();
     note_end(failover, view->now);
     view->is_over = is_over(failover);
     view->must_stop = mandate_must_stop(failover->mandate);
-    view->was_opening = failover->route.new_primary[0] != '\0';
+    view->was_opening =
+        failover->route.new_primary[0] != '\0' || failover_find_former(failover) != NULL;
 }
 
 void failover_know_route(struct failover *failover)

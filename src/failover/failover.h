@@ -63,6 +63,7 @@ struct failover {
     /* The lost primary's host has an agent: it is revoked, and nobody is opened before it may not
      * serve any more (permit/permit.h). */
     bool is_looked_after;
+    bool is_region_lost;
     int64_t fence; /* revision of the fence of the lost region; 0: there is none */
     const struct failover_ears *ears; /* NULL: nobody can be asked */
     bool was_region_silent;           /* a moment ago nobody of the lost region answered */
@@ -102,12 +103,20 @@ struct failover {
 void failover_init(struct failover *failover, const struct mandate *mandate,
                    const struct inventory_shard *shard, const struct route *route);
 void failover_release(struct failover *failover);
+/* When its region is lost: what another run left in the middle becomes this one's, and it is known
+ * who is lost. */
+void failover_take_from_another_run(struct failover *failover);
 /* Is the lost region fenced? Whoever fences it and fails its shards over are two: it may have been
  * given back since. */
 MUST_CHECK enum status failover_know_fence(struct failover *failover, nsec deadline,
                                            struct err *err);
 /* Until the plan says finish or give up, or another process took over. */
 void failover_run(struct failover *failover);
+
+/* Who of this region may be open, by the shard's route: also the new primary of a move to there
+ * that got so far, and the one that a failover has given up. NULL: nobody. */
+const struct inventory_server *failover_find_end(const struct inventory_shard *shard,
+                                                 const struct route *route, size_t region);
 
 /* The primary by what its replicas say, when it does not answer and the store knows none: the one
  * server of the shard that others of its region follow, or, when these are silent, too, that the

@@ -39,9 +39,11 @@ static bool is_of_home(const struct failover *failover, const struct inventory_s
 static enum status refuse_strangers(const struct failover *failover, struct err *err)
 {
     const struct shard_observation *shard = &failover->seen.shards[0];
+    const struct inventory_server *former = failover_find_former(failover);
     for (size_t i = 0; i < failover->shard->server_count; i++) {
         const struct server_observation *at = &shard->servers[i];
-        if (at->status || at->state.is_read_only || at->server == failover->lost)
+        if (at->status || at->state.is_read_only || at->server == failover->lost ||
+            at->server == former)
             continue;
         err_set(err, ST_CONFLICT, "%s accepts writes: somebody else opened it", at->server->name);
         return err_hint(err,
@@ -102,6 +104,33 @@ static void close_lost(struct failover *failover)
                       failover->lost->name, err.text);
     else
         lost->state.is_read_only = true;
+}
+
+/* Whoever moved the shard may hold the server that it left, which is open, or may be opened again:
+ * not from here on. It has what was acknowledged, so nobody opens without it. */
+static enum status close_former(struct failover *failover, struct err *err)
+{
+    struct failover_look look = {.server = failover_find_former(failover), .statements = 1};
+    struct session *session = NULL;
+    if (!look.server)
+        return ST_OK;
+    const struct server_observation *seen = failover_seen(failover, look.server);
+    enum status status = seen->status ? err_set(err, seen->status, "%s", server_problem(seen))
+                                      : failover_take(failover, look.server, &session,
+                                                      clock_deadline(SESSION_MS), err);
+    if (!status) {
+        sql_mariadb.refuse_writes(&look.before, CLOSE_MS);
+        buf_add(&look.before, "; ");
+        failover_look_again(failover, CALL_FAIL_CLOSE, &look, 1,
+                            clock_deadline(CLOSE_MS + ANSWER_MS));
+        buf_release(&look.before);
+        if (seen->status)
+            status = err_set(err, seen->status, "%s", server_problem(seen));
+    }
+    if (!status || status == ST_FENCED)
+        return status;
+    err_wrap(err, "%s, which a move left, has what was acknowledged", look.server->name);
+    return err_hint(err, "bring it back, then: holdfast run resume %s", failover->mandate->run);
 }
 
 /* Its ackers, and the relay, which would go on to receive what is never acknowledged; when its
@@ -214,6 +243,22 @@ static void drain(struct failover *failover)
         buf_release(&looks[i].before);
 }
 
+static void weigh(struct failover *failover)
+{
+    struct proof *proof = &failover->proof;
+    const struct inventory_server *former = failover_find_former(failover);
+    proof_weigh(proof, failover->seen.shards, failover->lost, &failover->election);
+    if (!former)
+        return;
+    proof->is_proven = false; /* clients that follow routes were not sent there */
+    buf_clear(&proof->words);
+    buf_printf(&proof->words,
+               "all that %s acknowledged is there; a move to %s, which was lost, may have opened "
+               "%s, and what was written there before its permission was over is not",
+               former->name, failover->mandate->fleet->regions[failover->lost->region],
+               failover->lost->name);
+}
+
 enum status failover_step_gather(struct failover *failover, struct err *err)
 {
     nsec began = clock_now();
@@ -232,8 +277,10 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
         if (!failover->was_begun && !failover->proof.was_first_seen)
             proof_see_first(&failover->proof, failover->seen.shards, failover->lost);
         close_lost(failover); /* while its commits are still acknowledged: else they hold it up */
-        status = stop_receiving(failover, err);
+        status = close_former(failover, err);
     }
+    if (!status)
+        status = stop_receiving(failover, err);
     story_add_phase(&failover->story, PHASE_FENCE, began);
     began = clock_now();
     if (!status)
@@ -247,7 +294,7 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
         status = failover_permit(failover, failover->election.candidate->server,
                                  clock_deadline(STORE_MS), err);
     if (!status)
-        proof_weigh(&failover->proof, failover->seen.shards, failover->lost, &failover->election);
+        weigh(failover);
     failover->view.is_gathered = status == ST_OK;
     return status;
 }

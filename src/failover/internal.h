@@ -20,6 +20,10 @@ MUST_CHECK enum status failover_step_confirm(struct failover *failover,
 MUST_CHECK enum status failover_step_follow(struct failover *failover,
                                             struct err *err); /* follow.c */
 
+/* A move to the lost region got so far that its new primary may have been open: the one that it
+ * left, which has all that was acknowledged before. NULL: there is none. */
+const struct inventory_server *failover_find_former(const struct failover *failover);
+
 /* Is the candidate still ready to open? (appoint.c) */
 MUST_CHECK enum status failover_look_at_candidate(struct failover *failover, struct err *err);
 /* Does nobody else accept writes, as far as they answer? (gather.c) */

@@ -49,7 +49,8 @@ static struct route next_route(const struct failover *failover, enum shard_state
     if (next != SHARD_SERVING)
         set_name(route.run, failover->mandate->run);
     if (next == SHARD_FENCING && is_first(failover)) {
-        set_name(route.primary, failover->lost->name);
+        if (!failover_find_former(failover)) /* which is, as long as no other was published */
+            set_name(route.primary, failover->lost->name);
         route.new_primary[0] = '\0';
         set_name(route.target, failover->mandate->fleet->regions[failover->mandate->to_region]);
         set_name(route.old_primary, failover->lost->name);

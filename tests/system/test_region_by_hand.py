@@ -3,21 +3,23 @@
 
 The network is one of namespaces, the commands run on the host: as one would reach a region by another way.
 """
-import datetime
-import re
 import contextlib
+import datetime
 import json
 import pathlib
+import re
 import shlex
 import signal
-import urllib.request
+import subprocess
 import time
+import urllib.request
 
 import pytest
 
 from conftest import HOLDFAST, wait_until
 from test_host_disasters import show_logs
 from test_lab_network import NETNS, needs_namespaces
+from test_takeover import leads, start
 
 TTL = ("--ttl", "2s")
 SECONDS = 60  # only a hang gets here
@@ -207,6 +209,129 @@ def test_a_move_is_under_way_when_its_old_region_is_lost(make_lab, point):
         raise
     now_open = [name for name in open_servers(lab) if "-west-" not in name]
     assert len(now_open) == 1, now_open
+
+
+# Where a move to the east is when the *east* is lost: 'promoting', and the old primary is open, or frozen, or the
+# new one is open.
+PROMOTING = ["cas.promoting:after", "old.freeze:after", "new.promote:after"]
+
+
+def put_a_word(lab):
+    lab.sql("s0-west-1", "CREATE TABLE app.words (word VARCHAR(20) PRIMARY KEY)")
+    lab.sql("s0-west-1", "INSERT INTO app.words VALUES ('before')")
+
+
+def last_switchover(lab):
+    return [run["run"] for run in lab.json("run", "list") if run["kind"] == "switchover"][-1]
+
+
+def serves_in_the_west(lab):
+    """By its route. Whoever is open in the west, nobody is in the east any more."""
+    in_the_west = [name for name in lab.servers() if "-west-" in name and is_open(lab, name)]
+    in_the_east = [name for name in lab.servers() if "-east-" in name and is_open(lab, name)]
+    assert len(in_the_west + in_the_east) <= 1, (in_the_west, in_the_east)
+    shard = lab.json("status", check=False)["shards"][0]
+    return in_the_west and (shard["home"], shard["state"]) == ("west", "serving")
+
+
+def assert_taken_back(lab, run):
+    """What the move 'run' left is at an end, nothing is lost, and it is told what became of it."""
+    wait_until(lambda: serves_in_the_west(lab), SECONDS, "it serves in the west again")
+    primary = next(name for name in open_servers(lab) if "-west-" in name)
+    lab.sql(primary, "INSERT INTO app.words VALUES ('after')")
+    words = lab.sql(primary, "SELECT word FROM app.words ORDER BY word")
+    assert [row["word"] for row in words] == ["after", "before"]
+    wait_until(lambda: {each["run"]: each["state"] for each in lab.json("run", "list")}[run] == "failed", SECONDS,
+               "the move says that it failed")
+    last = lab.json("run", "list")[-1]
+    assert last["state"] == "done" and "region east is lost" in last["reason"], last
+    told = lab.json("report", last["run"])["shards"][0]
+    assert told["result"] == "moved" and "a move to east, which was lost, may have opened" in told["loss_evidence"], told
+    assert "region east is fenced since" in lab.cli("status", check=False).stdout
+
+
+def assert_east_comes_back(lab):
+    lab.cli("lab", "plug", "east")
+    wait_until(lambda: lab.cli("region", "return", "east", "--yes", check=False).returncode == 0, SECONDS,
+               "the east is whole, and given back")
+    assert len(open_servers(lab)) == 1 and homes(lab) == {"s0": "west"}
+
+
+@pytest.mark.parametrize("point", PROMOTING)
+def test_a_move_is_promoting_when_its_new_region_is_lost(make_lab, point):
+    """The process that moves it dies in the same moment. The shard serves in the west, under the fence of the east."""
+    lab = make(make_lab, 1, "region")
+    put_a_word(lab)
+    cut = shlex.join([HOLDFAST, "lab", "unplug", "east", "--dir", str(lab.dir)])
+
+    def is_killed_in_it():
+        return lab.cli("switchover", "--to", "east", "--direct", "--yes", check=False,
+                       env={"HOLDFAST_FAULT": f"{point}=run:{cut} && kill -9 $PPID"}).returncode == -signal.SIGKILL
+
+    wait_until(is_killed_in_it, SECONDS, "a move that gets that far")
+    try:
+        assert_taken_back(lab, last_switchover(lab))
+        if point != "new.promote:after":  # else the probe of the move has written there
+            assert_east_comes_back(lab)
+    except BaseException:
+        show_logs(lab)
+        raise
+
+
+def put_region_in_the_lead(lab, region, **env):
+    """One of its conductors leads; all have something in their environment."""
+    def leader():
+        return next((name for name, daemon in lab.daemons().items()
+                     if name.startswith("conductor") and daemon["state"] == "up" and leads(lab, name)), None)
+
+    def restart(name):
+        lab.cli("lab", "kill", name)
+        start(lab, name, **env)
+
+    def is_of_region():
+        name = wait_until(leader, SECONDS, "a conductor leads")
+        if name.startswith(f"conductor-{region}"):
+            return True
+        restart(name)
+        return False
+
+    for name in lab.daemons():
+        if name.startswith("conductor"):
+            restart(name)
+    wait_until(is_of_region, 2 * SECONDS, f"{region} leads")
+
+
+# Whose conductor carries the move out, and lives on: where it is when the east is lost.
+HELD = [("west", "new.promote:before"), ("east", "new.promote:after")]
+
+
+@pytest.mark.parametrize("region, point", HELD)
+def test_a_conductor_is_promoting_when_the_new_region_is_lost(make_lab, tmp_path, region, point):
+    """That of the west waits for the new primary; that of the east has opened it, and cannot publish that."""
+    lab = make(make_lab, 1, "region")
+    put_a_word(lab)
+    here, gone = tmp_path / "here", tmp_path / "gone"
+    script = tmp_path / "hold"
+    script.write_text(f"touch {here}; until test -e {gone}; do sleep 0.02; done\n")
+    put_region_in_the_lead(lab, region, HOLDFAST_FAULT=f"{point}=run:sh {script}")
+
+    def is_held():
+        order = lab.popen("switchover", "--to", "east", "--yes", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: here.exists() or order.poll() is not None, SECONDS, "the move gets that far, or is refused")
+        return here.exists()
+
+    try:
+        wait_until(is_held, SECONDS, "a move that gets that far")
+        lab.cli("lab", "unplug", "east")
+        gone.touch()
+        assert_taken_back(lab, last_switchover(lab))
+        if point != "new.promote:after":
+            assert_east_comes_back(lab)
+    except BaseException:
+        show_logs(lab)
+        raise
+    finally:
+        gone.touch()
 
 
 def test_a_move_back_is_under_way_when_its_new_region_is_lost(make_lab):
