@@ -283,13 +283,17 @@ static void order(struct healer *healer, const struct suspect *suspects, size_t 
 
 /* ---- runs that were left in the middle ---- */
 
-/* A failover whose candidate may have been open: it can only be gone on with, once that one
- * answers. */
-static bool is_past_return(const struct route *route)
+/* Who may have been open, or has what was acknowledged: a failover, and a move that got that far,
+ * can only be gone on with once that one answers. NULL: there is nobody. */
+static const char *find_awaited(const struct route *route)
 {
-    return (route->state == SHARD_FENCING || route->state == SHARD_OPENING ||
-            route->state == SHARD_REPOINTING) &&
-           route->new_primary[0];
+    bool is_move = route->state == SHARD_PROMOTING;
+    bool is_failover = route->state == SHARD_FENCING || route->state == SHARD_OPENING ||
+                       route->state == SHARD_REPOINTING;
+    if ((is_move || is_failover) && route->new_primary[0])
+        return route->new_primary;
+    bool is_of_move = is_failover && strcmp(route->primary, route->old_primary) != 0;
+    return is_of_move ? route->primary : NULL;
 }
 
 /* Is that so of all that it left? */
@@ -303,7 +307,7 @@ static bool can_only_wait(struct healer *healer, const char *run)
         if (mirror_get_route(healer->daemon->mirror, fleet->shards[i].name, &route, &ignored) ||
             route.state == SHARD_SERVING || strcmp(route.run, run) != 0)
             continue;
-        if (!is_past_return(&route))
+        if (!find_awaited(&route))
             return false;
         waiting++;
     }
@@ -341,7 +345,7 @@ static bool is_suspicion(struct healer *healer, const struct run_record *record)
     return record->is_region_lost && is_known && !is_fenced;
 }
 
-/* One that was set aside, when its candidate is back. */
+/* One that was set aside, when who it waits for is back. A move goes no further. */
 static void take_up(struct healer *healer, struct store *store)
 {
     const struct inventory *fleet = healer->daemon->fleet;
@@ -351,11 +355,12 @@ static void take_up(struct healer *healer, struct store *store)
         return;
     for (size_t i = 0; i < fleet->shard_count && !run; i++) {
         struct route route = {0};
-        if (mirror_get_route(healer->daemon->mirror, fleet->shards[i].name, &route, &err) ||
-            !is_past_return(&route) || !answers(healer, route.new_primary) ||
-            deed_is_forbidden(store))
+        bool is_known =
+            !mirror_get_route(healer->daemon->mirror, fleet->shards[i].name, &route, &err);
+        const char *awaited = is_known ? find_awaited(&route) : NULL;
+        if (!awaited || !answers(healer, awaited) || deed_is_forbidden(store))
             continue;
-        if (run_take(store, fleet, route.run, false, &run, &err))
+        if (run_take(store, fleet, route.run, route.state == SHARD_PROMOTING, &run, &err))
             continue;
         carry_out(healer, run);
         healer->took_up = clock_now();
