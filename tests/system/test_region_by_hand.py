@@ -302,10 +302,10 @@ def put_region_in_the_lead(lab, region, **env):
 
 
 # Whose conductor carries the move out, and lives on: where it is when the east is lost.
-HELD = [("west", "new.promote:before"), ("east", "new.promote:after")]
+CARRIERS = [("west", "new.promote:before"), ("east", "new.promote:after")]
 
 
-@pytest.mark.parametrize("region, point", HELD)
+@pytest.mark.parametrize("region, point", CARRIERS)
 def test_a_conductor_is_promoting_when_the_new_region_is_lost(make_lab, tmp_path, region, point):
     """That of the west waits for the new primary; that of the east has opened it, and cannot publish that."""
     lab = make(make_lab, 1, "region")
