@@ -55,6 +55,9 @@ static enum status explain_busy(struct store *store, struct err *err)
     if (is_held && strcmp(id, MANDATE_HOLD) == 0) {
         err_set(err, ST_BUSY, "another process brings roles back");
         err_hint(err, "try again in a moment");
+    } else if (is_held && strcmp(id, MANDATE_READY) == 0) {
+        err_set(err, ST_BUSY, "a region is silent: a conductor is about to fail it over");
+        err_hint(err, "try again in a moment: holdfast status says what became of it");
     } else if (is_held) {
         err_set(err, ST_BUSY, "run %s is in progress", id);
         err_hint(err, "holdfast run show %s, or: holdfast run abort %s", id, id);
@@ -106,8 +109,8 @@ static struct freeze_gate *new_gate(uint32_t ordered)
     return freeze_gate_new(ordered ? 2 * cap : cap, cap);
 }
 
-/* What both ways into a run share: after the lock was written, learn the token and keep it. */
-static enum status hold_lock(struct run *run, struct err *err)
+/* What all ways into a run share: after the lock was written, learn the token. */
+static enum status know_lock(struct run *run, struct err *err)
 {
     AUTO(store_entry_release) struct store_entry lock = {0};
     enum status status = store_get(run->mandate.store, MANDATE_LOCK_KEY,
@@ -126,8 +129,15 @@ static enum status hold_lock(struct run *run, struct err *err)
         return status;
     run->mandate.drained = &run->drained;
     run->mandate.gate = new_gate(run->mandate.fleet->policy.freeze_cap);
-    run->keeper = keeper_start(run, LEASE_MS);
     return ST_OK;
+}
+
+static enum status hold_lock(struct run *run, struct err *err)
+{
+    enum status status = know_lock(run, err);
+    if (!status)
+        run->keeper = keeper_start(run, LEASE_MS);
+    return status;
 }
 
 static enum status grant_lease(struct run *run, struct err *err)
@@ -201,35 +211,87 @@ enum status run_begin(struct store *store, const struct inventory *fleet, struct
     return ST_OK;
 }
 
+/* 'what' stands in the place of a run's id. */
+static enum status hold(struct run *run, const char *what, struct err *err)
+{
+    struct store *store = run->mandate.store;
+    snprintf(run->record.id, sizeof(run->record.id), "%s", what);
+    struct store_compare compares[] = {{STORE_ABSENT, MANDATE_LOCK_KEY, 0},
+                                       {STORE_ABSENT, RUN_CURRENT_KEY, 0}};
+    enum status status = grant_lease(run, err);
+    AUTO_FREE char *abort_key = keeper_abort_key(what);
+    struct store_op ops[] = {
+        {STORE_PUT, MANDATE_LOCK_KEY, what, run->lease},
+        {STORE_DELETE, abort_key, NULL, 0}, /* meant for whoever held it before us */
+    };
+    struct store_txn txn = {compares, ARRAY_SIZE(compares), ops, ARRAY_SIZE(ops)};
+    struct run_evidence lock = {MANDATE_LOCK_KEY, what, run->lease};
+    if (!status)
+        status = run__write(store, CALL_RUN_BEGIN, &txn, &lock, err);
+    if (status == ST_CONFLICT)
+        return explain_busy(store, err);
+    return status ? err_wrap(err, "run lock") : ST_OK;
+}
+
 enum status run_hold(struct store *store, const struct inventory *fleet, struct run **ret,
                      struct err *err)
 {
     struct run *run = run_new(store, fleet);
     run_record_init(&run->record, fleet->regions[0]);
-    snprintf(run->record.id, sizeof(run->record.id), "%s", MANDATE_HOLD);
-    struct store_compare compares[] = {{STORE_ABSENT, MANDATE_LOCK_KEY, 0},
-                                       {STORE_ABSENT, RUN_CURRENT_KEY, 0}};
-    enum status status = grant_lease(run, err);
-    AUTO_FREE char *abort_key = keeper_abort_key(MANDATE_HOLD);
-    struct store_op ops[] = {
-        {STORE_PUT, MANDATE_LOCK_KEY, MANDATE_HOLD, run->lease},
-        {STORE_DELETE, abort_key, NULL, 0}, /* meant for whoever held it before us */
-    };
-    struct store_txn txn = {compares, ARRAY_SIZE(compares), ops, ARRAY_SIZE(ops)};
-    struct run_evidence lock = {MANDATE_LOCK_KEY, MANDATE_HOLD, run->lease};
+    enum status status = hold(run, MANDATE_HOLD, err);
     if (!status)
-        status = run__write(store, CALL_RUN_BEGIN, &txn, &lock, err);
-    if (status == ST_CONFLICT)
-        explain_busy(store, err);
-    else if (status)
-        err_wrap(err, "run lock");
-    else
         status = hold_lock(run, err);
     if (status) {
         run_free(run);
         return err->status;
     }
     *ret = run;
+    return ST_OK;
+}
+
+/* Its lease is longer than anybody waits with it, so nobody keeps it. */
+enum status run_get_ready(struct store *store, const struct inventory *fleet, const char *region,
+                          struct run **ret, struct err *err)
+{
+    struct run *run = run_new(store, fleet);
+    run_record_init(&run->record, region);
+    enum status status = hold(run, MANDATE_READY, err);
+    if (!status)
+        status = know_lock(run, err);
+    if (status) {
+        run_free(run);
+        return err->status;
+    }
+    *ret = run;
+    return ST_OK;
+}
+
+enum status run_begin_ready(struct run *run, struct run_record *take, struct err *err)
+{
+    run_record_release(&run->record);
+    run->record = *take;
+    *take = (struct run_record){0};
+    run_record_add_first_order(&run->record);
+    run->record.state = RUN_RUNNING;
+    AUTO_FREE char *key = run_record_key(run->record.id);
+    AUTO_FREE char *value = run_record_encode(&run->record);
+    struct store_compare compares[] = {
+        {STORE_CREATE_REV_IS, MANDATE_LOCK_KEY, run->mandate.token},
+        {STORE_ABSENT, RUN_CURRENT_KEY, 0},
+    };
+    struct store_op ops[] = {
+        {STORE_PUT, MANDATE_LOCK_KEY, run->record.id, run->lease},
+        {STORE_PUT, RUN_CURRENT_KEY, run->record.id, 0},
+        {STORE_PUT, key, value, 0},
+    };
+    struct store_txn txn = {compares, ARRAY_SIZE(compares), ops, ARRAY_SIZE(ops)};
+    struct run_evidence lock = {MANDATE_LOCK_KEY, run->record.id, run->lease};
+    enum status status = run__write(run->mandate.store, CALL_RUN_BEGIN, &txn, &lock, err);
+    if (status == ST_CONFLICT)
+        return explain_busy(run->mandate.store, err);
+    if (status)
+        return err_wrap(err, "run lock");
+    run->keeper = keeper_start(run, LEASE_MS);
     return ST_OK;
 }
 

@@ -62,6 +62,13 @@ MUST_CHECK enum status run_list_left(struct store *store, const struct inventory
  * is left when the process dies. run_free() gives it back. */
 MUST_CHECK enum status run_hold(struct store *store, const struct inventory *fleet,
                                 struct run **ret, struct err *err);
+/* The same for a run to 'region' that may begin within some seconds: what takes time is done then.
+ * When it does not, nothing is left of it: run_free(). */
+MUST_CHECK enum status run_get_ready(struct store *store, const struct inventory *fleet,
+                                     const char *region, struct run **ret, struct err *err);
+/* It begins. Takes the record. ST_BUSY: the lock was lost, or another run is unfinished; then, as
+ * after any failure, there is nothing to do but run_free(). */
+MUST_CHECK enum status run_begin_ready(struct run *run, struct run_record *take, struct err *err);
 /* Write the outcome, give the lock back. 'next' (may be NULL) is a run that follows from this one:
  * it is the unfinished one from the same moment on, for whoever takes it: this process, or 'run
  * resume'. */

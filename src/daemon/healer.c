@@ -328,23 +328,6 @@ static bool is_time_again(const struct healer *healer)
     return clock_now() - healer->took_up >= healer->rules.again;
 }
 
-/* Begun for a region that was silent, and that nobody has fenced: it may have been late only
- * (warden.c). */
-static bool is_suspicion(struct healer *healer, const struct run_record *record)
-{
-    const struct inventory *fleet = healer->daemon->fleet;
-    bool is_known = false, is_fenced = false;
-    for (size_t i = 0; i < fleet->region_count; i++) {
-        struct mirror_region sign;
-        if (strcmp(fleet->regions[i], record->target) == 0 ||
-            !mirror_get_region(healer->daemon->mirror, fleet->regions[i], &sign))
-            continue;
-        is_known = is_known || sign.beat;
-        is_fenced = is_fenced || sign.fence;
-    }
-    return record->is_region_lost && is_known && !is_fenced;
-}
-
 /* One that was set aside, when who it waits for is back. A move goes no further. */
 static void take_up(struct healer *healer, struct store *store)
 {
@@ -386,8 +369,7 @@ static void go_on(struct healer *healer, bool is_lost)
     if (status || run_lock_holder(store, holder, &err) == ST_OK ||
         run_record_load(store, id, &record, &err))
         return;
-    bool is_ours =
-        record.kind == RUN_FAILOVER && !record.is_called_off && !is_suspicion(healer, &record);
+    bool is_ours = record.kind == RUN_FAILOVER && !record.is_called_off;
     bool is_in_the_way = record.state == RUN_STUCK && is_held_up;
     if ((!is_ours && !is_held_up) || deed_is_forbidden(store))
         return;
@@ -416,6 +398,16 @@ static enum status give_regions_back(const struct daemon *daemon, struct store *
     return regions_give_back(store, daemon->fleet, &picture->seen, &exposures, err);
 }
 
+static void keep_regions(struct healer *healer, struct store *store, const struct picture *picture)
+{
+    struct daemon *daemon = healer->daemon;
+    AUTO_FREE char *fenced = mirror_fenced_text(daemon->mirror);
+    struct err err = ERR_INIT;
+    if (fenced && !atomic_load(&healer->is_urgent) &&
+        give_regions_back(daemon, store, picture, &err) && err.status != ST_BUSY)
+        log_event(EV_LOSS, "region", "not given back", "why", err.text, NULL);
+}
+
 /* By what the observer saw last; not the same look twice, and not while a run goes on. */
 static void keep_up(struct healer *healer)
 {
@@ -429,16 +421,15 @@ static void keep_up(struct healer *healer)
                                     .is_unwelcome = &healer->is_urgent,
                                     .may_open = hearing_may_open,
                                     .context = daemon->hearing};
-        bool has_opening = false;
-        enum status status = upkeep(&upkeeper, &picture->seen, &has_opening, &err);
-        AUTO_FREE char *fenced = mirror_fenced_text(daemon->mirror);
-        if (!status && fenced && !atomic_load(&healer->is_urgent))
-            status = give_regions_back(daemon, store, picture, &err);
-        healer->kept_up = clock_now();
-        atomic_store(&healer->is_held_up, status == ST_BUSY);
-        atomic_store(&healer->is_opening_held_up, status == ST_BUSY && has_opening);
-        if (status && status != ST_BUSY)
+        struct upkeep_hindrance hindrance;
+        enum status status = upkeep(&upkeeper, &picture->seen, &hindrance, &err);
+        atomic_store(&healer->is_held_up, hindrance.is_held_up);
+        atomic_store(&healer->is_opening_held_up, hindrance.is_opening_held_up);
+        if (status && !hindrance.is_held_up)
             log_event(EV_LOSS, "roles", "not brought back", "why", err.text, NULL);
+        if (!hindrance.is_held_up)
+            keep_regions(healer, store, picture);
+        healer->kept_up = clock_now();
     }
     picture_unref(picture);
 }

@@ -32,9 +32,9 @@ enum {
     LOOK_MS = 1000, /* ... and for the other one */
     LOOK_AGAIN_MS = 500,
     AGAIN_MS = 15000,
-    READY_MS = 800,  /* before the end the run begins, in a quarter of a TTL at most: ... */
-    READY_PARTS = 4, /* ... whoever is only late is not to leave one */
-    YIELD_MS = 500   /* to whoever of this region has begun it */
+    READY_MS = 800, /* before the end the lock is taken, a quarter of a TTL at most */
+    READY_PARTS = 4,
+    YIELD_MS = 500 /* to whoever of this region has it */
 };
 
 struct warden {
@@ -46,10 +46,11 @@ struct warden {
     struct fleet_observation seen;
     size_t seen_region;
     nsec seen_at; /* 0: not */
-    /* The run that will fail it over, begun before the fence: nothing is left to do then that takes
-     * time. NULL: somebody else has it, or it is too early. */
+    /* The lock, taken before the fence for the run that will fail it over: what takes time is done
+     * then. NULL: somebody else has it, or it is too early. */
     struct run *ready;
-    nsec yields_until;      /* somebody else of this region has it ready */
+    nsec ready_at;
+    nsec yields_until;      /* somebody else of this region has it */
     char aside[RUN_ID_MAX]; /* a run that had to yield; "": none */
     char ended[RUN_ID_MAX]; /* whose lock was taken away with the fence; "": nobody's */
     /* Our own region's beats. When they had stopped for long, the store was away, or we were: the
@@ -272,17 +273,17 @@ static void call_off_later(struct warden *warden)
         call_off(warden);
 }
 
-/* The other conductor of this region has begun it. */
+/* Another conductor fails the region over, or is about to. */
 static bool is_in_hand_elsewhere(struct warden *warden)
 {
-    struct daemon *daemon = warden->daemon;
-    struct store *store = daemon_store_get(daemon->store);
+    struct store *store = daemon_store_get(warden->daemon->store);
     AUTO(run_record_release) struct run_record record = {0};
     char holder[RUN_ID_MAX];
     struct err ignored = ERR_INIT;
-    return store && !run_lock_holder(store, holder, &ignored) &&
-           !run_record_load(store, holder, &record, &ignored) && record.is_region_lost &&
-           strcmp(record.target, daemon->fleet->regions[daemon->self->region]) == 0;
+    if (!store || run_lock_holder(store, holder, &ignored))
+        return false;
+    return strcmp(holder, MANDATE_READY) == 0 ||
+           (run_record_load(store, holder, &record, &ignored) == ST_OK && record.is_region_lost);
 }
 
 static void record_of(struct warden *warden, size_t region, struct run_record *ret)
@@ -297,27 +298,56 @@ static void record_of(struct warden *warden, size_t region, struct run_record *r
         run_record_add_shard(ret, warden->seen.shards[i].shard->name);
 }
 
+/* All that is served there was looked at: what came there since then has to be, too. */
+static bool has_seen_all(struct warden *warden, size_t region)
+{
+    struct daemon *daemon = warden->daemon;
+    AUTO_FREE const struct inventory_shard **shards =
+        mem_zalloc((daemon->fleet->shard_count + 1) * sizeof(*shards));
+    size_t count = list_homed(daemon, region, shards), at = 0;
+    if (!warden->seen_at || warden->seen_region != region)
+        return false;
+    for (size_t i = 0; i < count; i++) { /* both are in the fleet's order */
+        while (at < warden->seen.count && warden->seen.shards[at].shard != shards[i])
+            at++;
+        if (at == warden->seen.count)
+            return false;
+    }
+    return true;
+}
+
+/* The run, with the lock that was taken for it, or with one of its own. NULL: somebody else's has
+ * it. */
+static struct run *begin_run(struct warden *warden, size_t region)
+{
+    AUTO(run_record_release) struct run_record record = {0}, again = {0};
+    struct run *run = take_pointer(warden->ready);
+    struct err err = ERR_INIT;
+    record_of(warden, region, &record);
+    if (run && run_begin_ready(run, &record, &err) == ST_OK)
+        return run;
+    run_free(run);
+    run = NULL;
+    record_of(warden, region, &again);
+    if (begin(warden, &again, &run, &err) == ST_OK)
+        return run;
+    if (err.status != ST_BUSY || !is_in_hand_elsewhere(warden))
+        say(warden, warden->daemon->fleet->regions[region], err.text);
+    return NULL;
+}
+
 /* 'fence': its revision; with the term that it was found by. */
 static void fail_over(struct warden *warden, size_t region, int64_t fence,
                       const struct permit_term *term)
 {
     struct daemon *daemon = warden->daemon;
-    AUTO(run_record_release) struct run_record record = {0};
     AUTO(switchover_report_release) struct switchover_report report = {0};
-    struct run *run = take_pointer(warden->ready);
-    struct err err = ERR_INIT;
-    if (!warden->seen_at || warden->seen_region != region || warden->seen.count == 0)
+    if (!has_seen_all(warden, region))
         look(warden, region);
     warden->tried = clock_now();
-    if (!run && warden->seen.count == 0)
-        return;
+    struct run *run = warden->seen.count > 0 ? begin_run(warden, region) : NULL;
     if (!run)
-        record_of(warden, region, &record);
-    if (!run && begin(warden, &record, &run, &err)) {
-        if (err.status != ST_BUSY || !is_in_hand_elsewhere(warden))
-            say(warden, daemon->fleet->regions[region], err.text);
         return;
-    }
     run->mandate.ended_run = warden->ended[0]   ? warden->ended
                              : warden->aside[0] ? warden->aside
                                                 : NULL;
@@ -331,19 +361,24 @@ static void fail_over(struct warden *warden, size_t region, int64_t fence,
     warden->tried = clock_now();
 }
 
-/* ---- the run, before the fence ---- */
+/* ---- before the fence ---- */
+
+static void stand_down(struct warden *warden)
+{
+    run_free(take_pointer(warden->ready));
+}
 
 /* Only when the lock is free: what else there is has to yield to a fence, not to a suspicion. */
-static void get_ready(struct warden *warden, size_t region)
+static void get_ready(struct warden *warden)
 {
     struct daemon *daemon = warden->daemon;
     struct store *store = daemon_store_get(daemon->store);
-    AUTO(run_record_release) struct run_record record = {0};
+    const char *here = daemon->fleet->regions[daemon->self->region];
     struct err err = ERR_INIT;
-    if (!store || warden->seen.count == 0 || deed_is_forbidden(store))
+    if (!store || deed_is_forbidden(store))
         return;
-    record_of(warden, region, &record);
-    enum status status = run_begin(store, daemon->fleet, &record, &warden->ready, &err);
+    warden->ready_at = clock_now();
+    enum status status = run_get_ready(store, daemon->fleet, here, &warden->ready, &err);
     if (status == ST_BUSY && is_in_hand_elsewhere(warden))
         warden->yields_until = clock_deadline(READY_MS + YIELD_MS);
 }
@@ -361,27 +396,15 @@ static void prepare(struct warden *warden, size_t region, const struct mirror_re
     const struct inventory *fleet = warden->daemon->fleet;
     AUTO_FREE const struct inventory_shard **shards =
         mem_zalloc((fleet->shard_count + 1) * sizeof(*shards));
-    if (warden->ready)
+    if (warden->ready && is_time(warden, sign))
         return;
+    stand_down(warden); /* a late beat came, and the end is far again */
     look_ahead(warden, region, sign);
     size_t count = list_homed(warden->daemon, region, shards);
-    bool was_seen = warden->seen_at && warden->seen_region == region;
+    bool was_seen = warden->seen_at && warden->seen_region == region && warden->seen.count > 0;
     if (count > 0 && was_seen && is_time(warden, sign) &&
         !find_hindrance(warden, region, shards, count))
-        get_ready(warden, region);
-}
-
-/* Nothing was done. */
-static void stand_down(struct warden *warden, const char *why)
-{
-    struct run *run = take_pointer(warden->ready);
-    struct err err = ERR_INIT;
-    if (!run)
-        return;
-    run_record_add_order(&run->record, "ended it before it did anything: %s", why);
-    status_ignore(run_end(run, RUN_ABORTED, NULL, &err), "its lock ends with its lease");
-    run_free(run);
-    deed_trim(warden->daemon);
+        get_ready(warden);
 }
 
 /* ---- the fence ---- */
@@ -445,6 +468,15 @@ static bool fence(struct warden *warden, const char *region, const struct mirror
     return status == ST_OK;
 }
 
+/* The store was asked a moment ago, when we got ready: then what is known of it will do. */
+static bool is_forbidden(struct warden *warden, struct store *store)
+{
+    if (!warden->ready)
+        return deed_is_forbidden(store);
+    AUTO_FREE char *paused = mirror_pause_text(warden->daemon->mirror);
+    return paused != NULL;
+}
+
 static void see_silent(struct warden *warden, size_t region, const struct mirror_region *sign)
 {
     struct daemon *daemon = warden->daemon;
@@ -454,12 +486,10 @@ static void see_silent(struct warden *warden, size_t region, const struct mirror
     AUTO_FREE const struct inventory_shard **shards =
         mem_zalloc((daemon->fleet->shard_count + 1) * sizeof(*shards));
     size_t count = list_homed(daemon, region, shards);
-    if (clock_now() > sign->end + URGENT_MS * NSEC_PER_MS)
-        stand_down(warden, "something hindered it");
     if (count == 0 || !store || clock_now() < warden->yields_until)
         return;
     const char *hindrance = find_hindrance(warden, region, shards, count);
-    if (!hindrance && !warden->ready && deed_is_forbidden(store)) /* else it was asked just now */
+    if (!hindrance && is_forbidden(warden, store))
         hindrance = "the fleet is paused, or the store does not say that it is not";
     if (hindrance)
         say(warden, name, hindrance);
@@ -474,10 +504,9 @@ static void see_fenced(struct warden *warden, size_t region, const struct mirror
     struct store *store = daemon_store_get(daemon->store);
     bool is_due = clock_now() - warden->tried >= AGAIN_MS * NSEC_PER_MS &&
                   election_get(daemon->election, clock_now()).is_leader;
-    if (!store || (!warden->ready && (!is_due || deed_is_forbidden(store))))
+    if (!store || (!warden->ready && !is_due) || is_forbidden(warden, store))
         return;
-    if (!warden->ready)
-        warden->seen_at = 0; /* they may have been failed over since */
+    warden->seen_at = 0; /* they may have been failed over since */
     fail_over(warden, region, sign->fence, &sign->term);
 }
 
@@ -485,13 +514,15 @@ static void be_calm(struct warden *warden)
 {
     warden->said[0] = '\0';
     warden->yields_until = 0;
-    stand_down(warden, "the region beats again");
+    stand_down(warden);
 }
 
 static void watch(struct warden *warden, size_t region)
 {
     struct daemon *daemon = warden->daemon;
     struct mirror_region sign;
+    if (clock_now() - warden->ready_at > (READY_MS + URGENT_MS) * NSEC_PER_MS)
+        stand_down(warden); /* something hinders us: others wait for the lock */
     if (region == daemon->self->region ||
         !mirror_get_region(daemon->mirror, daemon->fleet->regions[region], &sign))
         return;
@@ -550,7 +581,7 @@ void warden_stop(struct warden *warden)
         return;
     daemon_bell_ring(&warden->bell);
     pthread_join(warden->thread, NULL);
-    stand_down(warden, "its conductor stopped");
+    stand_down(warden);
     daemon_bell_release(&warden->bell);
     fleet_observation_release(&warden->seen);
     free(warden);

@@ -254,7 +254,7 @@ enum status etcd__attempt(struct etcd_attempt *attempt, struct etcd_answer *ret_
     attempt->reach = http.sent ? ETCD_DOUBT : status == ST_UNTRUSTED ? ETCD_REFUSED : ETCD_NEXT;
     if (!status)
         status = judge(attempt, &http, ret_answer, err);
-    if (!status)
+    if (!status && !attempt->call->is_alone)
         atomic_store(&client->failures[attempt->member], 0);
     if (post.is_secret && http.body.length)
         explicit_bzero(http.body.data, http.body.length); /* the token */

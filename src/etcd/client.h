@@ -46,7 +46,8 @@ struct etcd_call {
     const char *path; /* "/v3/kv/range" */
     const char *body;
     nsec deadline;
-    bool once; /* doing it twice would be wrong */
+    bool once;     /* doing it twice would be wrong */
+    bool is_alone; /* a member answers it by itself: that says nothing of the others */
 };
 
 /* Asks members until one answers; errors.h says what is done about each error. ST_OK: *ret_answer.
@@ -88,8 +89,9 @@ struct etcd_member {
     struct err err;            /* ST_OK: it answers, and lets us in */
     int64_t certificate_end_s; /* since 1970; 0: not known */
 };
-/* All at once; 'call' must be harmless. ret_members has etcd_client_count() of them. From then on
- * requests go to the nearest one: what is lost together with another site is asked least. */
+/* All at once; 'call' must be harmless. ret_members has etcd_client_count() of them. Unless it
+ * 'is_alone', requests go to whoever answered soonest from then on: it is of our site, and not lost
+ * together with another one. */
 void etcd_ask_each(struct etcd_client *client, const struct etcd_call *call,
                    struct etcd_member *ret_members);
 

@@ -100,7 +100,7 @@ static enum status ask(struct etcd_client *client, struct http_line *line, nsec 
 {
     AUTO(wipe) char *body = etcd_login_body(client);
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
-    struct etcd_call call = {ETCD_LOGIN_PATH, body, deadline, false};
+    struct etcd_call call = {.path = ETCD_LOGIN_PATH, .body = body, .deadline = deadline};
     *ret_again = false;
     enum status status = etcd_ask(client, line, &call, &answer, NULL, err);
     return status ? take_refusal(client, ret_again, err)

@@ -30,7 +30,8 @@ static void ask_member(struct visit *visit)
         *err = (struct err)ERR_INIT;
         status = etcd__attempt(attempt, &answer, err);
         etcd_answer_release(&answer);
-        if (!status && logins == 0) /* with everything that a new connection takes */
+        if (!status && logins == 0 &&
+            !attempt->call->is_alone) /* with everything that a new connection takes */
             etcd__note_distance(attempt->client, attempt->member, clock_now() - began);
         if (attempt->certificate_end_s)
             visit->member->certificate_end_s = attempt->certificate_end_s;
@@ -69,5 +70,6 @@ void etcd_ask_each(struct etcd_client *client, const struct etcd_call *call,
             ask_member(&visits[i]);
         else
             pthread_join(visits[i].thread, NULL);
-    etcd__go_nearest(client);
+    if (!call->is_alone)
+        etcd__go_nearest(client);
 }

@@ -100,24 +100,16 @@ static enum status adopt(struct run *run, struct need *need, struct err *err)
 
 /* ---- permission to serve, once a server is back as a replica ---- */
 
-static const struct server_observation *find_server(const struct fleet_observation *seen,
-                                                    const char *name,
-                                                    const struct shard_observation **ret_shard)
+static void keep_first(const struct err *one, struct err *first)
 {
-    for (size_t i = 0; i < seen->count; i++)
-        for (size_t j = 0; j < seen->shards[i].shard->server_count; j++)
-            if (strcmp(seen->shards[i].servers[j].server->name, name) == 0) {
-                *ret_shard = &seen->shards[i];
-                return &seen->shards[i].servers[j];
-            }
-    return NULL;
+    if (!first->status)
+        *first = *one;
 }
 
 static bool is_back(const struct server_observation *server)
 {
-    return server && server->status == ST_OK && server->state.is_read_only &&
-           server->state.channels == 1 && server->state.is_io_running &&
-           server->state.is_sql_running;
+    return server->status == ST_OK && server->state.is_read_only && server->state.channels == 1 &&
+           server->state.is_io_running && server->state.is_sql_running;
 }
 
 /* Under the server's lock, so that nobody else opens it meanwhile: is it closed? */
@@ -141,24 +133,22 @@ static enum status look_under_lock(struct run *run, const struct server_observat
     return status;
 }
 
-static enum status give_back(struct run *run, const struct fleet_observation *seen,
-                             const struct permit_revocation *revocation, struct err *err)
+static enum status give_back(struct run *run, const struct inventory_shard *shard,
+                             const struct server_observation *server, int64_t revocation,
+                             struct err *err)
 {
-    const struct shard_observation *shard = NULL;
-    const struct server_observation *server = find_server(seen, revocation->server, &shard);
+    const char *name = server->server->name;
     struct store *store = run->mandate.store;
     struct route route = {0};
     bool is_closed = false;
-    if (!is_back(server))
-        return ST_OK;
     nsec deadline = store_deadline(store, STORE_WORK);
     enum status status = look_under_lock(run, server, &is_closed, err);
     if (!status)
-        status = route_load(store, shard->shard->name, deadline, &route, err);
+        status = route_load(store, shard->name, deadline, &route, err);
     if (status || !is_closed || route.state != SHARD_SERVING)
         return status;
     AUTO(permit_part_release) struct permit_part part = {0};
-    AUTO_FREE char *key = route_key(shard->shard->name);
+    AUTO_FREE char *key = route_key(shard->name);
     AUTO_FREE char *value = route_encode(&route);
     struct permit_route beside = {.lock_key = MANDATE_LOCK_KEY,
                                   .token = run->mandate.token,
@@ -166,19 +156,21 @@ static enum status give_back(struct run *run, const struct fleet_observation *se
                                   .value = value,
                                   .revision = (int64_t)route.revision};
     int64_t revision = 0;
-    permit_part_return(&part, revocation->server, revocation->revision);
+    permit_part_return(&part, name, revocation);
     status = permit_write(store, &beside, &part, deadline, &revision, err);
     if (!status)
-        log_event(EV_PERMISSION, "server", revocation->server, "given", "back", NULL);
+        log_event(EV_PERMISSION, "server", name, "given", "back", NULL);
     return status;
 }
 
 static bool can_give_back(const struct fleet_observation *seen, const struct permit_list *revoked)
 {
-    const struct shard_observation *shard = NULL;
-    for (size_t i = 0; i < revoked->count; i++)
-        if (is_back(find_server(seen, revoked->items[i].server, &shard)))
-            return true;
+    for (size_t i = 0; i < seen->count && revoked->count > 0; i++)
+        for (size_t j = 0; j < seen->shards[i].shard->server_count; j++) {
+            const struct server_observation *server = &seen->shards[i].servers[j];
+            if (is_back(server) && permit_list_find(revoked, server->server->name))
+                return true;
+        }
     return false;
 }
 
@@ -186,36 +178,36 @@ struct returning {
     struct run *run;
     const struct fleet_observation *seen;
     const struct permit_list *revoked;
-    struct err *errs; /* one each */
+    struct err *errs; /* of each shard */
 };
 
-static void give_back_one(void *context, size_t index)
+/* The servers of one shard, in turn: each return changes its route. */
+static void give_back_to_shard(void *context, size_t index)
 {
     struct returning *returning = context;
-    if (!mandate_must_stop(&returning->run->mandate))
-        status_ignore(give_back(returning->run, returning->seen, &returning->revoked->items[index],
-                                &returning->errs[index]),
-                      "it is told below");
+    const struct shard_observation *shard = &returning->seen->shards[index];
+    for (size_t i = 0; i < shard->shard->server_count; i++) {
+        const struct server_observation *server = &shard->servers[i];
+        int64_t revision = permit_list_find(returning->revoked, server->server->name);
+        struct err one = ERR_INIT;
+        if (revision && is_back(server) && !mandate_must_stop(&returning->run->mandate) &&
+            give_back(returning->run, shard->shard, server, revision, &one))
+            keep_first(&one, &returning->errs[index]);
+    }
 }
 
-/* Side by side; the first failure is told. */
+/* Shards side by side; the first failure is told. */
 static void give_all_back(struct run *run, const struct fleet_observation *seen,
                           const struct permit_list *revoked, struct err *err)
 {
-    AUTO_FREE struct err *errs = mem_zalloc((revoked->count + 1) * sizeof(*errs));
+    AUTO_FREE struct err *errs = mem_zalloc((seen->count + 1) * sizeof(*errs));
     struct returning returning = {run, seen, revoked, errs};
-    crew_run(revoked->count, RETURN_THREADS, give_back_one, &returning);
-    for (size_t i = 0; i < revoked->count && !err->status; i++)
-        *err = errs[i];
+    crew_run(seen->count, RETURN_THREADS, give_back_to_shard, &returning);
+    for (size_t i = 0; i < seen->count; i++)
+        keep_first(&errs[i], err);
 }
 
 /* ---- one round ---- */
-
-static void keep_first(const struct err *one, struct err *first)
-{
-    if (!first->status)
-        *first = *one;
-}
 
 /* What fails holds nothing else up: of other shards, nor what comes next. */
 static enum status act(struct run *run, const struct fleet_observation *seen, struct need *needs,
@@ -245,25 +237,27 @@ static enum status act(struct run *run, const struct fleet_observation *seen, st
 }
 
 enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observation *seen,
-                   bool *ret_has_opening, struct err *err)
+                   struct upkeep_hindrance *ret, struct err *err)
 {
     struct store *store = upkeeper->store;
     const atomic_bool *is_unwelcome = upkeeper->is_unwelcome;
     AUTO_FREE struct need *needs = mem_zalloc((seen->count + 1) * sizeof(*needs));
     AUTO(standing_release) struct standing standing = {0};
     const struct permit_list *revoked = &standing.revoked;
-    bool is_needed = false;
-    *ret_has_opening = false;
+    bool is_needed = false, has_opening = false;
+    *ret = (struct upkeep_hindrance){0};
     enum status status = standing_load(store, &standing, err);
     for (size_t i = 0; i < seen->count && !status; i++) {
         status = look(upkeeper, &seen->shards[i], &standing, &needs[i], err);
         is_needed = is_needed || needs[i].is_adopted || needs[i].has_steps;
-        *ret_has_opening |= needs[i].has_opening;
+        has_opening = has_opening || needs[i].has_opening;
     }
     if (status || (!is_needed && !can_give_back(seen, revoked)) || atomic_load(is_unwelcome))
         return status;
     struct run *run = NULL;
     status = run_hold(store, upkeeper->fleet, &run, err);
+    if (status == ST_BUSY)
+        *ret = (struct upkeep_hindrance){true, has_opening};
     if (status)
         return status;
     run->mandate.is_unwelcome = is_unwelcome;

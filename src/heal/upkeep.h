@@ -24,10 +24,15 @@ struct upkeeper {
     void *context;
 };
 
+/* Why nothing was done: a run has the lock, or was left unfinished. */
+struct upkeep_hindrance {
+    bool is_held_up;
+    bool is_opening_held_up; /* a primary waits to be opened */
+};
+
 /* 'seen' is of a moment ago, with lag. ST_OK: there was nothing to do, or it was done as far as it
- * goes; ST_BUSY: a run has the lock, and whether a primary waits to be opened; others: the store,
- * or another process took over. */
+ * goes; else the first failure: what it says may be of one server, and the others were seen to. */
 MUST_CHECK enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observation *seen,
-                              bool *ret_has_opening, struct err *err);
+                              struct upkeep_hindrance *ret, struct err *err);
 
 #endif

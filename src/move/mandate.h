@@ -26,6 +26,7 @@ struct store;
 
 #define MANDATE_LOCK_KEY "run-lock"
 #define MANDATE_HOLD "converge" /* instead of a run's id: roles are brought back */
+#define MANDATE_READY "ready"   /* a region is silent: a run may begin in a moment */
 
 struct mandate {
     const struct inventory *fleet;

@@ -116,13 +116,14 @@ static enum status read_back(struct store *store, const struct permit_route *rou
     bool is_ours = !status && strcmp(found.value, route->value) == 0;
     for (size_t i = 0; i < part->op_count && is_ours; i++) {
         AUTO(store_entry_release) struct store_entry beside = {0};
-        if (part->ops[i].kind != STORE_PUT || strcmp(part->ops[i].key, PERMIT_VERSION_KEY) == 0)
+        if (strcmp(part->ops[i].key, PERMIT_VERSION_KEY) == 0)
             continue; /* the version belongs to all shards */
         status = store_get(store, part->ops[i].key, deadline, &beside, err);
         if (status && status != ST_NOT_FOUND)
             return err_set(err, ST_UNKNOWN, "it is not known whether the store has '%s'",
                            part->ops[i].key);
-        is_ours = beside.mod_rev == revision;
+        is_ours =
+            part->ops[i].kind == STORE_PUT ? beside.mod_rev == revision : status == ST_NOT_FOUND;
     }
     if (!is_ours)
         return err_set(err, ST_CONFLICT, "'%s' was changed by somebody else", route->key);

@@ -77,7 +77,8 @@ struct reading {
 static enum status range(const struct reading *reading, const struct buf *body,
                          struct etcd_answer *ret_answer, struct err *err)
 {
-    struct etcd_call call = {"/v3/kv/range", buf_text(body), reading->deadline, false};
+    struct etcd_call call = {
+        .path = "/v3/kv/range", .body = buf_text(body), .deadline = reading->deadline};
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     if (etcd_ask(reading->etcd->client, reading->line, &call, &answer, NULL, err))
         return err->status;

@@ -26,6 +26,19 @@ void store_health_release(struct store_health *health)
 
 /* ---- members ---- */
 
+/* By an answer for which it needs a majority: whose disk hangs, or who is cut off from the others,
+ * answers what it has at once. */
+static void choose_member(struct etcd_store *etcd, const char *key, nsec deadline)
+{
+    AUTO(buf_release) struct buf body = {0};
+    struct etcd_member ignored[ETCD_MEMBERS_MAX];
+    buf_add(&body, "{\"keys_only\":true,");
+    etcd_add_bytes(&body, "key", key);
+    buf_add(&body, "}");
+    struct etcd_call call = {.path = "/v3/kv/range", .body = buf_text(&body), .deadline = deadline};
+    etcd_ask_each(etcd->client, &call, ignored);
+}
+
 static void look_at_members(struct etcd_store *etcd, nsec deadline, struct store_health *ret)
 {
     AUTO_FREE char *key = etcd__key(etcd, "open");
@@ -34,8 +47,10 @@ static void look_at_members(struct etcd_store *etcd, nsec deadline, struct store
     buf_add(&body, "{\"serializable\":true,\"keys_only\":true,"); /* one member's own answer */
     etcd_add_bytes(&body, "key", key);
     buf_add(&body, "}");
-    struct etcd_call call = {"/v3/kv/range", buf_text(&body), deadline, false};
+    struct etcd_call call = {
+        .path = "/v3/kv/range", .body = buf_text(&body), .deadline = deadline, .is_alone = true};
     etcd_ask_each(etcd->client, &call, members);
+    choose_member(etcd, key, deadline);
     ret->count = etcd_client_count(etcd->client);
     ret->members = mem_zalloc(ret->count * sizeof(*ret->members));
     for (size_t i = 0; i < ret->count; i++) {
@@ -78,7 +93,7 @@ static enum status check_permission(struct etcd_store *etcd, struct http_line *l
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     struct err found = ERR_INIT;
     build_question(&body, prefix, is_write);
-    struct etcd_call call = {"/v3/kv/txn", buf_text(&body), deadline, false};
+    struct etcd_call call = {.path = "/v3/kv/txn", .body = buf_text(&body), .deadline = deadline};
     enum status status = etcd_ask(etcd->client, line, &call, &answer, NULL, &found);
     if (!status)
         return ST_OK;

@@ -47,7 +47,7 @@ static enum status grant(struct etcd_store *etcd, struct http_line *line, nsec d
     AUTO_FREE char *body =
         mem_printf("{\"ID\":\"%lld\",\"TTL\":\"%d\"}", (long long)lease, ETCD_GUARD_TTL_S);
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
-    struct etcd_call call = {"/v3/lease/grant", body, deadline, false};
+    struct etcd_call call = {.path = "/v3/lease/grant", .body = body, .deadline = deadline};
     enum status status = etcd_ask(etcd->client, line, &call, &answer, NULL, err);
     if (status && status != ST_EXISTS) /* it does when an answer was lost */
         return status;
@@ -97,7 +97,8 @@ static enum status create(struct etcd_store *etcd, struct http_line *line, nsec 
     etcd_add_bytes(&body, "key", guard->key);
     buf_printf(&body, ",\"lease\":\"%lld\"}", (long long)lease);
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
-    struct etcd_call call = {"/v3/kv/put", buf_text(&body), deadline, true};
+    struct etcd_call call = {
+        .path = "/v3/kv/put", .body = buf_text(&body), .deadline = deadline, .once = true};
     enum status status = etcd_ask(etcd->client, line, &call, &answer, NULL, err);
     if (status == ST_NOT_FOUND)
         forget_lease(etcd, lease);
@@ -155,7 +156,7 @@ enum etcd_verdict etcd__guard_end(struct etcd_writer *writer, const struct etcd_
     etcd_add_bytes(&body, "key", guard->key);
     buf_add(&body, "}}]}");
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
-    struct etcd_call call = {"/v3/kv/txn", buf_text(&body), deadline, false};
+    struct etcd_call call = {.path = "/v3/kv/txn", .body = buf_text(&body), .deadline = deadline};
     struct err err = ERR_INIT;
     if (etcd_ask(writer->etcd->client, writer->line, &call, &answer, NULL, &err))
         return ETCD_OPEN;
@@ -234,7 +235,7 @@ static enum status delete_guards(struct etcd_store *etcd, struct http_line *line
     }
     buf_add(&body, "]}");
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
-    struct etcd_call call = {"/v3/kv/txn", buf_text(&body), deadline, false};
+    struct etcd_call call = {.path = "/v3/kv/txn", .body = buf_text(&body), .deadline = deadline};
     return etcd_ask(etcd->client, line, &call, &answer, NULL, err);
 }
 
@@ -246,7 +247,7 @@ static enum status end_lease(struct etcd_store *etcd, struct http_line *line, in
         return ST_OK;
     AUTO_FREE char *body = mem_printf("{\"ID\":\"%lld\"}", (long long)lease);
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
-    struct etcd_call call = {"/v3/lease/revoke", body, deadline, false};
+    struct etcd_call call = {.path = "/v3/lease/revoke", .body = body, .deadline = deadline};
     enum status status = etcd_ask(etcd->client, line, &call, &answer, NULL, err);
     return status == ST_NOT_FOUND ? ST_OK : status;
 }
@@ -300,7 +301,7 @@ enum status etcd__guards_refresh(struct etcd_store *etcd, struct http_line *line
         return err->status;
     AUTO_FREE char *body = mem_printf("{\"ID\":\"%lld\"}", (long long)lease);
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
-    struct etcd_call call = {"/v3/lease/keepalive", body, deadline, false};
+    struct etcd_call call = {.path = "/v3/lease/keepalive", .body = body, .deadline = deadline};
     enum status status = etcd_ask(etcd->client, line, &call, &answer, NULL, err);
     if (!status && !answer.ttl_s)
         forget_lease(etcd, lease);

@@ -324,7 +324,8 @@ static enum step try_txn(struct etcd_writer *writer)
     AUTO(buf_release) struct buf body = {0};
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     build_txn(etcd, &pending->request.txn, guard, &body);
-    struct etcd_call call = {"/v3/kv/txn", buf_text(&body), pending->deadline, true};
+    struct etcd_call call = {
+        .path = "/v3/kv/txn", .body = buf_text(&body), .deadline = pending->deadline, .once = true};
     enum status status = etcd_ask(etcd->client, writer->line, &call, &answer, NULL, &pending->err);
     if (!status)
         return judge_txn(writer, guard, &answer);
@@ -362,7 +363,8 @@ static void do_lease(struct etcd_writer *writer)
                                             (long long)(request->ttl_ms + 999) / 1000)
                                : mem_printf("{\"ID\":\"%lld\"}", lease);
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
-    struct etcd_call call = {lease_paths[request->kind], body, pending->deadline, false};
+    struct etcd_call call = {
+        .path = lease_paths[request->kind], .body = body, .deadline = pending->deadline};
     bool doubt = false;
     enum status status =
         etcd_ask(writer->etcd->client, writer->line, &call, &answer, &doubt, &pending->err);

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The run that fails a region over begins a moment before the region may be fenced (src/daemon/warden.c): what
-becomes of it when the region was only late, and when its conductor dies just then.
+"""The lock for the run that fails a region over is taken a moment before the region may be fenced
+(src/daemon/warden.c): what becomes of it when the region was only late, and when its conductor dies just then.
 """
 import json
 
 import pytest
 
 from conftest import wait_until
-from region_disasters import RegionWorld
 from store_watch import ask, decoded, encoded
 from test_host_disasters import show_logs
 from test_lab_network import NETNS, needs_namespaces
@@ -21,13 +20,15 @@ pytestmark = needs_namespaces
 @pytest.fixture
 def lab(make_lab):
     made = make_lab(shards=1, daemons=True, wan=[*NETNS, "--ttl", "4s", "--automatic", "region"])
+    daemon = made.daemons()["etcd-witness"]
+    made.witness = f"{daemon['host']}:{daemon['port']}"
     yield made
     show_logs(made)  # pytest shows it when the test fails
 
 
 def held(lab, key):
     """Its value in the store, or None."""
-    kvs = ask(RegionWorld._member(lab, "etcd-witness"), "kv/range", {"key": encoded(f"holdfast/{key}")}).get("kvs")
+    kvs = ask(lab.witness, "kv/range", {"key": encoded(f"holdfast/{key}")}).get("kvs")
     return decoded(kvs[0]["value"]) if kvs else None
 
 
@@ -46,58 +47,67 @@ def wait_for_calm(lab):
 
 
 def silence(lab, region):
-    """Its conductors stand still until the other region's have begun the run, which is returned."""
+    """Its conductors stand still until one of the other region has taken the lock."""
     assert held(lab, "run-current") is None
     lab.cli("lab", "freeze", *conductors(region))
-    wait_until(lambda: held(lab, "run-current"), SECONDS, "a run begins")
-    assert held(lab, f"fenced/{region}") is None, "it began when the region was fenced"
-    return held(lab, "run-current")
+    wait_until(lambda: held(lab, "run-lock") == "ready", SECONDS, "somebody gets ready")
+    assert held(lab, f"fenced/{region}") is None, "the lock was taken when the region was fenced"
 
 
 def let_beat(lab, region):
     lab.cli("lab", "thaw", *conductors(region))
 
 
-def kill_owner(lab, run):
-    reason = json.loads(held(lab, f"runs/{run}"))["reason"]
-    owner = next(name for name in conductors("east") if name.removeprefix("conductor-") in reason)
-    lab.cli("lab", "kill", owner)
+def kill_those_who_may_have_it(lab):
+    """And one is back at once, who knows nothing of it."""
+    lab.cli("lab", "kill", *conductors("east"))
+    lab.cli("lab", "restart", conductors("east")[0])
 
 
 def test_a_region_that_is_only_late_stays(lab):
     wait_for_calm(lab)
-    run = silence(lab, "west")
+    silence(lab, "west")
     let_beat(lab, "west")
-    wait_until(lambda: held(lab, "run-current") is None, SECONDS, "the run is over")
-    told = lab.json("run", "show", run)
-    assert told["state"] == "aborted", told
-    assert "ended it before it did anything: the region beats again" in lab.cli("run", "show", run).stdout
+    wait_until(lambda: held(lab, "run-lock") != "ready", SECONDS, "the lock is given back")
     assert held(lab, "fenced/west") is None and home(lab) == "west"
+    assert lab.json("run", "list") == [], "nothing is left of it"
     wait_until(lambda: open_servers(lab) == ["s0-west-1"], SECONDS, "the primary serves again")
     wait_until(lambda: lab.cli("switchover", "--to", "east", "--yes", check=False).returncode == 0, SECONDS,
                "the shard can be moved")
 
 
-def test_its_conductor_dies_before_the_fence(lab):
+def test_its_conductors_die_before_the_fence(lab):
     wait_for_calm(lab)
-    run = silence(lab, "west")
-    kill_owner(lab, run)
-    wait_until(lambda: home(lab) == "east", SECONDS, "the other conductor fails the shard over")
+    silence(lab, "west")
+    kill_those_who_may_have_it(lab)
+    wait_until(lambda: home(lab) == "east", SECONDS, "another conductor fails the shard over")
     let_beat(lab, "west")
     assert [name for name in open_servers(lab) if "-west-" not in name]
-    # Ended for a run of the other one, or gone on with: by its warden or its healer, whichever came first.
-    wait_until(lambda: lab.json("run", "show", run)["state"] in ("failed", "done"), SECONDS,
-               "the run of the dead one is ended")
-    assert held(lab, "run-current") is None
+    wait_until(lambda: held(lab, "run-current") is None, SECONDS, "the run is over")
+    assert [run["state"] for run in lab.json("run", "list")] == ["done"]
 
 
-def test_its_conductor_dies_and_the_region_was_only_late(lab):
-    """Whoever finds the run fails nothing over that nobody has fenced."""
+def test_its_conductors_die_and_the_region_was_only_late(lab):
     wait_for_calm(lab)
-    run = silence(lab, "west")
-    kill_owner(lab, run)
+    silence(lab, "west")
+    kill_those_who_may_have_it(lab)
     let_beat(lab, "west")
-    wait_until(lambda: held(lab, "run-current") is None, SECONDS, "the run is ended by another conductor")
-    assert lab.json("run", "show", run)["state"] == "aborted"
+    wait_until(lambda: held(lab, "run-lock") is None, SECONDS, "the lock ends with its lease")
     assert held(lab, "fenced/west") is None and home(lab) == "west"
+    assert lab.json("run", "list") == []
+    wait_until(lambda: open_servers(lab) == ["s0-west-1"], SECONDS, "the primary serves again")
+
+
+def test_a_pause_that_comes_when_somebody_is_ready_counts(lab):
+    wait_for_calm(lab)
+    lab.cli("pause", "--reason", "let it burn")
+    order = held(lab, "pause")
+    lab.cli("unpause")
+    silence(lab, "west")
+    ask(lab.witness, "kv/put", {"key": encoded("holdfast/pause"), "value": encoded(order)})  # sooner than a command
+    assert held(lab, "fenced/west") is None, "the pause came too late to say anything"
+    wait_until(lambda: held(lab, "run-lock") is None, SECONDS, "nobody is ready any more")
+    assert held(lab, "fenced/west") is None and home(lab) == "west"
+    let_beat(lab, "west")
+    lab.cli("unpause")
     wait_until(lambda: open_servers(lab) == ["s0-west-1"], SECONDS, "the primary serves again")
