@@ -69,15 +69,6 @@ struct suspect {
     size_t first_peer, peers; /* pinged, too */
 };
 
-static const struct inventory_server *server_named(const struct inventory_shard *shard,
-                                                   const char *name)
-{
-    for (size_t i = 0; i < shard->server_count; i++)
-        if (strcmp(shard->servers[i].name, name) == 0)
-            return &shard->servers[i];
-    return NULL;
-}
-
 /* The ones that serve; a shard that is moved or failed over has somebody who looks after it. */
 static size_t list_suspects(struct healer *healer, struct suspect *ret)
 {
@@ -92,7 +83,7 @@ static size_t list_suspects(struct healer *healer, struct suspect *ret)
         hearing_sight(healer->daemon->hearing, shard, &route);
         if (route.state != SHARD_SERVING)
             continue;
-        const struct inventory_server *primary = server_named(shard, route.primary);
+        const struct inventory_server *primary = inventory_find_server(shard, route.primary);
         /* A region that gives no permission has nobody who could serve. */
         if (primary && !warden_is_silent(healer->daemon, primary->region))
             ret[count++] = (struct suspect){.shard = shard,

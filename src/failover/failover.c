@@ -150,19 +150,10 @@ static bool is_over(const struct failover *failover)
 
 /* ---- a shard that another run had in hand ---- */
 
-static const struct inventory_server *server_named(const struct inventory_shard *shard,
-                                                   const char *name)
-{
-    for (size_t i = 0; i < shard->server_count; i++)
-        if (strcmp(shard->servers[i].name, name) == 0)
-            return &shard->servers[i];
-    return NULL;
-}
-
 static const struct inventory_server *find_in(const struct inventory_shard *shard, const char *name,
                                               size_t region)
 {
-    const struct inventory_server *server = name[0] ? server_named(shard, name) : NULL;
+    const struct inventory_server *server = name[0] ? inventory_find_server(shard, name) : NULL;
     return server && server->region == region ? server : NULL;
 }
 
@@ -393,10 +384,11 @@ void failover_init(struct failover *failover, const struct mandate *mandate,
 {
     const char *lost = route->old_primary[0] ? route->old_primary : route->primary;
     *failover = (struct failover){.mandate = mandate, .shard = shard, .route = *route};
-    failover->lost = server_named(shard, lost);
-    failover->chosen = route->new_primary[0]              ? server_named(shard, route->new_primary)
-                       : route->state == SHARD_REPOINTING ? server_named(shard, route->primary)
-                                                          : NULL;
+    failover->lost = inventory_find_server(shard, lost);
+    failover->chosen = route->new_primary[0] ? inventory_find_server(shard, route->new_primary)
+                       : route->state == SHARD_REPOINTING
+                           ? inventory_find_server(shard, route->primary)
+                           : NULL;
     failover->sessions = mem_zalloc((inventory_shard_size(shard) + 1) * sizeof(struct session));
     failover->view.state = route->state;
     failover->view.is_inherited = route->state != SHARD_SERVING;

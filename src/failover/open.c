@@ -45,15 +45,6 @@ enum status failover_step_open(struct failover *failover, struct err *err)
                               : "did not open in time");
 }
 
-static const struct inventory_server *server_named(const struct inventory_shard *shard,
-                                                   const char *name)
-{
-    for (size_t i = 0; i < shard->server_count; i++)
-        if (strcmp(shard->servers[i].name, name) == 0)
-            return &shard->servers[i];
-    return NULL;
-}
-
 /* A session of its own, taken now: the older one is dead and what it sent has taken effect or never
  * will. What the server says after that is final. */
 enum status failover_step_confirm(struct failover *failover, struct err *err)
@@ -62,7 +53,7 @@ enum status failover_step_confirm(struct failover *failover, struct err *err)
     AUTO(sql_result_release) struct sql_result result = {0};
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
     const char *name = failover->route.new_primary;
-    const struct inventory_server *candidate = server_named(failover->shard, name);
+    const struct inventory_server *candidate = inventory_find_server(failover->shard, name);
     nsec deadline = clock_deadline(CONFIRM_MS);
     if (!candidate)
         return err_set(err, ST_INVALID, "the candidate %s is not in the fleet file", name);

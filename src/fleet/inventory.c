@@ -268,6 +268,15 @@ const struct inventory_shard *inventory_find_shard(const struct inventory *inven
     return NULL;
 }
 
+const struct inventory_server *inventory_find_server(const struct inventory_shard *shard,
+                                                     const char *name)
+{
+    for (size_t i = 0; i < shard->server_count; i++)
+        if (strcmp(shard->servers[i].name, name) == 0)
+            return &shard->servers[i];
+    return NULL;
+}
+
 const struct inventory_hook *inventory_find_hook(const struct inventory *inventory,
                                                  const char *name)
 {

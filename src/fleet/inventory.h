@@ -207,6 +207,8 @@ MUST_CHECK enum status inventory_add_host_server(const struct inventory *invento
 bool inventory_accepts(const struct inventory *inventory, const char *check);
 const struct inventory_shard *inventory_find_shard(const struct inventory *inventory,
                                                    const char *name); /* or NULL */
+const struct inventory_server *inventory_find_server(const struct inventory_shard *shard,
+                                                     const char *name); /* or NULL */
 const struct inventory_host *inventory_find_host(const struct inventory *inventory,
                                                  const char *name); /* or NULL */
 const struct inventory_conductor *inventory_find_conductor(const struct inventory *inventory,

@@ -344,15 +344,6 @@ enum status move_adopt(struct move *move, struct err *err)
     return move_record(move, SHARD_SERVING, clock_deadline(MOVE_RECORD_MS), err);
 }
 
-static const struct inventory_server *server_named(const struct inventory_shard *shard,
-                                                   const char *name)
-{
-    for (size_t i = 0; i < shard->server_count; i++)
-        if (strcmp(shard->servers[i].name, name) == 0)
-            return &shard->servers[i];
-    return NULL;
-}
-
 void move_set_ends(struct move *move, const struct inventory_server *old_server,
                    const struct inventory_server *new_server)
 {
@@ -372,9 +363,9 @@ void move_init(struct move *move, const struct mandate *mandate,
     move->view.state = route->state;
     move->view.is_inherited = route->state != SHARD_SERVING;
     if (route->old_primary[0])
-        move->old_server = server_named(shard, route->old_primary);
+        move->old_server = inventory_find_server(shard, route->old_primary);
     if (route->new_primary[0])
-        move->new_server = server_named(shard, route->new_primary);
+        move->new_server = inventory_find_server(shard, route->new_primary);
     move_set_ends(move, move->old_server, move->new_server);
 }
 
