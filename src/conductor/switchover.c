@@ -373,13 +373,39 @@ static char *keep_orders(struct run *run)
     return mem_strdup(run->record.audit);
 }
 
-/* From now on the report says that the run goes on. */
-static void record_begin(const struct run *run, const struct switchover_report *report)
+/* From now on the report says that the run goes on. Beside the moves when clients wait already. */
+struct beginning {
+    const struct run *run;
+    char *head;
+    bool has_thread;
+    pthread_t thread;
+};
+
+static void *write_head(void *context)
 {
-    AUTO_FREE char *head = switchover_report_head(report);
+    const struct beginning *beginning = context;
     struct err ignored = ERR_INIT;
-    status_ignore(report_store_head(&run->mandate, CALL_REPORT_BEGIN, head, &ignored),
-                  "it is written again at the end");
+    status_ignore(
+        report_store_head(&beginning->run->mandate, CALL_REPORT_BEGIN, beginning->head, &ignored),
+        "it is written again at the end");
+    return NULL;
+}
+
+static void record_begin(const struct run *run, const struct switchover_report *report,
+                         struct beginning *ret)
+{
+    *ret = (struct beginning){.run = run, .head = switchover_report_head(report)};
+    ret->has_thread = run->record.kind == RUN_FAILOVER &&
+                      pthread_create(&ret->thread, NULL, write_head, ret) == 0;
+    if (!ret->has_thread)
+        write_head(ret);
+}
+
+static void end_beginning(struct beginning *beginning)
+{
+    if (beginning->has_thread)
+        pthread_join(beginning->thread, NULL);
+    free(beginning->head);
 }
 
 /* ---- the mark of a host that is drained, or gets its roles back ---- */
@@ -467,9 +493,11 @@ enum status switchover_run(struct run *run, const struct fleet_observation *obse
         status_ignore(waves_parse(NULL, ret->count, &ret->waves, &shape), "one wave is no error");
     run->announcer = announcer_start(run, ret);
     struct work work = {.run = run, .observation = observation, .report = ret};
-    record_begin(run, ret);
+    struct beginning beginning;
+    record_begin(run, ret, &beginning);
     begin_order(&work);
     run_waves(&work, progress, context);
+    end_beginning(&beginning);
     probe_stop(run->mandate.probe);
     run->mandate.probe = NULL;
     bool is_fenced = false;

@@ -9,6 +9,7 @@
 #include "exposure/surveyor.h"
 #include "fleet/inventory.h"
 #include "fleet/route.h"
+#include "mirror/mirror.h"
 #include "permit/permit.h"
 
 #include <pthread.h>
@@ -17,6 +18,7 @@
 enum { SILENT_INTERVALS = 2 /* an agent that has not asked for so many of them is silent */ };
 
 struct hearing {
+    const struct daemon *daemon;
     const struct inventory *fleet;
     struct words *words; /* of the agents of all regions */
     struct failover_ears ears;
@@ -93,6 +95,13 @@ static bool last_grant(void *context, const struct permit_granters *granters, co
     return words_last_grant(hearing->words, granters, server, revocation, ret);
 }
 
+static bool route_of(void *context, const struct inventory_shard *shard, int64_t revision,
+                     struct route *ret)
+{
+    struct hearing *hearing = context;
+    return mirror_get_route_of(hearing->daemon->mirror, shard->name, revision, ret);
+}
+
 static bool route_since(void *context, const struct inventory_shard *shard, uint64_t revision,
                         nsec *ret)
 {
@@ -124,11 +133,13 @@ struct hearing *hearing_new(const struct daemon *daemon)
     const struct inventory *fleet = daemon->fleet;
     struct hearing *hearing = mem_zalloc(sizeof(*hearing));
     *hearing = (struct hearing){
+        .daemon = daemon,
         .fleet = fleet,
         .words = words_new(fleet, daemon->self, daemon->steward),
         .sightings = mem_zalloc((fleet->shard_count + 1) * sizeof(*hearing->sightings)),
         .surveyor = daemon->surveyor,
-        .ears = {hearing, hear, last_grant, route_since, hearing_may_open, lost_since, bound},
+        .ears = {hearing, hear, last_grant, route_of, route_since, hearing_may_open, lost_since,
+                 bound},
     };
     pthread_mutex_init(&hearing->lock, NULL);
     return hearing;

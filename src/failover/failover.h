@@ -39,6 +39,9 @@ struct failover_ears {
      * is silent, or does not know of the revocation yet. */
     bool (*last_grant)(void *context, const struct permit_granters *granters, const char *server,
                        int64_t revocation, nsec *ret);
+    /* The route, as it was at this revision of the store or later; false: it is not known. */
+    bool (*route)(void *context, const struct inventory_shard *shard, int64_t revision,
+                  struct route *ret);
     /* Since when the route is known to have this revision; false: it is not. */
     bool (*route_since)(void *context, const struct inventory_shard *shard, uint64_t revision,
                         nsec *ret);

@@ -73,6 +73,7 @@ struct mirror {
     struct shelf shelves[SHELVES];
     bool was_read;
     int64_t routes_revision;
+    int64_t revision; /* of the store: all changes up to that one have come */
     struct err problem;
     struct listeners listeners;
     size_t region_count;
@@ -188,6 +189,7 @@ static unsigned find_shelf(const char *key)
 static void take_change(struct mirror *mirror, const struct store_change *change)
 {
     unsigned which = find_shelf(change->entry.key);
+    mirror->revision = change->entry.mod_rev; /* the rest of the same comes under the same lock */
     if (which == SHELVES)
         return;
     struct shelf *shelf = &mirror->shelves[which];
@@ -270,7 +272,7 @@ static enum status read_all(struct mirror *mirror, struct store *store, struct e
     for (size_t i = 0; i < mirror->region_count; i++)
         read_beat(mirror, &mirror->regions[i]);
     mirror->was_read = true;
-    mirror->routes_revision = revision;
+    mirror->routes_revision = mirror->revision = revision;
     tell_all(mirror);
     pthread_mutex_unlock(&mirror->lock);
     return ST_OK;
@@ -443,6 +445,16 @@ enum status mirror_get_route(struct mirror *mirror, const char *shard, struct ro
         ret->revision = (uint64_t)entry->mod_rev;
     pthread_mutex_unlock(&mirror->lock);
     return status;
+}
+
+bool mirror_get_route_of(struct mirror *mirror, const char *shard, int64_t revision,
+                         struct route *ret)
+{
+    struct err ignored = ERR_INIT;
+    pthread_mutex_lock(&mirror->lock);
+    bool is_current = mirror->was_read && mirror->revision >= revision;
+    pthread_mutex_unlock(&mirror->lock); /* what is known gets newer only */
+    return is_current && mirror_get_route(mirror, shard, ret, &ignored) == ST_OK;
 }
 
 void mirror_copy_drained(struct mirror *mirror, struct drain_list *ret)

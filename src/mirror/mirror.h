@@ -37,6 +37,9 @@ bool mirror_copy_routes(struct mirror *mirror, struct route_list *ret);
 /* The route of one shard. ST_NOT_FOUND: there is none, as far as is known. */
 MUST_CHECK enum status mirror_get_route(struct mirror *mirror, const char *shard, struct route *ret,
                                         struct err *err);
+/* The same, if it is as the store had it at that revision, or later. */
+bool mirror_get_route_of(struct mirror *mirror, const char *shard, int64_t revision,
+                         struct route *ret);
 /* Hosts that shall have no role; empty when it was never read. */
 void mirror_copy_drained(struct mirror *mirror, struct drain_list *ret);
 /* "paused by ..."; NULL: it is not. The caller frees. */
