@@ -87,6 +87,7 @@ MUST_CHECK enum status etcd_login_take(struct etcd_client *client, const struct 
 struct etcd_member {
     const char *name;          /* "10.0.0.1:2379", the client's */
     struct err err;            /* ST_OK: it answers, and lets us in */
+    bool leads;                /* when its status was asked for */
     int64_t certificate_end_s; /* since 1970; 0: not known */
 };
 /* All at once; 'call' must be harmless. ret_members has etcd_client_count() of them. Unless it

@@ -29,6 +29,7 @@ static void ask_member(struct visit *visit)
         nsec began = clock_now();
         *err = (struct err)ERR_INIT;
         status = etcd__attempt(attempt, &answer, err);
+        visit->member->leads = !status && answer.is_of_leader;
         etcd_answer_release(&answer);
         if (!status && logins == 0 &&
             !attempt->call->is_alone) /* with everything that a new connection takes */

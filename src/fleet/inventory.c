@@ -94,6 +94,7 @@ void inventory_free(struct inventory *inventory)
     inventory__release_tls(&inventory->store_tls);
     release_texts(inventory->policy.accept, inventory->policy.accept_count);
     release_texts(inventory->warnings, inventory->warning_count);
+    release_texts(inventory->store_sites, inventory->store_site_count);
     free(inventory->store_url);
     free(inventory->journal);
     free(inventory);

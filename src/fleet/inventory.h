@@ -138,7 +138,9 @@ struct inventory {
     bool is_rpo_guarded; /* a region that loses touch serves no longer than rpo allows */
     char *regions[INVENTORY_REGIONS];
     size_t region_count;
-    char *store_url;                        /* "file:///directory", "etcd://host:port,..." */
+    char *store_url;    /* "file:///directory", "etcd://host:port,..." */
+    char **store_sites; /* where each member is, a region or another place; NULL: not said */
+    size_t store_site_count, store_site_capacity;
     struct inventory_tls store_tls;         /* of our connections to etcd */
     struct inventory_account store_account; /* at etcd; optional: user is NULL */
     char *journal;                          /* folder of the runs' journals; NULL: not said */
@@ -231,6 +233,7 @@ struct sql_endpoint inventory_endpoint(const struct inventory *inventory,
                                        const struct inventory_account *account,
                                        const struct inventory_server *server);
 
+size_t inventory_store_members(const struct inventory *inventory); /* of an etcd; 0: it is none */
 /* Open the store that the file names, as the file says. */
 struct store;
 MUST_CHECK enum status inventory_open_store(const struct inventory *inventory, nsec deadline,

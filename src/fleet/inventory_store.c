@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#define ETCD "etcd://"
+
 /* ---- reading ---- */
 
 static enum status read_store_url(struct yaml_file *file, yaml_node_t *node, void *target,
@@ -30,6 +32,52 @@ static enum status read_store_url(struct yaml_file *file, yaml_node_t *node, voi
     return ST_OK;
 }
 
+static enum status read_site(struct yaml_file *file, yaml_node_t *node, void *target,
+                             struct err *err)
+{
+    struct inventory *inventory = target;
+    char *name = NULL;
+    enum status status = yaml_read_name(file, node, &name, err);
+    if (!status)
+        VEC_PUSH(inventory->store_sites, inventory->store_site_count,
+                 inventory->store_site_capacity, name);
+    return status;
+}
+
+static enum status read_sites(struct yaml_file *file, yaml_node_t *node, void *target,
+                              struct err *err)
+{
+    return yaml_read_items(file, node, read_site, target, err);
+}
+
+size_t inventory_store_members(const struct inventory *inventory)
+{
+    const char *url = inventory->store_url;
+    if (!url || strncmp(url, ETCD, strlen(ETCD)) != 0)
+        return 0;
+    size_t count = 1;
+    for (; *url; url++)
+        count += *url == ',';
+    return count;
+}
+
+static enum status check_more(struct yaml_file *file, yaml_node_t *node,
+                              const struct inventory *inventory, struct err *err)
+{
+    size_t members = inventory_store_members(inventory), sites = inventory->store_site_count;
+    bool has_more = inventory->store_tls.is_on || inventory->store_account.user || sites;
+    if (has_more && !members)
+        return yaml_error(file, node, err,
+                          "'tls', 'credentials' and 'sites' of 'store' are for an etcd; a folder "
+                          "has none");
+    if (sites && sites != members)
+        return yaml_error(file, node, err,
+                          "'sites' of 'store' names %zu, and 'url' %zu members: one for each, in "
+                          "the same order",
+                          sites, members);
+    return ST_OK;
+}
+
 enum status inventory__read_store(struct yaml_file *file, yaml_node_t *node, void *target,
                                   struct err *err)
 {
@@ -37,16 +85,13 @@ enum status inventory__read_store(struct yaml_file *file, yaml_node_t *node, voi
         {"url", true, offsetof(struct inventory, store_url), read_store_url},
         {"tls", false, offsetof(struct inventory, store_tls), inventory__read_tls},
         {"credentials", false, offsetof(struct inventory, store_account), inventory__read_account},
+        {"sites", false, 0, read_sites},
         {0}};
     struct inventory *inventory = target;
     if (node->type != YAML_MAPPING_NODE)
         return read_store_url(file, node, &inventory->store_url, err);
     enum status status = yaml_read_fields(file, node, fields, inventory, err);
-    bool has_more = inventory->store_tls.is_on || inventory->store_account.user;
-    if (!status && has_more && strncmp(inventory->store_url, "etcd://", 7) != 0)
-        return yaml_error(file, node, err,
-                          "'tls' and 'credentials' of 'store' are for an etcd; a folder has none");
-    return status;
+    return status ? status : check_more(file, node, inventory, err);
 }
 
 /* ---- writing ---- */
@@ -54,7 +99,8 @@ enum status inventory__read_store(struct yaml_file *file, yaml_node_t *node, voi
 /* One line when there is no more to it than where it is. */
 void inventory__write_store(struct buf *buf, const struct inventory *inventory)
 {
-    bool is_plain = !inventory->store_tls.is_on && !inventory->store_account.user;
+    bool is_plain = !inventory->store_tls.is_on && !inventory->store_account.user &&
+                    !inventory->store_site_count;
     buf_add(buf, is_plain ? "\nstore: " : "\nstore:\n  url: ");
     inventory__write_text(buf, inventory->store_url);
     buf_add(buf, "\n");
@@ -64,6 +110,11 @@ void inventory__write_store(struct buf *buf, const struct inventory *inventory)
         buf_add(buf, "\n");
     }
     inventory__write_account(buf, "  credentials", &inventory->store_account);
+    for (size_t i = 0; i < inventory->store_site_count; i++) {
+        buf_add(buf, i ? ", " : "  sites: [ ");
+        inventory__write_text(buf, inventory->store_sites[i]);
+    }
+    buf_add(buf, inventory->store_site_count ? " ]\n" : "");
     if (inventory->journal) {
         buf_add(buf, "journal: ");
         inventory__write_text(buf, inventory->journal);

@@ -242,6 +242,24 @@ static void check_member(struct checkup *checkup, const struct store_member *mem
         checkup_advise(checkup, "%s", member->advice);
 }
 
+static bool is_region(const struct inventory *fleet, const char *site)
+{
+    size_t ignored = 0;
+    return inventory_find_region(fleet, site, &ignored);
+}
+
+/* The store goes on at once, whichever region is lost, when it is led from a third site. */
+static void check_leader(struct checkup *checkup, const struct store_health *health)
+{
+    const struct inventory *fleet = checkup->fleet;
+    if (fleet->policy.automatic != AUTOMATIC_REGION || health->count != fleet->store_site_count)
+        return;
+    for (size_t i = 0; i < health->count; i++)
+        if (health->members[i].leads && is_region(fleet, fleet->store_sites[i]))
+            checkup_add(checkup, CHECK_STORE_LEADER, NULL, "etcd at %s leads, in region %s",
+                        health->members[i].name, fleet->store_sites[i]);
+}
+
 static void check_store(struct checkup *checkup, struct store *store)
 {
     AUTO(store_health_release) struct store_health health = {0};
@@ -253,6 +271,7 @@ static void check_store(struct checkup *checkup, struct store *store)
     }
     for (size_t i = 0; i < health.count; i++)
         check_member(checkup, &health.members[i]);
+    check_leader(checkup, &health);
     if (health.lets_all_in)
         checkup_add(checkup, CHECK_STORE_OPEN, NULL, "etcd's authentication is off");
 }
@@ -282,15 +301,35 @@ static void check_fences(struct checkup *checkup, struct store *store)
                     fences.entries[i].key + strlen(prefix));
 }
 
+/* Whoever is left has to be a majority. */
+static void check_sites(struct checkup *checkup, const struct inventory *fleet, size_t members)
+{
+    if (!fleet->store_site_count) {
+        checkup_add(checkup, CHECK_UNARMED, NULL,
+                    "at which sites the members of etcd are is not known: a region with most of "
+                    "them takes the store with it");
+        checkup_advise(checkup, "name the sites in the fleet file: store.sites");
+    }
+    for (size_t i = 0; i < fleet->region_count; i++) {
+        size_t there = 0;
+        for (size_t j = 0; j < fleet->store_site_count; j++)
+            there += strcmp(fleet->store_sites[j], fleet->regions[i]) == 0;
+        if (there >= members - members / 2)
+            checkup_add(checkup, CHECK_UNARMED, NULL,
+                        "with region %s etcd loses its majority: %zu of its %zu members are there",
+                        fleet->regions[i], there, members);
+    }
+}
+
 /* Who closes the servers of a lost region, who notices, and who is left to agree on it? */
 static void check_armed(struct checkup *checkup, const struct inventory *fleet)
 {
-    size_t conductors[INVENTORY_REGIONS] = {0}, members = 1;
+    size_t conductors[INVENTORY_REGIONS] = {0}, members = inventory_store_members(fleet);
     if (fleet->policy.automatic != AUTOMATIC_REGION)
         return;
-    for (const char *at = fleet->store_url; at && *at; at++)
-        members += *at == ',';
-    if (!fleet->store_url || strncmp(fleet->store_url, "etcd://", 7) != 0 || members < 3)
+    if (members >= 3)
+        check_sites(checkup, fleet, members);
+    else
         checkup_add(checkup, CHECK_UNARMED, NULL,
                     "the store needs a third site, which neither region takes with it: an etcd of "
                     "three members");

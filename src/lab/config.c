@@ -178,6 +178,16 @@ static char *store_url(const struct lab *lab)
     return buf_take(&url);
 }
 
+/* In the order of the URL. */
+static void add_sites(const struct lab *lab, struct inventory *inventory)
+{
+    for (size_t i = 0; i < lab->daemon_count; i++)
+        if (lab->daemons[i].kind == LAB_ETCD)
+            VEC_PUSH(inventory->store_sites, inventory->store_site_count,
+                     inventory->store_site_capacity,
+                     mem_strdup(lab_region_name(lab->daemons[i].region)));
+}
+
 static void add_conductors(const struct lab *lab, struct inventory *inventory)
 {
     for (size_t i = 0; i < lab->daemon_count; i++) {
@@ -224,6 +234,7 @@ static enum status add_daemons(const struct lab *lab, struct inventory *inventor
     enum status status = ST_OK;
     inventory->permission_ttl_ms = lab->policy.ttl_ms;
     inventory->policy.automatic = lab->policy.automatic;
+    add_sites(lab, inventory);
     add_conductors(lab, inventory);
     add_tokens(&inventory->api);
     for (size_t i = 0; i < lab->daemon_count && !status; i++)

@@ -39,6 +39,16 @@ static void choose_member(struct etcd_store *etcd, const char *key, nsec deadlin
     etcd_ask_each(etcd->client, &call, ignored);
 }
 
+static void find_leader(struct etcd_store *etcd, nsec deadline, struct store_health *ret)
+{
+    struct etcd_member members[ETCD_MEMBERS_MAX];
+    struct etcd_call call = {
+        .path = "/v3/maintenance/status", .body = "{}", .deadline = deadline, .is_alone = true};
+    etcd_ask_each(etcd->client, &call, members);
+    for (size_t i = 0; i < ret->count; i++)
+        ret->members[i].leads = members[i].leads;
+}
+
 static void look_at_members(struct etcd_store *etcd, nsec deadline, struct store_health *ret)
 {
     AUTO_FREE char *key = etcd__key(etcd, "open");
@@ -63,6 +73,7 @@ static void look_at_members(struct etcd_store *etcd, nsec deadline, struct store
             .certificate_end_s = members[i].certificate_end_s,
         };
     }
+    find_leader(etcd, deadline, ret);
 }
 
 /* ---- permissions ---- */

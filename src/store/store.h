@@ -74,6 +74,7 @@ struct store_member {
     enum status status;        /* ST_OK: it answers, and lets us in */
     char *problem, *advice;    /* NULL: none */
     int64_t certificate_end_s; /* since 1970; 0: there is none, or it was not seen */
+    bool leads;                /* the others follow it */
 };
 struct store_health {
     struct store_member *members; /* of an etcd; of the embedded store none */

@@ -227,6 +227,14 @@ static bool read_token(struct etcd_answer *answer, const json_t *body)
     return text && *text;
 }
 
+/* Numbers of members do not fit into an int64_t. */
+static bool is_of_leader(const json_t *header, const json_t *body)
+{
+    const char *member = json_string_value(json_object_get(header, "member_id"));
+    const char *leader = json_string_value(json_object_get(body, "leader"));
+    return member && leader && strcmp(member, leader) == 0;
+}
+
 static bool read_body(struct etcd_answer *answer, const json_t *body)
 {
     const json_t *header = json_object_get(body, "header");
@@ -234,6 +242,7 @@ static bool read_body(struct etcd_answer *answer, const json_t *body)
     answer->has_more = is_set(body, "more");
     answer->is_canceled = is_set(body, "canceled");
     answer->is_fragment = is_set(body, "fragment");
+    answer->is_of_leader = is_of_leader(header, body);
     if (answer->is_canceled)
         read_cancel_reason(answer, body);
     return json_is_object(header) && read_token(answer, body) &&

@@ -26,6 +26,7 @@ struct etcd_kv {
 struct etcd_answer {
     int64_t revision, ttl_s, compact_revision;
     bool succeeded, has_more, is_canceled, is_fragment;
+    bool is_of_leader;   /* a status, of the member that leads */
     struct etcd_kv *kvs; /* of a range, of all ranges of a transaction, or of the events */
     size_t count;
     int error; /* gRPC's code, 0: none; also why a watch was cancelled */

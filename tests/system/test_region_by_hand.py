@@ -183,7 +183,24 @@ def test_readiness_says_whether_the_loss_of_a_region_heals_itself(make_lab):
     for what in ("an etcd of three members", "region west has no conductor", "has no agent that would close it"):
         assert what in told, told
     lab = make(make_lab, 1, "region")
-    assert "unarmed" not in lab.cli("readiness", "--direct", check=False).stdout
+
+    def told_with(sites):
+        path = pathlib.Path(lab.dir, "holdfast.yaml")
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"  sites: .*\n", sites, text), encoding="utf-8")
+        told = lab.cli("readiness", "--direct", check=False).stdout
+        path.write_text(text, encoding="utf-8")
+        return told
+
+    lab.cli("lab", "leader", "witness")
+    told = told_with("  sites: [ west, east, harbour ]\n")
+    assert "unarmed" not in told and "store-leader" not in told, told
+    assert "with region west etcd loses its majority: 2 of its 3 members are there" in told_with(
+        "  sites: [ west, west, east ]\n")
+    assert "sites the members of etcd are is not known" in told_with("")
+    lab.cli("lab", "leader", "east")
+    told = lab.cli("readiness", "--direct", check=False).stdout
+    assert "store-leader" in told and "leads, in region east" in told, told
 
 
 # Where a move to the east is when the west is lost; what becomes of the shard: it serves in the east, always.

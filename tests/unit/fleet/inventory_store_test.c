@@ -17,7 +17,11 @@ static void store_is_an_address_or_also_how_to_be_let_in(void **state UNUSED)
     struct inventory *inventory =
         parse("promise: { rto: 30s, rpo: 5s }\nregions: [ west, east ]\n" STORE(
             "  tls: { ca: ca.pem, cert: c.pem, key: c.key, verify: false }\n"
-            "  credentials: { user: h, password_file: etcd.password }\n") ACCOUNTS SHARDS);
+            "  credentials: { user: h, password_file: etcd.password }\n"
+            "  sites: [ west, harbour ]\n") ACCOUNTS SHARDS);
+    assert_int_equal(inventory_store_members(inventory), 2);
+    assert_int_equal(inventory->store_site_count, 2);
+    assert_string_equal(inventory->store_sites[1], "harbour");
     assert_string_equal(inventory->store_url, "etcd://a:2379,b:2379");
     assert_true(inventory->store_tls.is_on);
     assert_false(inventory->store_tls.verify);
@@ -31,6 +35,7 @@ static void store_is_an_address_or_also_how_to_be_let_in(void **state UNUSED)
     assert_string_equal(buf_text(&text), buf_text(&again));
     assert_string_equal(written->store_account.user, "h");
     assert_string_equal(written->store_tls.ca, "ca.pem");
+    assert_string_equal(written->store_sites[0], "west");
 }
 
 static void store_with_keys_is_checked(void **state UNUSED)
@@ -52,7 +57,15 @@ static void store_with_keys_is_checked(void **state UNUSED)
         {STORE("  credential: { user: a }\n"),
          "holdfast.yaml:3: unknown key 'credential' (did you mean 'credentials'?)"},
         {"store:\n  url: file:///x\n  tls: { ca: a }\n",
-         "holdfast.yaml:2: 'tls' and 'credentials' of 'store' are for an etcd; a folder has none"},
+         "holdfast.yaml:2: 'tls', 'credentials' and 'sites' of 'store' are for an etcd; a folder "
+         "has none"},
+        {"store:\n  url: file:///x\n  sites: [ west ]\n",
+         "holdfast.yaml:2: 'tls', 'credentials' and 'sites' of 'store' are for an etcd; a folder "
+         "has none"},
+        {STORE("  sites: [ west ]\n"),
+         "holdfast.yaml:2: 'sites' of 'store' names 1, and 'url' 2 members: one for each, in the "
+         "same order"},
+        {STORE("  sites: []\n"), "holdfast.yaml:3: 'sites' must not be empty"},
     };
     refuse_all(files, ARRAY_SIZE(files));
 }

@@ -24,7 +24,8 @@ struct check_cases {
 static const char *const fleet_checks[] = {
     "store-unavailable", "store-member", "store-open", "run-in-progress",
     "unfinished-run",    "no-probe",     "paused",     "drained",
-    "hook-missing",      "rpo-guard",    "fenced",     "unarmed"};
+    "hook-missing",      "rpo-guard",    "fenced",     "unarmed",
+    "store-leader"};
 
 /* All findings, as a case says them. */
 static inline void found_format(const struct readiness *found, struct buf *ret)

@@ -174,12 +174,36 @@ static void cancelled_watch_says_why(void **state)
     }
 }
 
+static void a_member_that_leads_says_so(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool leads;
+    } cases[] = {
+        {"{\"header\":{\"member_id\":\"18249187646912138824\"},\"leader\":"
+         "\"18249187646912138824\"}",
+         true},
+        {"{\"header\":{\"member_id\":\"18249187646912138824\"},\"leader\":"
+         "\"18249187646912138823\"}",
+         false},
+        {"{\"header\":{\"member_id\":\"18249187646912138824\"}}", false}, /* there is none */
+        {"{\"header\":{}}", false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO(etcd_answer_release) struct etcd_answer answer = {0};
+        assert_int_equal(parse(cases[i].text, &answer), ST_OK);
+        assert_int_equal(answer.is_of_leader, cases[i].leads);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_come_back_from_base64),
         cmocka_unit_test(log_in_gives_a_token_that_fits_into_a_header),
         cmocka_unit_test(cancelled_watch_says_why),
+        cmocka_unit_test(a_member_that_leads_says_so),
         cmocka_unit_test(long_texts_come_back_from_base64),
         cmocka_unit_test(transaction_answers_give_what_their_ranges_found),
         cmocka_unit_test(lines_of_a_watch_give_events_and_their_end),
