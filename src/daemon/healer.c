@@ -274,17 +274,27 @@ static void order(struct healer *healer, const struct suspect *suspects, size_t 
 
 /* ---- runs that were left in the middle ---- */
 
-/* Who may have been open, or has what was acknowledged: a failover, and a move that got that far,
- * can only be gone on with once that one answers. NULL: there is nobody. */
+/* Who may be open, or has what was acknowledged: nothing can be gone on with before that one
+ * answers. "": nobody is waited for. NULL: the shard serves. */
 static const char *find_awaited(const struct route *route)
 {
-    bool is_move = route->state == SHARD_PROMOTING;
-    bool is_failover = route->state == SHARD_FENCING || route->state == SHARD_OPENING ||
-                       route->state == SHARD_REPOINTING;
-    if ((is_move || is_failover) && route->new_primary[0])
+    bool is_back = route->state == SHARD_FROZEN || route->state == SHARD_UNDOING;
+    bool is_of_move = strcmp(route->primary, route->old_primary) != 0; /* FENCING: what it left */
+    if (route->state == SHARD_SERVING)
+        return NULL;
+    if (route->state == SHARD_PREPARING)
+        return "";
+    if (is_back)
+        return route->old_primary;
+    if (route->new_primary[0])
         return route->new_primary;
-    bool is_of_move = is_failover && strcmp(route->primary, route->old_primary) != 0;
-    return is_of_move ? route->primary : NULL;
+    return is_of_move ? route->primary : "";
+}
+
+static bool is_of_failover(const struct route *route)
+{
+    return route->state == SHARD_FENCING || route->state == SHARD_OPENING ||
+           route->state == SHARD_REPOINTING;
 }
 
 /* Is that so of all that it left? */
@@ -298,20 +308,48 @@ static bool can_only_wait(struct healer *healer, const char *run)
         if (mirror_get_route(healer->daemon->mirror, fleet->shards[i].name, &route, &ignored) ||
             route.state == SHARD_SERVING || strcmp(route.run, run) != 0)
             continue;
-        if (!find_awaited(&route))
+        if (!*find_awaited(&route))
             return false;
         waiting++;
     }
     return waiting > 0;
 }
 
-static bool answers(struct healer *healer, const char *server)
+/* As it was seen last; NULL: it does not answer. The picture holds it. */
+static const struct server_observation *find_answering(const struct picture *picture,
+                                                       const char *server)
+{
+    const struct pictured_server *found = picture ? picture_find(picture, server) : NULL;
+    return found && found->server->status == ST_OK ? found->server : NULL;
+}
+
+/* Would it get any further? What a move has published is only short of its old primary, while the
+ * new one is open. */
+static bool may_go_on(struct healer *healer, const struct route *route)
 {
     struct picture *picture = daemon_picture(healer->daemon);
-    const struct pictured_server *found = picture ? picture_find(picture, server) : NULL;
-    bool does = found && found->server->status == ST_OK;
+    const char *awaited = find_awaited(route);
+    const struct server_observation *seen = *awaited ? find_answering(picture, awaited) : NULL;
+    bool may = !*awaited || seen;
+    if (may && route->state == SHARD_REDIRECTING && !seen->state.is_read_only)
+        may = find_answering(picture, route->old_primary) != NULL;
     picture_unref(picture);
-    return does;
+    return may;
+}
+
+static bool can_go_on(struct healer *healer, const char *run)
+{
+    const struct inventory *fleet = healer->daemon->fleet;
+    for (size_t i = 0; i < fleet->shard_count; i++) {
+        struct route route = {0};
+        struct err ignored = ERR_INIT;
+        if (mirror_get_route(healer->daemon->mirror, fleet->shards[i].name, &route, &ignored) ==
+                ST_OK &&
+            route.state != SHARD_SERVING && strcmp(route.run, run) == 0 &&
+            may_go_on(healer, &route))
+            return true;
+    }
+    return false;
 }
 
 static bool is_time_again(const struct healer *healer)
@@ -319,7 +357,21 @@ static bool is_time_again(const struct healer *healer)
     return clock_now() - healer->took_up >= healer->rules.again;
 }
 
-/* One that was set aside, when who it waits for is back. A move goes no further. */
+/* The warden has those that are served in a region that is fenced. */
+static bool is_wardens(struct daemon *daemon, const struct inventory_shard *shard)
+{
+    const struct inventory *fleet = daemon->fleet;
+    struct mirror_region sign;
+    for (size_t i = 0; i < fleet->region_count; i++)
+        if (fleet->policy.automatic == AUTOMATIC_REGION &&
+            mirror_get_region(daemon->mirror, fleet->regions[i], &sign) && sign.fence &&
+            warden_is_concerned(daemon, shard, i))
+            return true;
+    return false;
+}
+
+/* What no run that is under way, or that waits, has in hand: its own was set aside, perhaps by
+ * somebody who is gone. When who it waits for is back; a move goes no further. */
 static void take_up(struct healer *healer, struct store *store)
 {
     const struct inventory *fleet = healer->daemon->fleet;
@@ -331,10 +383,10 @@ static void take_up(struct healer *healer, struct store *store)
         struct route route = {0};
         bool is_known =
             !mirror_get_route(healer->daemon->mirror, fleet->shards[i].name, &route, &err);
-        const char *awaited = is_known ? find_awaited(&route) : NULL;
-        if (!awaited || !answers(healer, awaited) || deed_is_forbidden(store))
+        if (!is_known || route.state == SHARD_SERVING || !may_go_on(healer, &route) ||
+            is_wardens(healer->daemon, &fleet->shards[i]) || deed_is_forbidden(store))
             continue;
-        if (run_take(store, fleet, route.run, route.state == SHARD_PROMOTING, &run, &err))
+        if (run_take(store, fleet, route.run, !is_of_failover(&route), &run, &err))
             continue;
         carry_out(healer, run);
         healer->took_up = clock_now();
@@ -342,7 +394,8 @@ static void take_up(struct healer *healer, struct store *store)
 }
 
 /* A failover that the leader before us began, or that waited: its shards have no primary. It is
- * called off when it waits for an operator and other shards wait for it. Any other run that its
+ * called off when it waits for an operator and other shards wait for it. One that was called off is
+ * tried again when who it waits for is back. Any other run that its
  * process left is called off when a primary is lost, or closed: else that could not be healed.
  * What cannot even be called off is set aside. */
 static void go_on(struct healer *healer, bool is_lost)
@@ -362,14 +415,16 @@ static void go_on(struct healer *healer, bool is_lost)
         return;
     bool is_ours = record.kind == RUN_FAILOVER && !record.is_called_off;
     bool is_in_the_way = record.state == RUN_STUCK && is_held_up;
-    if ((!is_ours && !is_held_up) || deed_is_forbidden(store))
+    bool is_back = record.state == RUN_STUCK && record.is_called_off && is_time_again(healer) &&
+                   can_go_on(healer, id);
+    if ((!is_ours && !is_held_up && !is_back) || deed_is_forbidden(store))
         return;
     if (is_in_the_way && (record.is_called_off || can_only_wait(healer, id))) {
         if (run_set_aside(store, id, &err) == ST_OK)
             log_event(EV_LOSS, "run", id, "is", "set aside: others wait for it", NULL);
         return;
     }
-    if (!is_ours && !is_lost && !atomic_load(&healer->is_opening_held_up))
+    if (!is_ours && !is_lost && !is_back && !atomic_load(&healer->is_opening_held_up))
         return;
     if (is_ours && record.state == RUN_STUCK && !is_in_the_way && !is_time_again(healer))
         return;

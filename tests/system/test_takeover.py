@@ -151,3 +151,34 @@ def test_a_candidate_that_died_keeps_no_other_shard_from_a_primary(make_lab):
         raise
     finally:
         world.close()
+
+
+@pytest.mark.lab(shards=2, daemons=True)
+def test_a_move_that_was_set_aside_is_brought_to_its_end_when_its_old_primary_is_back(lab):
+    """Whoever set it aside need not live: what no run has in hand is found by its route."""
+    lost, replica = lab.primary("s0"), "s1-west-2"
+    kill = shlex.join([HOLDFAST, "lab", "kill", "--dir", str(lab.dir), lost])
+
+    def states():
+        return [run["state"] for run in lab.json("run", "list")]
+
+    def is_stuck():  # just after a start roles are brought back, and a move is refused
+        lab.cli("switchover", "--to", "east", "--shard", "s0", "--direct", "--yes", check=False,
+                env={"HOLDFAST_FAULT": f"old.freeze:after=run:{kill} >/dev/null && kill -INT $PPID"})
+        return states() == ["stuck"]
+
+    try:
+        wait_until(is_stuck, WHOLE_SECONDS, "a move is called off, and its old primary is dead")
+        lab.sql(replica, "STOP SLAVE")  # the run is in the way of whoever brings that back
+        wait_until(lambda: lab.sql(replica, "SHOW ALL SLAVES STATUS")[0]["Slave_IO_Running"] == "Yes", WHOLE_SECONDS,
+                   "another shard's replica follows again")
+        for name in ("conductor-west-1", "conductor-west-2", *ASIDE):
+            lab.cli("lab", "kill", name)
+            start(lab, name)
+        lab.cli("lab", "restart", "--bare", lost)
+        wait_until(lambda: states() == ["done"], WHOLE_SECONDS, "the run is brought to its end")
+        told = lab.json("status", "--direct", check=False)["shards"][0]
+        assert told["home"] == "east" and lab.value("s0-east-1", "SELECT @@GLOBAL.read_only") == 0, told
+    except BaseException:
+        show_logs(lab)
+        raise
