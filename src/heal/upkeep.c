@@ -22,12 +22,14 @@ enum { RETURN_THREADS = 16 };
 
 /* What the store says of servers, whatever their shard. */
 struct standing {
+    struct route_list routes;
     struct permit_list revoked;
     struct drain_list drained;
 };
 
 static void standing_release(struct standing *standing)
 {
+    route_list_release(&standing->routes);
     permit_list_release(&standing->revoked);
     drain_list_release(&standing->drained);
 }
@@ -35,7 +37,9 @@ static void standing_release(struct standing *standing)
 static enum status standing_load(struct store *store, struct standing *ret, struct err *err)
 {
     enum status status =
-        permit_list_load(store, store_deadline(store, STORE_WORK), &ret->revoked, err);
+        route_list_load(store, store_deadline(store, STORE_WORK), &ret->routes, err);
+    if (!status)
+        status = permit_list_load(store, store_deadline(store, STORE_WORK), &ret->revoked, err);
     return status ? status
                   : drain_list_load(store, store_deadline(store, STORE_WORK), &ret->drained, err);
 }
@@ -67,10 +71,8 @@ static bool has_steps(const struct upkeeper *upkeeper, const struct role_plan *p
 static enum status look(const struct upkeeper *upkeeper, const struct shard_observation *seen,
                         const struct standing *standing, struct need *ret, struct err *err)
 {
-    struct store *store = upkeeper->store;
     *ret = (struct need){.seen = seen};
-    enum status status =
-        route_load(store, seen->shard->name, store_deadline(store, STORE_WORK), &ret->route, err);
+    enum status status = route_list_get(&standing->routes, seen->shard->name, &ret->route, err);
     if (status && status != ST_NOT_FOUND)
         return status;
     *err = (struct err)ERR_INIT;
@@ -210,8 +212,8 @@ static void give_all_back(struct run *run, const struct fleet_observation *seen,
 /* ---- one round ---- */
 
 /* What fails holds nothing else up: of other shards, nor what comes next. */
-static enum status act(struct run *run, const struct fleet_observation *seen, struct need *needs,
-                       const struct permit_list *revoked, struct err *err)
+static void act(struct run *run, const struct fleet_observation *seen, struct need *needs,
+                const struct permit_list *revoked, struct err *err)
 {
     size_t count = 0;
     AUTO_FREE const struct inventory_shard **shards =
@@ -233,7 +235,6 @@ static enum status act(struct run *run, const struct fleet_observation *seen, st
         roles_outcome_release(&outcomes[i]);
     }
     give_all_back(run, seen, revoked, err);
-    return err->status;
 }
 
 enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observation *seen,
@@ -246,15 +247,22 @@ enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observati
     const struct permit_list *revoked = &standing.revoked;
     bool is_needed = false, has_opening = false;
     *ret = (struct upkeep_hindrance){0};
+    struct err first = ERR_INIT;
     enum status status = standing_load(store, &standing, err);
     for (size_t i = 0; i < seen->count && !status; i++) {
-        status = look(upkeeper, &seen->shards[i], &standing, &needs[i], err);
+        struct err one = ERR_INIT;
+        if (look(upkeeper, &seen->shards[i], &standing, &needs[i], &one)) {
+            keep_first(&one, &first);
+            needs[i] = (struct need){0};
+        }
         is_needed = is_needed || needs[i].is_adopted || needs[i].has_steps;
         has_opening = has_opening || needs[i].has_opening;
     }
+    *err = status ? *err : first;
     if (status || (!is_needed && !can_give_back(seen, revoked)) || atomic_load(is_unwelcome))
-        return status;
+        return err->status;
     struct run *run = NULL;
+    *err = (struct err)ERR_INIT;
     status = run_hold(store, upkeeper->fleet, &run, err);
     if (status == ST_BUSY)
         *ret = (struct upkeep_hindrance){true, has_opening};
@@ -264,7 +272,8 @@ enum status upkeep(const struct upkeeper *upkeeper, const struct fleet_observati
     run->mandate.may_open = upkeeper->may_open;
     run->mandate.asked = upkeeper->context;
     run->mandate.journal = journal_open(NULL, run->record.id);
-    status = act(run, seen, needs, revoked, err);
+    act(run, seen, needs, revoked, &first);
     run_free(run);
-    return status;
+    *err = first;
+    return first.status;
 }
