@@ -32,6 +32,7 @@ enum {
     LOOK_MS = 1000, /* ... and for the other one */
     LOOK_AGAIN_MS = 500,
     AGAIN_MS = 15000,
+    BUSY_MS = 1000,
     READY_MS = 800, /* before the end the lock is taken, a quarter of a TTL at most */
     READY_PARTS = 4,
     YIELD_MS = 500 /* to whoever of this region has it */
@@ -41,7 +42,8 @@ struct warden {
     struct daemon *daemon;
     struct daemon_bell bell;
     pthread_t thread;
-    nsec tried; /* to fail over, the last time; 0: never */
+    nsec tried;    /* to fail over, the last time; 0: never */
+    nsec again_at; /* a region that is fenced, and served all the same */
     /* The shards served in a region that is silent, as they were seen while it was waited for. */
     struct fleet_observation seen;
     size_t seen_region;
@@ -331,8 +333,10 @@ static struct run *begin_run(struct warden *warden, size_t region)
     record_of(warden, region, &again);
     if (begin(warden, &again, &run, &err) == ST_OK)
         return run;
-    if (err.status != ST_BUSY || !is_in_hand_elsewhere(warden))
-        say(warden, warden->daemon->fleet->regions[region], err.text);
+    if (err.status == ST_BUSY && is_in_hand_elsewhere(warden))
+        return NULL;
+    say(warden, warden->daemon->fleet->regions[region], err.text);
+    warden->again_at = clock_deadline(BUSY_MS); /* roles are brought back, or alike */
     return NULL;
 }
 
@@ -345,6 +349,7 @@ static void fail_over(struct warden *warden, size_t region, int64_t fence,
     if (!has_seen_all(warden, region))
         look(warden, region);
     warden->tried = clock_now();
+    warden->again_at = clock_deadline(AGAIN_MS);
     struct run *run = warden->seen.count > 0 ? begin_run(warden, region) : NULL;
     if (!run)
         return;
@@ -356,9 +361,11 @@ static void fail_over(struct warden *warden, size_t region, int64_t fence,
     deed_carry_out(daemon, run, &warden->seen, 0, &report);
     run_free(run);
     warden->seen_at = 0;
+    warden->ended[0] = '\0';
     if (warden->aside[0])
         call_off(warden);
     warden->tried = clock_now();
+    warden->again_at = clock_deadline(AGAIN_MS);
 }
 
 /* ---- before the fence ---- */
@@ -502,8 +509,8 @@ static void see_fenced(struct warden *warden, size_t region, const struct mirror
 {
     struct daemon *daemon = warden->daemon;
     struct store *store = daemon_store_get(daemon->store);
-    bool is_due = clock_now() - warden->tried >= AGAIN_MS * NSEC_PER_MS &&
-                  election_get(daemon->election, clock_now()).is_leader;
+    bool is_due =
+        clock_now() >= warden->again_at && election_get(daemon->election, clock_now()).is_leader;
     if (!store || (!warden->ready && !is_due) || is_forbidden(warden, store))
         return;
     warden->seen_at = 0; /* they may have been failed over since */
