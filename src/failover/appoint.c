@@ -173,7 +173,7 @@ static bool bound_move(const struct failover *failover, struct failover_bound *r
     int64_t frozen_us = failover->route.frozen_us;
     nsec since = (clock_wall_us() - frozen_us) * (NSEC_PER_MS / 1000);
     *ret = (struct failover_bound){clock_now() - since, -1};
-    return frozen_us != 0;
+    return frozen_us != 0 && since >= 0; /* another machine's wall clock may be ahead */
 }
 
 /* Held against what the candidate has, not against what was seen before the loss to be received: a

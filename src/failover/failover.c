@@ -178,8 +178,8 @@ const struct inventory_server *failover_find_end(const struct inventory_shard *s
 const struct inventory_server *failover_find_former(const struct failover *failover)
 {
     const struct route *route = &failover->route;
-    bool is_between = route->state == SHARD_PROMOTING || is_failing_over(route);
-    return is_between && failover_leaves_region(failover)
+    bool was_taken = is_failing_over(route) && strcmp(route->primary, route->old_primary) != 0;
+    return (route->state == SHARD_PROMOTING || was_taken) && failover_leaves_region(failover)
                ? find_in(failover->shard, route->primary, failover->mandate->to_region)
                : NULL;
 }
@@ -339,6 +339,8 @@ void failover_run(struct failover *failover)
     failover->began_at = clock_now();
     know_loss(failover);
     failover_know_route(failover);
+    if (failover_find_former(failover)) /* also when the process before this one took it */
+        failover->wait.guard = find_guard(failover);
     failover->view.deadline = clock_deadline(failover->mandate->fleet->policy.move_timeout_ms +
                                              2 * failover->mandate->fleet->permission_ttl_ms);
     while (failover->result == MOVE_PENDING) {
