@@ -103,6 +103,7 @@
     X(DRAINED, "drained", WARNING, "a host is drained, on purpose: nothing gives it a role", "when it is back: holdfast host return HOST") \
     X(FENCED, "fenced", NO_GO, "a region is fenced: it was lost, and no server there may serve", "holdfast region list says what it waits for, before it is given back") \
     X(UNARMED, "unarmed", WARNING, "policy.automatic is 'region', but the loss of a region needs an operator: failover --to REGION --accept-loss", "see docs/failover.md, A region is lost") \
+    X(STORE_SITES, "store-sites", WARNING, "policy.automatic is 'region', and the fleet file does not say where etcd's members are: whether the store survives is not known", "name the site of each: store.sites, see docs/fleet-file.md") \
     X(STORE_LEADER, "store-leader", INFO, "etcd is led from one of the regions: when that is lost, its other members elect a leader first", "etcdctl move-leader, to the member at the third site; see docs/etcd.md") \
     X(HOOK_MISSING, "hook-missing", NO_GO, "the program of a hook cannot be called: a run stops at one that is required, else this is a warning", "install it here, for the user who runs Holdfast; holdfast hook test NAME tries it") \
     X(NO_PROBE, "no-probe", INFO, "no probe account: the outage of a move is not measured", "add 'probe' to the fleet file; holdfast fleet grants prints the account") \

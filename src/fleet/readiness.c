@@ -194,6 +194,10 @@ static void check_runs(struct checkup *checkup, const struct readiness_request *
         checkup_add(checkup, CHECK_RUN_IN_PROGRESS, NULL,
                     "'holdfast fleet converge' brings roles back");
         checkup_advise(checkup, "try again in a moment");
+    } else if (holder && strcmp(holder, "ready") == 0) {
+        checkup_add(checkup, CHECK_RUN_IN_PROGRESS, NULL,
+                    "a region is silent: a conductor is about to fail it over");
+        checkup_advise(checkup, "try again in a moment");
     } else if (holder) {
         checkup_add(checkup, CHECK_RUN_IN_PROGRESS, NULL, "run %s is moving shards", id);
         checkup_advise(checkup, "holdfast run show %s, or: holdfast run abort %s", id, id);
@@ -304,12 +308,9 @@ static void check_fences(struct checkup *checkup, struct store *store)
 /* Whoever is left has to be a majority. */
 static void check_sites(struct checkup *checkup, const struct inventory *fleet, size_t members)
 {
-    if (!fleet->store_site_count) {
-        checkup_add(checkup, CHECK_UNARMED, NULL,
-                    "at which sites the members of etcd are is not known: a region with most of "
-                    "them takes the store with it");
-        checkup_advise(checkup, "name the sites in the fleet file: store.sites");
-    }
+    if (!fleet->store_site_count)
+        checkup_add(checkup, CHECK_STORE_SITES, NULL,
+                    "a region with most of etcd's members would take the store with it");
     for (size_t i = 0; i < fleet->region_count; i++) {
         size_t there = 0;
         for (size_t j = 0; j < fleet->store_site_count; j++)

@@ -25,7 +25,7 @@ static const char *const fleet_checks[] = {
     "store-unavailable", "store-member", "store-open", "run-in-progress",
     "unfinished-run",    "no-probe",     "paused",     "drained",
     "hook-missing",      "rpo-guard",    "fenced",     "unarmed",
-    "store-leader"};
+    "store-leader",      "store-sites"};
 
 /* All findings, as a case says them. */
 static inline void found_format(const struct readiness *found, struct buf *ret)
