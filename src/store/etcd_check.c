@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "base/scope.h"
 
+enum { GLANCE_MS = 1000 /* beside the look at each, which one that hangs makes long */ };
+
 static void release_member(struct store_member *member)
 {
     free(member->name);
@@ -28,22 +30,25 @@ void store_health_release(struct store_health *health)
 
 /* By an answer for which it needs a majority: whose disk hangs, or who is cut off from the others,
  * answers what it has at once. */
-static void choose_member(struct etcd_store *etcd, const char *key, nsec deadline)
+static void choose_member(struct etcd_store *etcd, const char *key)
 {
     AUTO(buf_release) struct buf body = {0};
     struct etcd_member ignored[ETCD_MEMBERS_MAX];
     buf_add(&body, "{\"keys_only\":true,");
     etcd_add_bytes(&body, "key", key);
     buf_add(&body, "}");
-    struct etcd_call call = {.path = "/v3/kv/range", .body = buf_text(&body), .deadline = deadline};
+    struct etcd_call call = {
+        .path = "/v3/kv/range", .body = buf_text(&body), .deadline = clock_deadline(GLANCE_MS)};
     etcd_ask_each(etcd->client, &call, ignored);
 }
 
-static void find_leader(struct etcd_store *etcd, nsec deadline, struct store_health *ret)
+static void find_leader(struct etcd_store *etcd, struct store_health *ret)
 {
     struct etcd_member members[ETCD_MEMBERS_MAX];
-    struct etcd_call call = {
-        .path = "/v3/maintenance/status", .body = "{}", .deadline = deadline, .is_alone = true};
+    struct etcd_call call = {.path = "/v3/maintenance/status",
+                             .body = "{}",
+                             .deadline = clock_deadline(GLANCE_MS),
+                             .is_alone = true};
     etcd_ask_each(etcd->client, &call, members);
     for (size_t i = 0; i < ret->count; i++)
         ret->members[i].leads = members[i].leads;
@@ -60,7 +65,7 @@ static void look_at_members(struct etcd_store *etcd, nsec deadline, struct store
     struct etcd_call call = {
         .path = "/v3/kv/range", .body = buf_text(&body), .deadline = deadline, .is_alone = true};
     etcd_ask_each(etcd->client, &call, members);
-    choose_member(etcd, key, deadline);
+    choose_member(etcd, key);
     ret->count = etcd_client_count(etcd->client);
     ret->members = mem_zalloc(ret->count * sizeof(*ret->members));
     for (size_t i = 0; i < ret->count; i++) {
@@ -73,7 +78,7 @@ static void look_at_members(struct etcd_store *etcd, nsec deadline, struct store
             .certificate_end_s = members[i].certificate_end_s,
         };
     }
-    find_leader(etcd, deadline, ret);
+    find_leader(etcd, ret);
 }
 
 /* ---- permissions ---- */
