@@ -31,7 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AGAIN_MS = 500, PING_MS = 2000, TICK_MS = 100 };
+enum { AGAIN_MS = 500, PING_MS = 2000, TICK_MS = 100, CATCH_UP_MS = 1000 };
 
 enum {
     SHELF_ROUTES,
@@ -292,18 +292,40 @@ static void set_problem(struct mirror *mirror, const struct err *err)
 }
 
 /* A watch is silent when nothing changes, and when nobody is there. */
-static enum status ping(struct mirror *mirror, struct store *store, struct err *err)
+static enum status ping(struct mirror *mirror, struct store *store, int64_t *ret_revision,
+                        struct err *err)
 {
-    AUTO(store_entry_release) struct store_entry entry = {0};
-    if (clock_now() < mirror->ping_at)
-        return ST_OK;
+    AUTO(store_list_release) struct store_list list = {0};
     mirror->ping_at = clock_deadline(PING_MS);
     enum status status =
-        store_get(store, "pause", store_deadline(store, STORE_GLANCE), &entry, err);
-    if (status != ST_NOT_FOUND)
-        return status;
-    *err = (struct err)ERR_INIT;
-    return ST_OK;
+        store_list(store, "pause", store_deadline(store, STORE_GLANCE), &list, err);
+    *ret_revision = list.revision;
+    return status;
+}
+
+static enum status wait_for_changes(struct mirror *mirror, int ms, struct err *err)
+{
+    struct pollfd fds[] = {{mirror->bell.fd, POLLIN, 0},
+                           {store_watch_fd(mirror->watch), POLLIN, 0}};
+    poll(fds, ARRAY_SIZE(fds), ms);
+    return drain(mirror, err);
+}
+
+/* The store answers again, and the watch may not have told yet what was missed. It soon does, and
+ * then beats keep the times at which they were sent; when nothing else changed, it stays behind
+ * what was asked, and all is read again. */
+static enum status catch_up(struct mirror *mirror, struct store *store, int64_t revision,
+                            struct err *err)
+{
+    enum status status = ST_OK;
+    nsec deadline = clock_deadline(CATCH_UP_MS);
+    while (!status && mirror->revision < revision && clock_now() < deadline &&
+           !daemon_bell_has_rung(&mirror->bell))
+        status = wait_for_changes(mirror, TICK_MS, err);
+    if (!status && mirror->revision >= revision)
+        return ST_OK;
+    store_watch_close(take_pointer(mirror->watch));
+    return read_all(mirror, store, err);
 }
 
 /* One turn; what it came to is the problem, or that there is none. */
@@ -311,26 +333,21 @@ static enum status turn(struct mirror *mirror, struct store *store, struct err *
 {
     enum status status = ST_OK;
     bool is_behind = mirror->watch && mirror->problem.status; /* only this thread writes it */
+    int64_t revision = 0;
     if (!mirror->watch) {
         status = read_all(mirror, store, err);
         mirror->ping_at = 0;
     }
     if (status)
         return status;
-    struct pollfd fds[] = {{mirror->bell.fd, POLLIN, 0},
-                           {store_watch_fd(mirror->watch), POLLIN, 0}};
-    poll(fds, ARRAY_SIZE(fds), TICK_MS);
-    status = drain(mirror, err);
+    status = wait_for_changes(mirror, TICK_MS, err);
     if (status)
         store_watch_close(take_pointer(mirror->watch));
     if (status == ST_COMPACTED)
         *err = (struct err)ERR_INIT; /* it is read again, nothing is wrong */
-    status = status ? status : ping(mirror, store, err);
-    if (status || !is_behind)
-        return status;
-    /* The store answers again, and the watch may not have told yet what was missed. */
-    store_watch_close(take_pointer(mirror->watch));
-    return read_all(mirror, store, err);
+    if (!status && (is_behind || clock_now() >= mirror->ping_at))
+        status = ping(mirror, store, &revision, err);
+    return !status && is_behind ? catch_up(mirror, store, revision, err) : status;
 }
 
 static void answer_due(struct mirror *mirror)
