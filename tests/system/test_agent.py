@@ -392,14 +392,14 @@ def test_a_planned_stop_lets_the_permission_run_out(lab, make_host):
 
 
 def test_a_second_signal_closes_at_once(lab, make_host):
-    host = make_host("s0-west-1")
+    host = make_host("s0-west-1", ttl=60)
+    host.conductors[0].serve_ms = 60_000  # for most of which it would wait, had it not heard the second one
     host.start_and_wait()
     host.wait_for("s0-west-1", "open")
     host.agent.terminate()
-    wait_until(lambda: "is=stops" in host.log(), 2, "it heard")
-    began = time.monotonic()
+    wait_until(lambda: "is=stops" in host.log(), 10, "it heard")
     host.agent.terminate()
-    assert host.agent.wait(5) == 0 and time.monotonic() - began < SLACK
+    assert host.agent.wait(20) == 0
     assert is_read_only(lab, "s0-west-1")
 
 
