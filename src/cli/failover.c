@@ -224,14 +224,18 @@ static enum status judge_region(const struct fleet_scene *scene, const struct re
     struct err why = ERR_INIT;
     enum region_standing standing = order->look.standing;
     struct failover_claim claim = {
-        .to_region = scene->fleet->regions[order->to],
+        .is_region_lost = true,
+        .lost = order->lost,
         .is_fenced = standing == REGION_SILENT || standing == REGION_FENCED,
         .is_forced = order->is_forced,
     };
     enum status status =
         failover_run_judge(scene->store, scene->fleet, loss->seen, &claim, &loss->route, &why);
     loss->is_lost = status == ST_OK;
-    bool is_there = status && strcmp(loss->route.home, claim.to_region) == 0;
+    bool is_known = loss->route.home[0] != '\0';
+    bool is_there =
+        status && is_known &&
+        !failover_is_concerned(scene->fleet, loss->seen->shard, &loss->route, claim.lost);
     if (is_there && !is_named)
         return ST_OK;
     *err = why;
@@ -261,14 +265,27 @@ static enum status judge_all(const struct fleet_scene *scene, const struct cli_a
                    scene->fleet->regions[order->lost]);
 }
 
+/* What is lost is its primary, or whom it is on its way to. */
+static void print_region_loss(const struct loss *loss, size_t lost, const char *to)
+{
+    const struct route *route = &loss->route;
+    const struct inventory_server *end = failover_find_end(loss->seen->shard, route, lost);
+    if (end && strcmp(end->name, route->primary) != 0)
+        fprintf(stderr,
+                "  %s: %s by run %s: %s, which may be open, is lost with its region: a server of "
+                "%s takes over\n",
+                loss->seen->shard->name, shard_state_name(route->state), route->run, end->name, to);
+    else
+        fprintf(stderr, "  %s: %s is lost with its region: a server of %s takes over\n",
+                loss->seen->shard->name, route->primary, to);
+}
+
 static void print_region_losses(const struct fleet_scene *scene, const struct region_order *order,
                                 const struct loss *losses)
 {
     for (size_t i = 0; i < scene->shard_count; i++)
         if (losses[i].is_lost)
-            fprintf(stderr, "  %s: %s is lost with its region: a server of %s takes over\n",
-                    losses[i].seen->shard->name, losses[i].route.primary,
-                    scene->fleet->regions[order->to]);
+            print_region_loss(&losses[i], order->lost, scene->fleet->regions[order->to]);
     say_standing(scene, order);
 }
 

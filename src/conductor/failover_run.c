@@ -49,13 +49,33 @@ enum status failover_run_check_target(struct store *store, const char *region, s
                     region);
 }
 
-static const struct server_observation *primary_of(const struct shard_observation *seen,
-                                                   const struct route *route)
+/* Its primary; of a region that is lost, whoever may be open there. NULL: not in the fleet file. */
+static const struct server_observation *find_claimed(const struct shard_observation *seen,
+                                                     const struct failover_claim *claim,
+                                                     const struct route *route)
 {
-    for (size_t i = 0; i < seen->shard->server_count; i++)
-        if (strcmp(seen->servers[i].server->name, route->primary) == 0)
-            return &seen->servers[i];
-    return NULL;
+    const struct inventory_server *claimed =
+        claim->is_region_lost ? failover_find_end(seen->shard, route, claim->lost)
+                              : inventory_find_server(seen->shard, route->primary);
+    return claimed ? &seen->servers[claimed->index] : NULL;
+}
+
+static enum status refuse_serving(const struct inventory *fleet,
+                                  const struct server_observation *claimed,
+                                  const struct shard_observation *seen,
+                                  const struct failover_claim *claim, const struct route *route,
+                                  struct err *err)
+{
+    err_set(err, ST_NO_GO, "the primary of shard %s, %s, answers and accepts writes",
+            seen->shard->name, claimed->server->name);
+    if (claim->is_region_lost && route->state != SHARD_SERVING)
+        return err_hint(err, "nothing is lost there: holdfast run resume %s goes on with its move",
+                        route->run);
+    if (claim->is_region_lost)
+        return err_hint(err,
+                        "nothing is lost there: holdfast switchover --to %s moves it without loss",
+                        fleet->regions[1 - claim->lost]);
+    return err_hint(err, "nothing is lost there; if its writes hang all the same: --force");
 }
 
 enum status failover_run_judge(struct store *store, const struct inventory *fleet,
@@ -66,26 +86,20 @@ enum status failover_run_judge(struct store *store, const struct inventory *flee
     enum status status = failover_run_route(store, fleet, seen, ret, err);
     if (status)
         return status;
-    const struct server_observation *primary = primary_of(seen, ret);
-    if (claim->to_region && strcmp(ret->home, claim->to_region) == 0)
+    if (claim->is_region_lost && !failover_is_concerned(fleet, seen->shard, ret, claim->lost))
         return err_set(err, ST_NO_GO, "shard %s is served in %s already", seen->shard->name,
                        ret->home);
-    if (ret->state != SHARD_SERVING && !claim->to_region) {
+    if (ret->state != SHARD_SERVING && !claim->is_region_lost) {
         err_set(err, ST_NO_GO, "shard %s is %s: run %s is moving it, or left it", seen->shard->name,
                 shard_state_name(ret->state), ret->run);
         return err_hint(err, "holdfast run show %s; when nothing goes on with it: run resume %s",
                         ret->run, ret->run);
     }
-    bool answers = primary && primary->status == ST_OK && !primary->state.is_read_only;
+    const struct server_observation *claimed = find_claimed(seen, claim, ret);
+    bool answers = claimed && claimed->status == ST_OK && !claimed->state.is_read_only;
     if (!answers || claim->is_forced || claim->is_fenced)
         return ST_OK;
-    err_set(err, ST_NO_GO, "the primary of shard %s, %s, answers and accepts writes",
-            seen->shard->name, ret->primary);
-    if (claim->to_region)
-        return err_hint(err,
-                        "nothing is lost there: holdfast switchover --to %s moves it without loss",
-                        claim->to_region);
-    return err_hint(err, "nothing is lost there; if its writes hang all the same: --force");
+    return refuse_serving(fleet, claimed, seen, claim, ret, err);
 }
 
 static void fill_evidence(struct shard_report *report, const struct failover *failover)
@@ -185,8 +199,8 @@ static bool is_there_already(const struct run *run, const struct failover *failo
 {
     const struct route *route = &failover->route;
     return run->record.is_region_lost && strcmp(route->run, run->record.id) != 0 &&
-           strcmp(route->home, run->record.target) == 0 &&
-           !failover_find_end(failover->shard, route, 1 - run->mandate.to_region);
+           !failover_is_concerned(run->mandate.fleet, failover->shard, route,
+                                  1 - run->mandate.to_region);
 }
 
 static enum status fail_over(struct run *run, const struct shard_observation *seen,

@@ -18,10 +18,10 @@ MUST_CHECK enum status failover_run_route(struct store *store, const struct inve
 
 /* What an operator says of a loss. */
 struct failover_claim {
-    const char
-        *to_region; /* its whole region is lost, and this one shall serve; NULL: only hosts */
-    bool is_fenced; /* the lost region may not serve any more */
-    bool is_forced; /* also when the primary answers */
+    bool is_region_lost; /* as a whole, and the other one shall serve; false: only hosts */
+    size_t lost;         /* that region */
+    bool is_fenced;      /* it may not serve any more */
+    bool is_forced;      /* also when the primary answers */
 };
 
 /* May shards be failed over to this region? ST_NO_GO: it is fenced itself. */
@@ -30,7 +30,8 @@ MUST_CHECK enum status failover_run_check_target(struct store *store, const char
 
 /* Is its primary lost, so that it may be failed over? *ret is the shard's route, in any case when
  * it is known. ST_NO_GO: it answers and accepts writes, which 'is_forced' does not mind; or a run
- * left the shard half-way, which the loss of its region ends; or it is in that region. */
+ * left the shard half-way, which the loss of a region that it is served in, or may be, ends; or
+ * nobody of that region can be open. */
 MUST_CHECK enum status failover_run_judge(struct store *store, const struct inventory *fleet,
                                           const struct shard_observation *seen,
                                           const struct failover_claim *claim, struct route *ret,

@@ -71,8 +71,7 @@ bool warden_is_concerned(struct daemon *daemon, const struct inventory_shard *sh
     struct route route = {0};
     struct err ignored = ERR_INIT;
     return mirror_get_route(daemon->mirror, shard->name, &route, &ignored) == ST_OK &&
-           (strcmp(route.home, daemon->fleet->regions[region]) == 0 ||
-            failover_find_end(shard, &route, region));
+           failover_is_concerned(daemon->fleet, shard, &route, region);
 }
 
 static size_t list_homed(struct daemon *daemon, size_t region, const struct inventory_shard **ret)

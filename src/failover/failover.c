@@ -175,6 +175,13 @@ const struct inventory_server *failover_find_end(const struct inventory_shard *s
     return primary;
 }
 
+bool failover_is_concerned(const struct inventory *fleet, const struct inventory_shard *shard,
+                           const struct route *route, size_t region)
+{
+    return strcmp(route->home, fleet->regions[region]) == 0 ||
+           failover_find_end(shard, route, region);
+}
+
 const struct inventory_server *failover_find_former(const struct failover *failover)
 {
     const struct route *route = &failover->route;

@@ -120,6 +120,9 @@ void failover_run(struct failover *failover);
  * that got so far, and the one that a failover has given up. NULL: nobody. */
 const struct inventory_server *failover_find_end(const struct inventory_shard *shard,
                                                  const struct route *route, size_t region);
+/* Is the loss of this region the shard's, too? It is served there, or may be. */
+bool failover_is_concerned(const struct inventory *fleet, const struct inventory_shard *shard,
+                           const struct route *route, size_t region);
 
 /* The primary by what its replicas say, when it does not answer and the store knows none: the one
  * server of the shard that others of its region follow, or, when these are silent, too, that the

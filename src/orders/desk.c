@@ -90,7 +90,8 @@ static enum status claim_region(const struct desk *desk, const struct run_record
         return status;
     status = permit_fence_load(desk->store, desk->fleet->regions[1 - to],
                                store_deadline(desk->store, STORE_WORK), &fence, err);
-    ret->to_region = record->target;
+    ret->is_region_lost = true;
+    ret->lost = 1 - to;
     ret->is_fenced = status == ST_OK;
     if (status != ST_NOT_FOUND)
         return status;

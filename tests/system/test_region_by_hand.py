@@ -239,6 +239,17 @@ def put_a_word(lab):
     lab.sql("s0-west-1", "INSERT INTO app.words VALUES ('before')")
 
 
+def lose_the_east_in_a_move(lab, point):
+    """The process that moves the shards there dies in the same moment."""
+    cut = shlex.join([HOLDFAST, "lab", "unplug", "east", "--dir", str(lab.dir)])
+
+    def is_killed_in_it():
+        return lab.cli("switchover", "--to", "east", "--direct", "--yes", check=False,
+                       env={"HOLDFAST_FAULT": f"{point}=run:{cut} && kill -9 $PPID"}).returncode == -signal.SIGKILL
+
+    wait_until(is_killed_in_it, SECONDS, "a move that gets that far")
+
+
 def last_switchover(lab):
     return [run["run"] for run in lab.json("run", "list") if run["kind"] == "switchover"][-1]
 
@@ -280,13 +291,7 @@ def test_a_move_is_promoting_when_its_new_region_is_lost(make_lab, point):
     """The process that moves it dies in the same moment. The shard serves in the west, under the fence of the east."""
     lab = make(make_lab, 1, "region")
     put_a_word(lab)
-    cut = shlex.join([HOLDFAST, "lab", "unplug", "east", "--dir", str(lab.dir)])
-
-    def is_killed_in_it():
-        return lab.cli("switchover", "--to", "east", "--direct", "--yes", check=False,
-                       env={"HOLDFAST_FAULT": f"{point}=run:{cut} && kill -9 $PPID"}).returncode == -signal.SIGKILL
-
-    wait_until(is_killed_in_it, SECONDS, "a move that gets that far")
+    lose_the_east_in_a_move(lab, point)
     try:
         assert_taken_back(lab, last_switchover(lab))
         if point != "new.promote:after":  # else the probe of the move has written there
@@ -294,6 +299,21 @@ def test_a_move_is_promoting_when_its_new_region_is_lost(make_lab, point):
     except BaseException:
         show_logs(lab)
         raise
+
+
+def assert_named_before_the_go(lab, run):
+    told = lab.cli("failover", "--to", "west", "--accept-loss", check=False)
+    assert told.returncode == 4 and "nothing was changed" in told.stderr, told
+    named = rf"s0: promoting by run {run}: \S+, which may be open, is lost with its region: a server of west"
+    assert re.search(named, told.stderr), told
+
+
+def test_a_move_is_promoting_when_an_operator_says_that_its_new_region_is_lost(make_lab):
+    """The conductors heal nothing by themselves."""
+    lab = make(make_lab, 1, "none")
+    put_a_word(lab)
+    lose_the_east_in_a_move(lab, "new.promote:after")
+    assert_named_before_the_go(lab, last_switchover(lab))
 
 
 def put_region_in_the_lead(lab, region, **env):
