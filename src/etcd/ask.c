@@ -2,9 +2,11 @@
  *
  * One request to etcd, whichever member answers it.
  *
- * An attempt at one member gets a quarter of the deadline, and 0.5 to 2 s, so that a frozen member
- * costs that and not the whole. What it has not answered until then is in doubt, like a connection
- * that broke: a read is repeated at the next member, a transaction is not (store/etcd_guard.c).
+ * An attempt at one member gets a part of the deadline, so that a frozen member costs that and not
+ * the whole. What it has not answered until then is in doubt, like a connection that broke: what
+ * may be done twice is repeated at the next member, a transaction is not (store/etcd_guard.c). So
+ * the one gets little at first, for a leader that died costs it, and twice as much after each
+ * silence, for a cluster may be slow; the other gets enough.
  */
 #include "base/scope.h"
 #include "etcd/internal.h"
@@ -13,9 +15,12 @@
 #include <time.h>
 
 enum {
-    ATTEMPTS = 4, /* of a deadline */
+    ATTEMPTS = 4, /* of a deadline, at what is done once; 500 ms to 2 s each */
     ATTEMPT_MIN_MS = 500,
     ATTEMPT_MAX_MS = 2000,
+    FIRST_MIN_MS = 100, /* of what may be repeated: an eighth of the deadline */
+    FIRST_MAX_MS = 250,
+    FIRST_PARTS = 8,
     ROUND_PAUSE_MS = 20,
     LOGINS_MAX = 2 /* of one request */
 };
@@ -41,13 +46,14 @@ static const char *purpose_of(const char *path)
     return "answer";
 }
 
-/* Where one try ends. */
-static nsec part_of(nsec deadline)
+static nsec at_least(nsec span, int ms)
 {
-    nsec now = clock_now(), part = (deadline - now) / ATTEMPTS;
-    part = part > ATTEMPT_MIN_MS * NSEC_PER_MS ? part : ATTEMPT_MIN_MS * NSEC_PER_MS;
-    part = part < ATTEMPT_MAX_MS * NSEC_PER_MS ? part : ATTEMPT_MAX_MS * NSEC_PER_MS;
-    return deadline - now < part ? deadline : now + part;
+    return span > ms * NSEC_PER_MS ? span : ms * NSEC_PER_MS;
+}
+
+static nsec at_most(nsec span, int ms)
+{
+    return span < ms * NSEC_PER_MS ? span : ms * NSEC_PER_MS;
 }
 
 static void pause_round(nsec deadline)
@@ -61,13 +67,30 @@ static void pause_round(nsec deadline)
 /* What became of a request so far. */
 struct asking {
     struct etcd_attempt attempt;
-    size_t tries, logins;
+    nsec began;
+    size_t tries, logins, silences;
     unsigned refused; /* a bit for each member that will not do it, however long one waits */
     bool doubt, is_over;
     struct err last;    /* 'err' stays as it is when another member answers */
     struct err heard;   /* the last one that was no silence */
     struct err refusal; /* of a member, which says more than that another one is away */
 };
+
+/* Where the next try ends. */
+static nsec end_of_try(const struct asking *asking)
+{
+    const struct etcd_call *call = asking->attempt.call;
+    nsec now = clock_now(), left = call->deadline - now;
+    nsec span = at_least(left / ATTEMPTS, ATTEMPT_MIN_MS);
+    if (!call->once) {
+        span = at_most((call->deadline - asking->began) / FIRST_PARTS, FIRST_MAX_MS);
+        span = at_least(span, FIRST_MIN_MS);
+        for (size_t i = 0; i < asking->silences && span < left; i++)
+            span *= 2;
+    }
+    span = at_most(span, ATTEMPT_MAX_MS);
+    return left < span ? call->deadline : now + span;
+}
 
 static bool all_refuse(const struct asking *asking)
 {
@@ -91,7 +114,7 @@ static void renew(struct asking *asking)
     }
     if (asking->logins++ == LOGINS_MAX) { /* this member refuses fresh ones too */
         note_refusal(asking);
-        etcd_client_leave(attempt->client, attempt->member);
+        etcd_client_leave(attempt->client, attempt->member, false);
         return;
     }
     asking->is_over = etcd__login(attempt->client, attempt->line, attempt->call->deadline,
@@ -105,7 +128,9 @@ static void go_on(struct asking *asking)
         renew(asking);
         return;
     }
-    if (asking->last.status != ST_TIMEOUT)
+    bool is_silent = asking->last.status == ST_TIMEOUT;
+    asking->silences += is_silent;
+    if (!is_silent)
         asking->heard = asking->last;
     asking->doubt = asking->doubt || attempt->reach == ETCD_DOUBT;
     asking->is_over = attempt->reach == ETCD_FINAL || (asking->doubt && attempt->call->once);
@@ -114,7 +139,8 @@ static void go_on(struct asking *asking)
     if (asking->doubt && attempt->call->once)
         asking->last.status = ST_UNKNOWN;
     if (attempt->reach != ETCD_FINAL)
-        etcd_client_leave(attempt->client, attempt->member);
+        etcd_client_leave(attempt->client, attempt->member,
+                          is_silent || asking->last.status == ST_UNREACHABLE);
     if (!asking->is_over && asking->tries % attempt->client->count == 0)
         pause_round(attempt->call->deadline);
 }
@@ -129,7 +155,7 @@ static void stop_if_closed(struct asking *asking)
 }
 
 /* The deadline ended it: say what was waited for, and how long. */
-static enum status give_up(struct asking *asking, nsec began, struct err *err)
+static enum status give_up(struct asking *asking, struct err *err)
 {
     const struct etcd_call *call = asking->attempt.call;
     const char *purpose = purpose_of(call->path);
@@ -147,8 +173,8 @@ static enum status give_up(struct asking *asking, nsec began, struct err *err)
         err_hint(err, "%s", asking->refusal.hint);
     else
         err_hint(err, "check that a majority of the members runs and can be reached from here");
-    return err_wrap(err, "waited %.1f s for etcd to %s", clock_ms(call->deadline - began) / 1000,
-                    purpose);
+    return err_wrap(err, "waited %.1f s for etcd to %s",
+                    clock_ms(call->deadline - asking->began) / 1000, purpose);
 }
 
 static bool is_login_due(const struct asking *asking)
@@ -163,8 +189,8 @@ enum status etcd_ask(struct etcd_client *client, struct http_line *line,
                      struct err *err)
 {
     struct asking asking = {.attempt = {.client = client, .line = line, .call = call},
+                            .began = clock_now(),
                             .last = ERR_INIT};
-    nsec began = clock_now();
     enum status status = ST_OK;
     if (is_login_due(&asking))
         status = etcd__login(client, line, call->deadline, 0, err);
@@ -173,7 +199,7 @@ enum status etcd_ask(struct etcd_client *client, struct http_line *line,
     while (!status && !asking.is_over && clock_now() < call->deadline) {
         AUTO(etcd_answer_release) struct etcd_answer answer = {0};
         asking.attempt.member = atomic_load(&client->current);
-        asking.attempt.deadline = part_of(call->deadline);
+        asking.attempt.deadline = end_of_try(&asking);
         asking.tries++;
         if (!etcd__attempt(&asking.attempt, &answer, &asking.last)) {
             *ret_answer = answer;
@@ -188,7 +214,7 @@ enum status etcd_ask(struct etcd_client *client, struct http_line *line,
     if (status)
         return status;
     if (!asking.is_over)
-        return give_up(&asking, began, err);
+        return give_up(&asking, err);
     *err = asking.last;
     return err->status;
 }

@@ -12,7 +12,13 @@
 #include <limits.h>
 #include <string.h>
 
-enum { PLAIN_SHOWN_MAX = 160, FAILURES_MAX = 3, NEARER = 2 /* times: less is chance */ };
+enum {
+    PLAIN_SHOWN_MAX = 160,
+    REFUSES = 1,
+    SILENT = 2,
+    FAILURES_MAX = 1000,
+    NEARER = 2 /* times: less is chance */
+};
 
 /* ---- life cycle ---- */
 
@@ -148,14 +154,23 @@ static unsigned distance_to(struct etcd_client *client, size_t member)
     return distance ? distance : UINT_MAX;
 }
 
-/* Of the others the one that failed least since it answered, of these the nearest, or the next: one
- * that is gone with its site costs time, and one that was slow once is not gone. */
-void etcd_client_leave(struct etcd_client *client, size_t member)
+/* Silence costs time, each time more, and a refusal none: a member without a leader gives it until
+ * there is one. */
+static void note_failure(struct etcd_client *client, size_t member, bool is_silent)
 {
-    unsigned failed = atomic_load(&client->failures[member]), least = UINT_MAX, nearest = UINT_MAX;
+    unsigned failed = atomic_load(&client->failures[member]);
+    if (!is_silent)
+        atomic_store(&client->failures[member], REFUSES);
+    else if (failed < FAILURES_MAX)
+        atomic_store(&client->failures[member], failed < SILENT ? SILENT : failed + 1);
+}
+
+/* Of the others the one that failed least since it answered, of these the nearest, or the next. */
+void etcd_client_leave(struct etcd_client *client, size_t member, bool is_silent)
+{
+    unsigned least = UINT_MAX, nearest = UINT_MAX;
     size_t next = member;
-    if (failed < FAILURES_MAX)
-        atomic_store(&client->failures[member], failed + 1);
+    note_failure(client, member, is_silent);
     for (size_t i = 1; i < client->count; i++) {
         size_t other = (member + i) % client->count;
         unsigned failures = atomic_load(&client->failures[other]);

@@ -69,8 +69,9 @@ void etcd_errand_init(struct etcd_client *client, const char *path, struct etcd_
 void etcd_errand_init_at(struct etcd_client *client, size_t member, const char *path,
                          struct etcd_errand *ret);
 void etcd_errand_release(struct etcd_errand *errand);
-/* That member was of no use: the next request goes to another one. */
-void etcd_client_leave(struct etcd_client *client, size_t member);
+/* That member was of no use: the next request goes to another one. 'is_silent': it gave no answer
+ * at all. */
+void etcd_client_leave(struct etcd_client *client, size_t member, bool is_silent);
 /* Requests go to another one, which is much nearer: a stream had better go there too. */
 bool etcd_client_is_far(struct etcd_client *client, size_t member);
 

@@ -13,7 +13,7 @@ struct etcd_client {
     char **members; /* "HOST:PORT" */
     size_t count, capacity;
     atomic_size_t current;                   /* the one that is asked first */
-    atomic_uint failures[ETCD_MEMBERS_MAX];  /* in a row, of a member; FAILURES_MAX at most */
+    atomic_uint failures[ETCD_MEMBERS_MAX];  /* of a member since it answered; see client.c */
     atomic_uint distances[ETCD_MEMBERS_MAX]; /* microseconds to ask it, of late; 0: never asked */
     atomic_bool stop;
 

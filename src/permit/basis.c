@@ -44,7 +44,8 @@ enum status permit_beat(struct store *store, const struct permit_beater *beater,
     struct store_op puts[] = {{STORE_PUT, key, value, 0}, {STORE_PUT, granter, of_whom, 0}};
     struct store_txn txn = {compares, ARRAY_SIZE(compares), puts, ARRAY_SIZE(puts)};
     struct store_txn_result result = {0};
-    enum status status = store_txn(store, &txn, deadline, &result, err);
+    /* One that comes late counts from when it was sent (pulse.h), and never while fenced. */
+    enum status status = store_txn_repeatable(store, &txn, deadline, &result, err);
     if (status == ST_CONFLICT && result.failed_compare == 0) {
         err_set(err, ST_DENIED, "region '%s' is fenced", region);
         return err_hint(err, "holdfast status says which side serves now");

@@ -27,6 +27,7 @@ enum store_request_kind {
 struct store_request {
     enum store_request_kind kind;
     struct store_txn txn; /* a deep copy, owned */
+    bool is_repeatable;   /* store_txn_repeatable() */
     int64_t lease, ttl_ms;
 };
 

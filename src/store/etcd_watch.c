@@ -115,7 +115,7 @@ static void forget_unfinished(struct etcd_watch *watch)
 static void stop(struct etcd_watch *watch)
 {
     forget_unfinished(watch);
-    etcd_client_leave(watch->etcd->client, watch->member);
+    etcd_client_leave(watch->etcd->client, watch->member, true);
     watch->is_running = false;
     set_restart(watch, watch->retry_ms);
     watch->retry_ms = watch->retry_ms * 2 < RETRY_MAX_MS ? watch->retry_ms * 2 : RETRY_MAX_MS;

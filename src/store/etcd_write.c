@@ -7,6 +7,8 @@
  *
  * A transaction is sent again only after its guard's end has proved that it never happens. It is
  * not sent again once its caller was told ST_UNKNOWN: a read may have settled it since (claim()).
+ * One that is repeatable needs none of this: it has no guard, no place in the order, and goes to
+ * one member after the other until one answers.
  */
 #include "store/etcd.h"
 
@@ -65,6 +67,8 @@ static bool names_lease(const struct store_request *request, int64_t lease)
 
 static bool must_follow(const struct store_request *earlier, const struct store_request *later)
 {
+    if (earlier->is_repeatable || later->is_repeatable)
+        return false;
     if (earlier->kind == STORE_REQ_REVOKE || later->kind == STORE_REQ_REVOKE)
         return true; /* it deletes keys that nobody here knows */
     if (earlier->kind != STORE_REQ_TXN)
@@ -123,14 +127,14 @@ static void add_compare(struct buf *body, const char *key, const char *target, c
 }
 
 static void add_compares(const struct etcd_store *etcd, const struct store_txn *txn,
-                         struct buf *body)
+                         bool is_continued, struct buf *body)
 {
     for (size_t i = 0; i < txn->compare_count; i++) {
         const struct store_compare *compare = &txn->compares[i];
         AUTO_FREE char *key = etcd__key(etcd, compare->key);
         bool by_revision =
             compare->kind == STORE_MOD_REV_IS || compare->kind == STORE_CREATE_REV_IS;
-        buf_add(body, ",");
+        buf_add(body, is_continued || i ? "," : "");
         add_compare(body, key, compare->kind == STORE_MOD_REV_IS ? "MOD" : "CREATE",
                     compare->kind == STORE_EXISTS ? "GREATER" : "EQUAL",
                     by_revision ? compare->revision : 0);
@@ -170,7 +174,7 @@ static void add_ops(const struct etcd_store *etcd, const struct store_txn *txn,
             buf_add(body, "}}");
         }
     }
-    if (!has_put(txn))
+    if (!guard || !has_put(txn))
         return;
     char sequence[24];
     snprintf(sequence, sizeof(sequence), "%lld", (long long)guard->sequence);
@@ -185,19 +189,22 @@ static void add_range(struct buf *body, const char *key)
     buf_add(body, "}}");
 }
 
+/* 'guard' NULL: it has none. */
 static void build_txn(const struct etcd_store *etcd, const struct store_txn *txn,
                       const struct etcd_guard *guard, struct buf *body)
 {
     buf_add(body, "{\"compare\":[");
-    add_compare(body, guard->key, "CREATE", "GREATER", 0);
-    add_compares(etcd, txn, body);
+    if (guard)
+        add_compare(body, guard->key, "CREATE", "GREATER", 0);
+    add_compares(etcd, txn, guard != NULL, body);
     buf_add(body, "],\"success\":[");
     add_ops(etcd, txn, guard, body);
     buf_add(body, "],\"failure\":[");
-    add_range(body, guard->key);
+    if (guard)
+        add_range(body, guard->key);
     for (size_t i = 0; i < txn->compare_count; i++) {
         AUTO_FREE char *key = etcd__key(etcd, txn->compares[i].key);
-        buf_add(body, ",");
+        buf_add(body, guard || i ? "," : "");
         add_range(body, key);
     }
     buf_add(body, "]}");
@@ -218,7 +225,7 @@ static bool holds(const struct store_compare *compare, const struct etcd_kv *kv)
     return false;
 }
 
-/* The guard was there, so one of the caller's compares did not hold. */
+/* It did not lack its guard, so one of the caller's compares did not hold. */
 static enum status name_failed(const struct etcd_store *etcd, struct store_pending *pending,
                                const struct etcd_answer *answer)
 {
@@ -285,19 +292,26 @@ static enum step end_doubt(struct etcd_writer *writer, struct etcd_guard *guard)
     return STEP_DONE;
 }
 
+static void take_answer(const struct etcd_store *etcd, struct store_pending *pending,
+                        const struct etcd_answer *answer)
+{
+    if (!answer->succeeded) {
+        name_failed(etcd, pending, answer);
+        return;
+    }
+    pending->result = (struct store_txn_result){true, answer->revision, 0};
+    pending->err.status = ST_OK;
+}
+
 static enum step judge_txn(struct etcd_writer *writer, struct etcd_guard *guard,
                            const struct etcd_answer *answer)
 {
     struct store_pending *pending = writer->pending;
     bool lost_guard = !answer->succeeded && !etcd_answer_find(answer, guard->key);
-    if (answer->succeeded) {
-        pending->result = (struct store_txn_result){true, answer->revision, 0};
-        pending->err.status = ST_OK;
-    } else if (!lost_guard) {
-        name_failed(writer->etcd, pending, answer);
-    } else {
+    if (lost_guard)
         err_set(&pending->err, ST_TIMEOUT, "the guard of the transaction had ended");
-    }
+    else
+        take_answer(writer->etcd, pending, answer);
     pthread_mutex_lock(&writer->etcd->lock);
     writer->guard = NULL;
     pthread_mutex_unlock(&writer->etcd->lock);
@@ -336,6 +350,26 @@ static enum step try_txn(struct etcd_writer *writer)
     pthread_mutex_unlock(&etcd->lock);
     etcd__guard_give(etcd, guard);
     return STEP_DONE;
+}
+
+/* ---- a transaction that is repeatable ---- */
+
+static void repeat_txn(struct etcd_writer *writer)
+{
+    struct etcd_store *etcd = writer->etcd;
+    struct store_pending *pending = writer->pending;
+    AUTO(buf_release) struct buf body = {0};
+    AUTO(etcd_answer_release) struct etcd_answer answer = {0};
+    build_txn(etcd, &pending->request.txn, NULL, &body);
+    struct etcd_call call = {
+        .path = "/v3/kv/txn", .body = buf_text(&body), .deadline = pending->deadline};
+    bool doubt = false;
+    enum status status =
+        etcd_ask(etcd->client, writer->line, &call, &answer, &doubt, &pending->err);
+    if (!status)
+        take_answer(etcd, pending, &answer);
+    else if (doubt)
+        pending->err.status = ST_UNKNOWN;
 }
 
 /* ---- a lease: doing it twice is the same as once ---- */
@@ -389,7 +423,9 @@ static void carry(struct etcd_writer *writer)
 {
     struct etcd_store *etcd = writer->etcd;
     struct store_pending *pending = writer->pending;
-    if (pending->request.kind == STORE_REQ_TXN)
+    if (pending->request.is_repeatable)
+        repeat_txn(writer);
+    else if (pending->request.kind == STORE_REQ_TXN)
         while (try_txn(writer) == STEP_AGAIN && !etcd_client_is_stopped(etcd->client))
             continue;
     else

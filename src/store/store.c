@@ -240,6 +240,17 @@ enum status store_txn(struct store *store, const struct store_txn *txn, nsec dea
     return status ? status : store_txn_wait(pending, deadline, ret_result, err);
 }
 
+enum status store_txn_repeatable(struct store *store, const struct store_txn *txn, nsec deadline,
+                                 struct store_txn_result *ret_result, struct err *err)
+{
+    ERR_OR_LOCAL(err);
+    if (check_txn(txn, err))
+        return err->status;
+    struct store_request request = {.kind = STORE_REQ_TXN, .txn = *txn, .is_repeatable = true};
+    AUTO(scope_pending_free) struct store_pending *pending = start(store, &request, deadline);
+    return store_txn_wait(pending, deadline, ret_result, err);
+}
+
 /* ---- leases ---- */
 
 enum status store_lease_grant(struct store *store, int64_t ttl_ms, nsec deadline,

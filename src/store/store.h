@@ -146,9 +146,17 @@ struct store_txn_result {
 MUST_CHECK enum status store_txn(struct store *store, const struct store_txn *txn, nsec deadline,
                                  struct store_txn_result *ret_result, struct err *err);
 
-/* The same in two halves, so that other work can travel beside it. 'txn' is copied. It does not
- * begin after 'deadline'. Of the transactions started on one store, those that touch the same keys
- * are done in that order. */
+/* The same for one that compares nothing that it writes, and does no harm when it happens twice, or
+ * late, after whatever else was written since. It waits for no other transaction and none waits for
+ * it, and a member of etcd that is silent costs it little: it goes to the next one. After an
+ * ST_UNKNOWN no read is conclusive. */
+MUST_CHECK enum status store_txn_repeatable(struct store *store, const struct store_txn *txn,
+                                            nsec deadline, struct store_txn_result *ret_result,
+                                            struct err *err);
+
+/* The same as store_txn() in two halves, so that other work can travel beside it. 'txn' is copied.
+ * It does not begin after 'deadline'. Of the transactions started on one store, those that touch
+ * the same keys are done in that order. */
 MUST_CHECK enum status store_txn_start(struct store *store, const struct store_txn *txn,
                                        nsec deadline, struct store_pending **ret_pending,
                                        struct err *err);

@@ -32,7 +32,24 @@ static void the_next_one_is_asked(void **state UNUSED)
     struct etcd_client *client = three();
     for (size_t i = 0; i < 6; i++) { /* all fail alike */
         assert_int_equal(current(client), i % 3);
-        etcd_client_leave(client, i % 3);
+        etcd_client_leave(client, i % 3, true);
+    }
+    etcd_client_free(client);
+}
+
+/* A member without a leader says so at once, and will be the first to have one; whoever is silent
+ * costs time. */
+static void one_that_refuses_is_asked_before_one_that_is_silent(void **state UNUSED)
+{
+    struct etcd_client *client = three();
+    etcd_client_leave(client, 0, true);
+    etcd_client_leave(client, 1, true);
+    etcd_client_leave(client, 2, false);
+    assert_int_equal(current(client), 0);
+    etcd_client_leave(client, 0, false); /* it was slow then, and answers now */
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(current(client), i % 2 ? 0 : 2);
+        etcd_client_leave(client, current(client), false);
     }
     etcd_client_free(client);
 }
@@ -41,17 +58,17 @@ static void the_next_one_is_asked(void **state UNUSED)
 static void one_that_is_gone_is_asked_last(void **state UNUSED)
 {
     struct etcd_client *client = three();
-    etcd_client_leave(client, 0);
-    etcd_client_leave(client, 0); /* by another thread, which had begun to ask it before */
+    etcd_client_leave(client, 0, true);
+    etcd_client_leave(client, 0, true); /* by another thread, which had begun to ask it before */
     assert_int_equal(current(client), 1);
-    etcd_client_leave(client, 1);
+    etcd_client_leave(client, 1, true);
     assert_int_equal(current(client), 2);
-    etcd_client_leave(client, 2);
+    etcd_client_leave(client, 2, true);
     assert_int_equal(current(client), 1);
     for (int i = 0; i < 6; i++) /* but it is asked again, as the others may be gone now */
-        etcd_client_leave(client, current(client));
-    etcd_client_leave(client, 1);
-    etcd_client_leave(client, 2);
+        etcd_client_leave(client, current(client), true);
+    etcd_client_leave(client, 1, true);
+    etcd_client_leave(client, 2, true);
     assert_int_equal(current(client), 0);
     etcd_client_free(client);
 }
@@ -60,6 +77,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_one_is_asked),
+        cmocka_unit_test(one_that_refuses_is_asked_before_one_that_is_silent),
         cmocka_unit_test(one_that_is_gone_is_asked_last),
     };
     return cmocka_run_group_tests_name("etcd/client", tests, NULL, NULL);

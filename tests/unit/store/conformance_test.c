@@ -95,6 +95,25 @@ static void failed_compare_changes_nothing_and_is_named(void **state)
     expect_entry(fixture->store, "b", NULL);
 }
 
+static void repeatable_transaction_names_a_failed_compare_too(void **state)
+{
+    struct fixture *fixture = *state;
+    int64_t revision = put(fixture->store, "a", "1");
+    struct store_compare compares[] = {{STORE_ABSENT, "c", 0}, {STORE_MOD_REV_IS, "a", revision}};
+    struct store_op op = {STORE_PUT, "b", "x", 0};
+    struct store_txn txn = {compares, 2, &op, 1}, plain = {NULL, 0, &op, 1};
+    struct store_txn_result result = {0};
+    struct err err = ERR_INIT;
+    EXPECT_OK(store_txn_repeatable(fixture->store, &txn, soon(), &result, &trouble));
+    assert_true(result.succeeded && result.revision > revision);
+    expect_entry(fixture->store, "b", "x");
+    put(fixture->store, "a", "2");
+    expect_status(store_txn_repeatable(fixture->store, &txn, soon(), &result, &err), ST_CONFLICT,
+                  &err);
+    assert_int_equal(result.failed_compare, 1);
+    EXPECT_OK(store_txn_repeatable(fixture->store, &plain, soon(), &result, &trouble));
+}
+
 static void ops_of_a_transaction_share_one_revision(void **state)
 {
     struct fixture *fixture = *state;
@@ -432,6 +451,7 @@ static void etcd_is_not_installed(void **state UNUSED)
     X(list_is_ordered_and_limited_to_the_prefix)                                                   \
     X(each_compare_decides)                                                                        \
     X(failed_compare_changes_nothing_and_is_named)                                                 \
+    X(repeatable_transaction_names_a_failed_compare_too)                                           \
     X(ops_of_a_transaction_share_one_revision)                                                     \
     X(bad_input_is_refused_before_anything_happens)                                                \
     X(started_transactions_finish_in_order)                                                        \

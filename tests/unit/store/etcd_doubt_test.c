@@ -106,6 +106,30 @@ static void request_held_back_is_sent_again_through_another_member(void **state)
     assert_int_equal(revision_of(doubt->witness, "late"), revision);
 }
 
+static int64_t repeat(struct store *store, const char *value)
+{
+    struct store_op op = {STORE_PUT, "told", value, 0};
+    struct store_txn txn = {NULL, 0, &op, 1};
+    struct store_txn_result result = {0};
+    EXPECT_OK(store_txn_repeatable(store, &txn, soon(), &result, &trouble));
+    return result.revision;
+}
+
+/* It has no guard: the one that was held is done once more when it comes. */
+static void repeatable_request_held_back_is_done_twice(void **state)
+{
+    struct doubt *doubt = *state;
+    atomic_store(&doubt->proxy->mode, PROXY_HOLD);
+    repeat(doubt->store, "1");
+    assert_int_equal(atomic_load(&doubt->proxy->held_requests), 1);
+    int64_t second = repeat(doubt->store, "2"); /* at the other member by now */
+    assert_int_equal(revision_of(doubt->witness, "told"), second);
+    atomic_store(&doubt->proxy->mode, PROXY_PASS);
+    proxy_wait(&doubt->proxy->late_answers, 1);
+    assert_true(revision_of(doubt->witness, "told") > second);
+    expect_entry(doubt->witness, "told", "1");
+}
+
 static void lost_answer_is_found_out(void **state)
 {
     struct doubt *doubt = *state;
@@ -334,6 +358,7 @@ int main(void)
         DOUBT_TEST(request_that_arrives_after_a_read_back_does_nothing),
         DOUBT_TEST(request_given_up_is_not_done_after_a_read_back),
         DOUBT_TEST(request_held_back_is_sent_again_through_another_member),
+        DOUBT_TEST(repeatable_request_held_back_is_done_twice),
         DOUBT_TEST(lost_answer_is_found_out),
         DOUBT_TEST(lost_answer_to_a_compare_is_no_conflict_with_itself),
         DOUBT_TEST(lost_answer_to_a_deletion_is_unknown_and_read_back),
