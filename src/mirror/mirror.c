@@ -4,26 +4,17 @@
  * is there. One watch of everything feeds them all, so that what happened first is told first. A
  * watch that breaks is begun again with a new reading.
  */
-#include "mirror/mirror.h"
+#include "mirror/internal.h"
 
 #include "base/clock.h"
 #include "base/invariant.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "conductor/pause.h"
-#include "conductor/run.h"
-#include "conductor/run_json.h"
 #include "drain/mark.h"
 #include "fleet/inventory.h"
-#include "fleet/route.h"
-#include "hooks/waiting.h"
-#include "mirror/bell.h"
-#include "mirror/listeners.h"
-#include "mirror/shelf.h"
 #include "mirror/source.h"
 #include "permit/fence.h"
-#include "permit/pulse.h"
 #include "store/store.h"
 
 #include <poll.h>
@@ -32,20 +23,6 @@
 #include <string.h>
 
 enum { AGAIN_MS = 500, PING_MS = 2000, TICK_MS = 100, CATCH_UP_MS = 1000 };
-
-enum {
-    SHELF_ROUTES,
-    SHELF_HOLD,
-    SHELF_RUNS,
-    SHELF_PAUSE,
-    SHELF_DRAINED,
-    SHELF_REGIONS,
-    SHELF_FENCES,
-    SHELF_TERM,
-    SHELF_ENDS,
-    SHELF_REVOKED,
-    SHELVES
-};
 
 static const struct {
     const char *prefix;
@@ -63,91 +40,14 @@ static const struct {
     [SHELF_REVOKED] = {PERMIT_VERSION_KEY, false},
 };
 
-struct mirror {
-    struct daemon_store *store;
-    struct daemon_bell bell;
-    pthread_t thread;
-    struct store_watch *watch; /* the thread's; NULL: all is to be read again */
-    nsec ping_at;
-    pthread_mutex_t lock; /* of the rest */
-    struct shelf shelves[SHELVES];
-    bool was_read;
-    int64_t routes_revision;
-    int64_t revision; /* of the store: all changes up to that one have come */
-    struct err problem;
-    struct listeners listeners;
-    size_t region_count;
-    struct mirrored { /* a region of the fleet */
-        char *key;    /* owned, of its beats */
-        struct permit_pulse pulse;
-    } * regions;
-    mirror_note *on_revoked; /* NULL: nobody wants to hear of it */
-    void *context;
-};
-
 /* --- What comes --- */
 
-static json_t *route_json(const char *shard, const struct route *route)
+const char *mirror__name(unsigned shelf, const struct store_entry *entry)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s?, s:s?, s:I}", "shard", shard, "state",
-                     shard_state_name(route->state), "home", route->home, "primary", route->primary,
-                     "epoch", (json_int_t)route->epoch, "run", route->run[0] ? route->run : NULL,
-                     "target", route->target[0] ? route->target : NULL, "revision",
-                     (json_int_t)route->revision);
+    return entry->key + strlen(shelves[shelf].prefix);
 }
 
-/* NULL: it does not read. */
-static json_t *entry_route_json(const struct store_entry *entry)
-{
-    struct route route = {0};
-    if (!entry->value || route_decode(entry->value, &route, NULL))
-        return NULL;
-    route.revision = (uint64_t)entry->mod_rev;
-    return route_json(entry->key + strlen(shelves[SHELF_ROUTES].prefix), &route);
-}
-
-static void tell_of_route(struct mirror *mirror, const struct store_entry *entry)
-{
-    const char *shard = entry->key + strlen(shelves[SHELF_ROUTES].prefix);
-    json_t *json = entry_route_json(entry);
-    if (!json)
-        json = json_pack("{s:s, s:n, s:I}", "shard", shard, "state", "revision",
-                         (json_int_t)entry->mod_rev);
-    AUTO_FREE char *text = json_dumps(json, JSON_COMPACT);
-    json_decref(json);
-    mirror->routes_revision = entry->mod_rev;
-    listeners_tell_route(&mirror->listeners, shard, text, entry->mod_rev);
-}
-
-/* Does a process carry it out? Under the lock. */
-static bool is_alive(struct mirror *mirror, const char *run)
-{
-    const struct store_entry *lock = shelf_find(&mirror->shelves[SHELF_HOLD], MANDATE_LOCK_KEY);
-    return lock && strcmp(lock->value, run) == 0;
-}
-
-static void tell_of_run(struct mirror *mirror, const struct store_entry *entry)
-{
-    AUTO(run_record_release) struct run_record record = {0};
-    if (!entry->value || run_record_decode(entry->value, &record, NULL))
-        return;
-    json_t *json = run_json_whole(&record, is_alive(mirror, record.id));
-    listeners_tell_run(&mirror->listeners, record.id, json);
-    json_decref(json);
-}
-
-/* "report-shards/RUN/SHARD" */
-static void tell_of_end(struct mirror *mirror, const struct store_entry *entry)
-{
-    const char *run = entry->key + strlen(shelves[SHELF_ENDS].prefix);
-    const char *slash = strchr(run, '/');
-    if (!slash || !entry->value)
-        return;
-    AUTO_FREE char *id = mem_printf("%.*s", (int)(slash - run), run);
-    listeners_tell_end(&mirror->listeners, id, slash + 1, entry->value);
-}
-
-static struct mirrored *find_region(struct mirror *mirror, const char *key)
+struct mirrored *mirror__find_region(struct mirror *mirror, const char *key)
 {
     for (size_t i = 0; i < mirror->region_count; i++)
         if (strcmp(mirror->regions[i].key, key) == 0)
@@ -157,7 +57,7 @@ static struct mirrored *find_region(struct mirror *mirror, const char *key)
 
 static void take_beat(struct mirror *mirror, const struct store_entry *entry)
 {
-    struct mirrored *region = find_region(mirror, entry->key);
+    struct mirrored *region = mirror__find_region(mirror, entry->key);
     if (region)
         permit_pulse_on_change(&region->pulse, entry->mod_rev, entry->value, clock_now());
 }
@@ -169,11 +69,11 @@ static void tell(struct mirror *mirror, unsigned which, const struct store_entry
     else if (which == SHELF_REVOKED && mirror->on_revoked)
         mirror->on_revoked(mirror->context);
     if (which == SHELF_ROUTES)
-        tell_of_route(mirror, entry);
+        mirror__tell_of_route(mirror, entry);
     else if (which == SHELF_RUNS)
-        tell_of_run(mirror, entry);
+        mirror__tell_of_run(mirror, entry);
     else if (which == SHELF_ENDS)
-        tell_of_end(mirror, entry);
+        mirror__tell_of_end(mirror, entry);
 }
 
 /* SHELVES: none. */
@@ -238,16 +138,14 @@ static enum status read_shelf(struct mirror *mirror, struct store *store, unsign
     return ST_OK;
 }
 
-static char *routes_text(struct mirror *mirror);
-
 /* Under the lock: who listens already learns what he may have missed. */
 static void tell_all(struct mirror *mirror)
 {
-    AUTO_FREE char *text = routes_text(mirror);
+    AUTO_FREE char *text = mirror__routes_text(mirror);
     const struct store_list *runs = &mirror->shelves[SHELF_RUNS].list;
     listeners_tell_routes(&mirror->listeners, text, mirror->routes_revision);
     for (size_t i = 0; i < runs->count; i++)
-        tell_of_run(mirror, &runs->entries[i]);
+        mirror__tell_of_run(mirror, &runs->entries[i]);
 }
 
 static void read_beat(struct mirror *mirror, struct mirrored *region)
@@ -355,7 +253,7 @@ static void answer_due(struct mirror *mirror)
     nsec now = clock_now();
     pthread_mutex_lock(&mirror->lock);
     if (listeners_are_due(&mirror->listeners, now)) {
-        AUTO_FREE char *text = routes_text(mirror);
+        AUTO_FREE char *text = mirror__routes_text(mirror);
         listeners_answer_due(&mirror->listeners, text, now);
     }
     pthread_mutex_unlock(&mirror->lock);
@@ -418,307 +316,4 @@ void mirror_free(struct mirror *mirror)
     daemon_bell_release(&mirror->bell);
     pthread_mutex_destroy(&mirror->lock);
     free(mirror);
-}
-
-/* --- What is known --- */
-
-void mirror_wait(struct mirror *mirror, nsec deadline)
-{
-    struct err ignored = ERR_INIT;
-    while (mirror_has_problem(mirror, &ignored) && clock_now() < deadline)
-        daemon_bell_wait(&mirror->bell, clock_deadline(5));
-}
-
-bool mirror_has_problem(struct mirror *mirror, struct err *ret)
-{
-    pthread_mutex_lock(&mirror->lock);
-    *ret = mirror->problem;
-    pthread_mutex_unlock(&mirror->lock);
-    return ret->status != ST_OK;
-}
-
-bool mirror_copy_routes(struct mirror *mirror, struct route_list *ret)
-{
-    pthread_mutex_lock(&mirror->lock);
-    bool was_read = mirror->was_read;
-    struct store_list *list = mem_zalloc(sizeof(*list));
-    shelf_copy(&mirror->shelves[SHELF_ROUTES], list);
-    pthread_mutex_unlock(&mirror->lock);
-    ret->list = list;
-    if (!was_read)
-        route_list_release(ret);
-    return was_read;
-}
-
-enum status mirror_get_route(struct mirror *mirror, const char *shard, struct route *ret,
-                             struct err *err)
-{
-    AUTO_FREE char *key = route_key(shard);
-    pthread_mutex_lock(&mirror->lock);
-    const struct store_entry *entry = shelf_find(&mirror->shelves[SHELF_ROUTES], key);
-    enum status status = entry ? route_decode(entry->value, ret, err)
-                               : err_set(err, ST_NOT_FOUND, "no route of shard '%s'", shard);
-    if (!status)
-        ret->revision = (uint64_t)entry->mod_rev;
-    pthread_mutex_unlock(&mirror->lock);
-    return status;
-}
-
-bool mirror_get_route_of(struct mirror *mirror, const char *shard, int64_t revision,
-                         struct route *ret)
-{
-    struct err ignored = ERR_INIT;
-    pthread_mutex_lock(&mirror->lock);
-    bool is_current = mirror->was_read && mirror->revision >= revision;
-    pthread_mutex_unlock(&mirror->lock); /* what is known gets newer only */
-    return is_current && mirror_get_route(mirror, shard, ret, &ignored) == ST_OK;
-}
-
-void mirror_copy_drained(struct mirror *mirror, struct drain_list *ret)
-{
-    pthread_mutex_lock(&mirror->lock);
-    drain_list_read(&mirror->shelves[SHELF_DRAINED].list, ret);
-    pthread_mutex_unlock(&mirror->lock);
-}
-
-/* Under the lock. */
-static void know_end(struct mirror *mirror, const struct permit_pulse *pulse,
-                     struct mirror_region *ret)
-{
-    const struct store_entry *entry = shelf_find(&mirror->shelves[SHELF_TERM], PERMIT_TERM_KEY);
-    struct permit_term term = {0};
-    ret->end = NSEC_NEVER;
-    if (!entry || permit_term_decode(entry->value, &term, NULL))
-        return;
-    term.revision = entry->mod_rev;
-    ret->term = term;
-    ret->end = permit_pulse_end(pulse, &term);
-}
-
-bool mirror_get_region(struct mirror *mirror, const char *region, struct mirror_region *ret)
-{
-    AUTO_FREE char *key = permit_region_key(region);
-    AUTO_FREE char *fence_key = permit_fenced_key(region);
-    *ret = (struct mirror_region){.end = NSEC_NEVER};
-    pthread_mutex_lock(&mirror->lock);
-    const struct mirrored *found = find_region(mirror, key);
-    const struct store_entry *fence = shelf_find(&mirror->shelves[SHELF_FENCES], fence_key);
-    ret->fence = fence ? fence->mod_rev : 0;
-    bool is_known = found && mirror->was_read;
-    if (is_known) {
-        ret->beat = found->pulse.revision;
-        ret->sent_by = found->pulse.sent_by;
-        ret->heard = found->pulse.heard;
-        know_end(mirror, &found->pulse, ret);
-    }
-    pthread_mutex_unlock(&mirror->lock);
-    return is_known;
-}
-
-char *mirror_fenced_text(struct mirror *mirror)
-{
-    AUTO(permit_fences_release) struct permit_fences fences = {0};
-    pthread_mutex_lock(&mirror->lock);
-    permit_fences_read(&mirror->shelves[SHELF_FENCES].list, &fences);
-    pthread_mutex_unlock(&mirror->lock);
-    return permit_fences_format(&fences);
-}
-
-void mirror_on_revoked(struct mirror *mirror, mirror_note *note, void *context)
-{
-    pthread_mutex_lock(&mirror->lock);
-    mirror->on_revoked = note;
-    mirror->context = context;
-    pthread_mutex_unlock(&mirror->lock);
-}
-
-char *mirror_pause_text(struct mirror *mirror)
-{
-    AUTO(pause_release) struct pause pause = {0};
-    struct err err = ERR_INIT;
-    pthread_mutex_lock(&mirror->lock);
-    const struct store_entry *entry = shelf_find(&mirror->shelves[SHELF_PAUSE], "pause");
-    AUTO_FREE char *value = mem_strdup(entry ? entry->value : NULL);
-    pthread_mutex_unlock(&mirror->lock);
-    if (!value)
-        return NULL;
-    if (pause_decode(value, &pause, &err))
-        return mem_strdup(err.text);
-    return pause.is_active ? pause_format(&pause) : NULL;
-}
-
-bool mirror_get_left(struct mirror *mirror, struct run_record *ret)
-{
-    pthread_mutex_lock(&mirror->lock);
-    const struct shelf *hold = &mirror->shelves[SHELF_HOLD];
-    const struct store_entry *current = shelf_find(hold, RUN_CURRENT_KEY);
-    AUTO_FREE char *key = current ? run_record_key(current->value) : NULL;
-    const struct store_entry *entry = key && !shelf_find(hold, MANDATE_LOCK_KEY)
-                                          ? shelf_find(&mirror->shelves[SHELF_RUNS], key)
-                                          : NULL;
-    bool is_left = entry && !run_record_decode(entry->value, ret, NULL);
-    pthread_mutex_unlock(&mirror->lock);
-    return is_left;
-}
-
-/* Others may run meanwhile, but its shards are in the middle. */
-static bool get_set_aside(struct mirror *mirror, struct run_record *ret)
-{
-    bool is_found = false;
-    pthread_mutex_lock(&mirror->lock);
-    const struct store_list *routes = &mirror->shelves[SHELF_ROUTES].list;
-    for (size_t i = 0; i < routes->count && !is_found; i++) {
-        struct route route = {0};
-        if (route_decode(routes->entries[i].value, &route, NULL) || route.state == SHARD_SERVING)
-            continue;
-        AUTO_FREE char *key = run_record_key(route.run);
-        const struct store_entry *entry = shelf_find(&mirror->shelves[SHELF_RUNS], key);
-        run_record_release(ret);
-        is_found = entry && !run_record_decode(entry->value, ret, NULL) &&
-                   !shelf_find(&mirror->shelves[SHELF_HOLD], MANDATE_LOCK_KEY);
-    }
-    pthread_mutex_unlock(&mirror->lock);
-    return is_found;
-}
-
-char *mirror_left_text(struct mirror *mirror)
-{
-    AUTO(run_record_release) struct run_record record = {0};
-    bool is_left = mirror_get_left(mirror, &record) || get_set_aside(mirror, &record);
-    return is_left ? run_left_text(&record) : NULL;
-}
-
-/* Under the lock. */
-static json_t *routes_json(struct mirror *mirror)
-{
-    const struct store_list *list = &mirror->shelves[SHELF_ROUTES].list;
-    json_t *routes = json_array();
-    for (size_t i = 0; i < list->count; i++) {
-        json_t *route = entry_route_json(&list->entries[i]);
-        if (route)
-            json_array_append_new(routes, route);
-    }
-    return json_pack("{s:I, s:o}", "revision", (json_int_t)mirror->routes_revision, "routes",
-                     routes);
-}
-
-static char *routes_text(struct mirror *mirror)
-{
-    json_t *json = routes_json(mirror);
-    char *text = json_dumps(json, JSON_COMPACT);
-    json_decref(json);
-    INVARIANT(text);
-    return text;
-}
-
-json_t *mirror_routes(struct mirror *mirror)
-{
-    pthread_mutex_lock(&mirror->lock);
-    json_t *json = mirror->was_read ? routes_json(mirror) : NULL;
-    pthread_mutex_unlock(&mirror->lock);
-    return json;
-}
-
-json_t *mirror_runs(struct mirror *mirror)
-{
-    pthread_mutex_lock(&mirror->lock);
-    const struct store_list *list = &mirror->shelves[SHELF_RUNS].list;
-    json_t *runs = mirror->was_read ? json_array() : NULL;
-    for (size_t i = 0; runs && i < list->count; i++) {
-        AUTO(run_record_release) struct run_record record = {0};
-        run_record_read(list->entries[i].key, list->entries[i].value, &record);
-        json_array_append_new(runs, run_json(&record, is_alive(mirror, record.id)));
-    }
-    pthread_mutex_unlock(&mirror->lock);
-    return runs ? json_pack("{s:o}", "runs", runs) : NULL;
-}
-
-static json_t *shards_routes(struct mirror *mirror, const struct run_record *record)
-{
-    json_t *routes = json_array();
-    for (size_t i = 0; i < record->shard_count; i++) {
-        AUTO_FREE char *key = route_key(record->shards[i]);
-        const struct store_entry *found = shelf_find(&mirror->shelves[SHELF_ROUTES], key);
-        json_t *route = found ? entry_route_json(found) : NULL;
-        if (route)
-            json_array_append_new(routes, route);
-    }
-    return routes;
-}
-
-/* Under the lock: the record, and where each of its shards is now. */
-static json_t *run_document(struct mirror *mirror, const char *id)
-{
-    AUTO_FREE char *key = run_record_key(id);
-    AUTO(run_record_release) struct run_record record = {0};
-    const struct store_entry *entry = shelf_find(&mirror->shelves[SHELF_RUNS], key);
-    if (!entry)
-        return NULL;
-    run_record_read(entry->key, entry->value, &record);
-    if (record.unreadable)
-        return run_json(&record, false);
-    json_t *json = run_json_whole(&record, is_alive(mirror, id));
-    json_object_set_new(json, "routes", shards_routes(mirror, &record));
-    AUTO_FREE char *waits_key = waiting_key(id);
-    const struct store_entry *wait = shelf_find(&mirror->shelves[SHELF_HOLD], waits_key);
-    AUTO_FREE char *waits = wait ? waiting_decode(wait->value) : NULL;
-    json_object_set_new(json, "waits", waits ? json_string(waits) : json_null());
-    return json;
-}
-
-json_t *mirror_run(struct mirror *mirror, const char *id)
-{
-    pthread_mutex_lock(&mirror->lock);
-    json_t *json = run_document(mirror, id);
-    pthread_mutex_unlock(&mirror->lock);
-    return json;
-}
-
-/* --- Who wants to hear --- */
-
-static void refuse_unread(struct http_request *request)
-{
-    http_fail(request, 503, "ask again in a moment; /v1/health says why",
-              "the store was not read yet");
-}
-
-void mirror_answer_routes_after(struct mirror *mirror, struct http_request *request, int64_t after,
-                                nsec deadline)
-{
-    pthread_mutex_lock(&mirror->lock);
-    if (!mirror->was_read) {
-        refuse_unread(request);
-    } else if (mirror->routes_revision > after) {
-        AUTO_FREE char *text = routes_text(mirror);
-        http_respond(request, 200, "application/json", text);
-    } else {
-        listeners_add_waiting(&mirror->listeners, request, after, deadline);
-    }
-    pthread_mutex_unlock(&mirror->lock);
-}
-
-void mirror_stream_routes(struct mirror *mirror, struct http_request *request)
-{
-    pthread_mutex_lock(&mirror->lock);
-    if (mirror->was_read) {
-        AUTO_FREE char *text = routes_text(mirror);
-        listeners_add_routes(&mirror->listeners, request, text, mirror->routes_revision);
-    } else {
-        refuse_unread(request);
-    }
-    pthread_mutex_unlock(&mirror->lock);
-}
-
-void mirror_stream_run(struct mirror *mirror, struct http_request *request, const char *id)
-{
-    pthread_mutex_lock(&mirror->lock);
-    json_t *json = run_document(mirror, id);
-    if (json)
-        listeners_add_run(&mirror->listeners, request, id, json);
-    else if (!mirror->was_read)
-        refuse_unread(request);
-    else
-        http_fail(request, 404, "GET /v1/runs lists them", "there is no run '%s'", id);
-    pthread_mutex_unlock(&mirror->lock);
-    json_decref(json);
 }
