@@ -128,6 +128,17 @@ inline send_open()
     change_route()
 }
 
+inline put_beat(c)
+{
+    if
+    :: IS_LATEST(LASTS - beat_left[c]) ->
+        age = (LASTS - beat_left[c] < WAITS -> LASTS - beat_left[c] : WAITS)
+    :: else
+    fi;
+    for (i : 0 .. WATCHERS - 1) { is_sure[i] = AFTER_BEAT(i) }
+    i = 0
+}
+
 inline give_back()
 {
     is_fenced = 0;
@@ -174,14 +185,9 @@ proctype conductor(byte me)
     :: d_step { /* in the store, be it long after it was sent */
         beat[me] == SENT && !is_fenced ->
         beat[me] = (beat_left[me] > 0 -> DONE : NONE);
-        if
-        :: IS_LATEST(LASTS - beat_left[me]) ->
-            age = (LASTS - beat_left[me] < WAITS -> LASTS - beat_left[me] : WAITS)
-        :: else
-        fi;
-        for (i : 0 .. WATCHERS - 1) { is_sure[i] = AFTER_BEAT(i) }
-        i = 0
+        put_beat(me)
        }
+    :: d_step { beat[me] != NONE && !is_fenced -> put_beat(me) } /* another sending of the same */
     :: d_step { beat[me] == SENT && is_fenced -> beat[me] = NONE; beat_left[me] = 0 }
     :: d_step { beat[me] != NONE -> beat[me] = NONE; beat_left[me] = 0 }
     :: d_step {
