@@ -65,6 +65,7 @@
     X(CALL_WRITE_REDIRECTING,"cas.redirecting",  STORE, true)  \
     X(CALL_WRITE_UNDOING,    "cas.undoing",      STORE, false) \
     X(CALL_WRITE_SERVING,    "cas.serving",      STORE, false) \
+    X(CALL_WRITE_CLAIM,      "cas.claim",        STORE, false) \
     X(CALL_TAKE_ROLE,        "role.connect",     LINK,  false) \
     X(CALL_HOLDER_ROLE,      "role.holder",      SQL,   false) \
     X(CALL_EVICT_ROLE,       "role.evict",       SQL,   false) \

@@ -186,12 +186,16 @@ static bool has_been_open(struct move *move, const struct sql_server_state *stat
     return false;
 }
 
-/* A freeze lasts as long as its session, which cannot freeze a second time. */
+/* A freeze lasts as long as its session, which cannot freeze a second time. The promote statement
+ * counts from before the right to it is claimed. */
 static enum status freeze_again(struct move *move, struct err *err)
 {
     bool is_frozen = move->view.old_primary == OLD_FROZEN && move->old_session.is_held;
     enum status status = session_take(move->mandate, &move->old_session, clock_deadline(1000), err);
-    move->guarded_from = move->recorded_from = clock_now(); /* no record is made for it */
+    move->guarded_from = move->recorded_from = clock_now();
+    nsec unused = 0; /* whoever waits for a promote statement knows how long */
+    if (!status)
+        status = move_claim(move, move->new_server, clock_deadline(MOVE_RECORD_MS), &unused, err);
     if (!status && !is_frozen)
         status = freeze_old(move, err);
     if (!status)

@@ -13,6 +13,12 @@ enum { MOVE_RECORD_MS = 2000 }; /* for writing a state */
 MUST_CHECK enum status move_record(struct move *move, enum shard_state next, nsec deadline,
                                    struct err *err);
 
+/* The right to open this end of the move again, in the store, later than a look at its clock: from
+ * then on nobody opens another server before the statement counts no more, *ret_span after that
+ * look. The route stays as it is. ST_NO_GO: it may not serve; view.is_refused is set. */
+MUST_CHECK enum status move_claim(struct move *move, const struct inventory_server *server,
+                                  nsec deadline, nsec *ret_span, struct err *err);
+
 /* ---- steps: each sets what it found out in move->view ---- */
 MUST_CHECK enum status step_prepare(struct move *move, struct err *err);
 MUST_CHECK enum status step_freeze(struct move *move, struct err *err);

@@ -168,6 +168,11 @@ static bool record(struct move *move, const struct shard_rule *rule, struct err 
     }
     fail(move, err);
     move->view.must_stop = true;
+    bool opens = rule->next == SHARD_REDIRECTING || rule->next == SHARD_UNDOING;
+    if (status == ST_NO_GO && opens) { /* from the other states there is a way back */
+        move->view.is_refused = true;
+        return false;
+    }
     if (mode == RECORD_IF_POSSIBLE)
         move->view.state = rule->next; /* in memory only: a successor undoes from here as well */
     return mode == RECORD_IF_POSSIBLE;

@@ -35,14 +35,17 @@ enum status held_route_read_back(const struct held_route *held, nsec deadline, s
 }
 
 /* It is in the store. */
-static void adopt(const struct held_route *held, const struct route *route, int64_t revision)
+static void adopt(const struct held_route *held, const struct attempt *attempt, int64_t revision)
 {
     const struct mandate *mandate = held->mandate;
+    const struct route *route = &attempt->wanted;
     const char *shard = held->shard->name, *state = shard_state_name(route->state);
     *held->route = *route;
     held->route->revision = (uint64_t)revision;
     *held->state = route->state;
     *held->is_doubtful = false;
+    if (attempt->is_claim)
+        return;
     atomic_store(&mandate->shard_states[held->shard->index], (int)route->state);
     journal_add(mandate->journal, shard, "state", "%s", state);
     if (mandate->on_state)
@@ -80,7 +83,7 @@ enum status attempt_settle(struct attempt *attempt, const struct held_route *hel
                            enum status status, int64_t revision, nsec deadline, struct err *err)
 {
     if (status == ST_OK) {
-        adopt(held, &attempt->wanted, revision);
+        adopt(held, attempt, revision);
         return ST_OK;
     }
     if (status != ST_UNKNOWN && status != ST_CONFLICT)
@@ -92,7 +95,7 @@ enum status attempt_settle(struct attempt *attempt, const struct held_route *hel
     AUTO_FREE char *found = route_encode(held->route);
     bool is_as_before = (int64_t)held->route->revision == attempt->compares[1].revision;
     if (!is_as_before && strcmp(found, attempt->value) == 0) {
-        adopt(held, &attempt->wanted, (int64_t)held->route->revision);
+        adopt(held, attempt, (int64_t)held->route->revision);
         return ST_OK;
     }
     return err_set(err, ST_BUSY, "the store did not take the new state");
@@ -109,6 +112,9 @@ static enum status explain(const struct attempt *attempt, size_t failed, struct 
     err_set(err, ST_NO_GO,
             "a server that is to be opened has no permission to serve: the store has '%s'",
             compare->key);
+    if (strncmp(compare->key, PERMIT_FENCED_PREFIX, strlen(PERMIT_FENCED_PREFIX)) == 0)
+        return err_hint(err, "fail the shard over (holdfast failover --to REGION --accept-loss), "
+                             "or give the region back (holdfast region return)");
     return err_hint(err,
                     "start it as a replica, read-only: a conductor with policy.automatic gives "
                     "its permission back");
@@ -198,17 +204,30 @@ static void begin(struct attempt *attempt, struct move *move, enum shard_state n
     attempt_init(attempt, &held, &wanted, part);
 }
 
-/* The first one demands that the new primary may be opened: who withdraws a permission needs the
- * run lock, too, so that holds for as long as the token does. */
+static void demand(struct permit_part *part, const struct move *move,
+                   const struct inventory_server *server)
+{
+    if (server) /* of one that is not in the fleet file nothing is opened */
+        permit_part_open(part, server->name, move->mandate->fleet->regions[server->region]);
+}
+
+/* Who withdraws a permission needs the run lock, but who fences a region does not: so each state
+ * from which a server is opened, or is published as the primary, demands that it may be. */
+static void make_part(const struct move *move, enum shard_state next, struct permit_part *ret)
+{
+    if (next == SHARD_UNDOING)
+        demand(ret, move, move->old_server);
+    if (next == SHARD_PREPARING || next == SHARD_PROMOTING || next == SHARD_REDIRECTING)
+        demand(ret, move, move->new_server);
+}
+
 static enum status attempt_once(struct move *move, enum shard_state next, nsec deadline,
                                 struct err *err)
 {
     AUTO(attempt_release) struct attempt attempt;
     AUTO(permit_part_release) struct permit_part part = {0};
     struct held_route held = hold(move);
-    if (next == SHARD_PREPARING)
-        permit_part_open(&part, move->new_server->name,
-                         move->mandate->fleet->regions[move->new_server->region]);
+    make_part(move, next, &part);
     begin(&attempt, move, next, &part);
     return attempt_write(&attempt, &held, call_of(next), deadline, err);
 }
@@ -226,4 +245,42 @@ enum status move_record(struct move *move, enum shard_state next, nsec deadline,
     return status && status != ST_FENCED
                ? err_wrap(err, "record state '%s'", shard_state_name(next))
                : status;
+}
+
+/* The wait of openers bounds the statement; without agents nobody opens another server by time. */
+static enum status load_span(struct move *move, nsec deadline, struct permit_part *part,
+                             nsec *ret_span, struct err *err)
+{
+    struct permit_term term = {0};
+    struct err why = ERR_INIT;
+    enum status status = permit_term_load(move->mandate->store, deadline, &term, &why);
+    if (status && status != ST_NOT_FOUND) {
+        *err = why;
+        return status;
+    }
+    nsec most = SQL_OPEN_WITHIN_MS * NSEC_PER_MS, span = permit_guard_span(term.wait);
+    *ret_span = status || span > most ? most : span;
+    if (!status)
+        permit_part_keep_term(part, &term);
+    return ST_OK;
+}
+
+enum status move_claim(struct move *move, const struct inventory_server *server, nsec deadline,
+                       nsec *ret_span, struct err *err)
+{
+    AUTO(attempt_release) struct attempt attempt = {0};
+    AUTO(permit_part_release) struct permit_part part = {0};
+    struct held_route held = hold(move);
+    enum status status =
+        move->is_route_doubtful ? held_route_read_back(&held, deadline, err) : ST_OK;
+    if (!status)
+        status = load_span(move, deadline, &part, ret_span, err);
+    if (status)
+        return status;
+    demand(&part, move, server);
+    attempt_init(&attempt, &held, &move->route, &part);
+    attempt.is_claim = true;
+    status = attempt_write(&attempt, &held, CALL_WRITE_CLAIM, deadline, err);
+    move->view.is_refused = move->view.is_refused || status == ST_NO_GO;
+    return status;
 }

@@ -38,6 +38,7 @@ struct attempt {
     struct store_compare compares[2 + PERMIT_PART_MAX];
     struct store_op ops[1 + PERMIT_PART_MAX];
     struct store_txn txn; /* points into this struct: it stays where it is */
+    bool is_claim;        /* the state stays as it is: nobody is told of it again */
 };
 
 /* 'part' (may be NULL) is written beside the route, and outlives the attempt. */

@@ -48,13 +48,17 @@ static enum status make_sure_it_is_open(struct move *move, nsec deadline, struct
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
+    nsec span = 0;
     enum status status = look_at_new(move, deadline, &state, err);
     if (status)
         return status;
     status = move_check_alone(move, move->new_server, err);
     if (status || !state.is_read_only)
         return status;
-    move->flavour->open(&sql, state.clock_s + SQL_OPEN_WITHIN_MS / 1e3);
+    status = move_claim(move, move->new_server, deadline, &span, err);
+    if (status)
+        return status;
+    move->flavour->open(&sql, state.clock_s + clock_ms(span) / 1e3);
     status =
         session_exec(&move->new_session, CALL_OPEN_NEW, buf_text(&sql), deadline, &result, err);
     if (!status && sql_number(session_last_value(&result), 1) != 0)

@@ -58,9 +58,15 @@ static bool past_deadline(const struct shard_view *view)
     return view->now >= view->deadline;
 }
 
+/* Its region was fenced meanwhile, or its permission withdrawn: a failover has the word. */
+static bool refused(const struct shard_view *view)
+{
+    return view->is_refused;
+}
+
 static bool cannot_record(const struct shard_view *view)
 {
-    return view->has_record_failed && past_deadline(view);
+    return refused(view) || (view->has_record_failed && past_deadline(view));
 }
 
 static bool verified(const struct shard_view *view)
@@ -96,6 +102,7 @@ static const struct shard_rule rules[] = {
     {SHARD_PREPARING,   prepared,         SHARD_FROZEN,      ACT_NONE,     "services hold their writes"},
     {SHARD_PREPARING,   always,           SHARD_PREPARING,   ACT_PREPARE,  "not prepared yet"},
 
+    {SHARD_FROZEN,      refused,          SHARD_FROZEN,      ACT_GIVE_UP,  "the old primary may not serve"},
     {SHARD_FROZEN,      inherited,        SHARD_UNDOING,     ACT_UNDO,     "a run ended around the freeze"},
     {SHARD_FROZEN,      must_stop,        SHARD_UNDOING,     ACT_UNDO,     "stopped at the freeze"},
     {SHARD_FROZEN,      always,           SHARD_PROMOTING,   ACT_FREEZE,   "the point of no return is recorded: freeze"},
@@ -159,6 +166,7 @@ const char *shard_guard_name(const struct shard_rule *rule)
         {may_promote, "may promote"},
         {new_is_untouched, "new is untouched"},
         {past_deadline, "past deadline"},
+        {refused, "refused"},
         {cannot_record, "cannot record"},
         {verified, "verified"},
         {redirected, "redirected"},

@@ -78,6 +78,7 @@ struct shard_view {
     enum shard_new new_primary;
     bool is_redirected, is_verified;
     bool has_record_failed; /* the last write of a state to the store */
+    bool is_refused;        /* the server that is to be opened, or published, may not serve */
 };
 
 struct shard_rule {

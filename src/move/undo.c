@@ -4,7 +4,8 @@
  * new primary was never sent a promote statement or is confirmed closed. A session whose freeze has
  * answered opens the server itself: it holds the server's lock, so nobody else acts there, and the
  * store need not be asked. A freeze without an answer is evicted first: it would close the server
- * again after it was opened. */
+ * again after it was opened; and what a new session opens is claimed in the store first, because
+ * there was time to fence the server's region. */
 #include "move/internal.h"
 #include "move/mandate.h"
 
@@ -25,12 +26,12 @@ static enum status look_at_old(struct move *move, nsec deadline, struct sql_serv
 
 /* Somebody may have made another server the primary meanwhile, by hand or by another tool: opening
  * this one would make two. Then it stays as it is, and whoever did that has the word. */
-static enum status look_for_strangers(struct move *move, nsec deadline, double *ret_until_s,
+static enum status look_for_strangers(struct move *move, nsec deadline, double *ret_clock_s,
                                       struct err *err)
 {
     AUTO(sql_server_state_release) struct sql_server_state state = {0};
     enum status status = look_at_old(move, deadline, &state, err);
-    *ret_until_s = state.clock_s + SQL_OPEN_WITHIN_MS / 1e3;
+    *ret_clock_s = state.clock_s;
     if (!status)
         status = move_check_alone(move, move->old_server, err);
     if (status || state.channels == 0)
@@ -74,16 +75,23 @@ enum status step_undo(struct move *move, struct err *err)
                        "does not have",
                        move->route.old_primary);
     nsec began = clock_now(), deadline = clock_deadline(UNDO_MS);
-    double until_s = 0; /* on its own clock */
-    if (move->old_session.is_held)
+    double clock_s = 0; /* of its own */
+    nsec span = SQL_OPEN_WITHIN_MS * NSEC_PER_MS;
+    bool was_held = move->old_session.is_held;
+    if (was_held)
         end_stage(move, deadline);
+    was_held = was_held && move->old_session.is_held;
     enum status status = session_take(move->mandate, &move->old_session, deadline, err);
     if (status && status != ST_FENCED && move_was_moved_on(move, move->old_server, err))
         status = ST_CONFLICT;
     if (!status)
-        status = look_for_strangers(move, deadline, &until_s, err);
+        status = look_for_strangers(move, deadline, &clock_s, err);
+    if (!status && !was_held)
+        status = move_claim(move, move->old_server, deadline, &span, err);
     if (!status)
-        status = open_old(move, until_s, deadline, err);
+        status = open_old(move, clock_s + clock_ms(span) / 1e3, deadline, err);
+    if (status && !was_held)
+        session_drop(&move->old_session); /* the next attempt claims anew */
     story_add_phase(&move->story, PHASE_UNDO, began);
     if (status == ST_FENCED || move->view.is_moved_on)
         return status;

@@ -30,6 +30,7 @@ struct store;
 
 #define PERMIT_TERM_KEY "permission"
 #define PERMIT_VERSION_KEY "revoked"
+#define PERMIT_FENCED_PREFIX "fenced/"
 #define PERMIT_REVOKED_PREFIX PERMIT_VERSION_KEY "/"
 char *permit_region_key(const char *region); /* the caller frees, as of the next two */
 char *permit_fenced_key(const char *region);

@@ -60,7 +60,7 @@ char *permit_region_key(const char *region)
 
 char *permit_fenced_key(const char *region)
 {
-    return mem_printf("fenced/%s", region);
+    return mem_printf(PERMIT_FENCED_PREFIX "%s", region);
 }
 
 char *permit_revoked_key(const char *server)

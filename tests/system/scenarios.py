@@ -48,6 +48,7 @@ UNUSUAL = {
     "old.undo-look": Passage(BEFORE_PROMOTE),
     "all.rivals": Passage(BEFORE_PROMOTE),
     "cas.undoing": Passage(BEFORE_PROMOTE),
+    "cas.claim": Passage(BEFORE_PROMOTE),
     "run.take": Passage(BEFORE_PROMOTE),
     "old.late": Passage("old.end-held:before", "held session"),
     "all.strict": Passage("old.end-held:before", "held session"),

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import HOLDFAST
 from moves import (ABORTED, DONE, KILLED, STUCK, assert_sound, hold_command, of_lab,
-                   open_command, outcome, put_in_store)
+                   open_command, outcome, put_in_store, remove_from_store)
 
 FAILED, NO_GO = 1, 3
 HASTY = "{ move_timeout: 2s }"
@@ -276,6 +276,39 @@ def test_a_shard_is_not_moved_to_a_server_that_may_not_serve(lab, tmp_path, key)
     done = fleet.move(relay.region, fault=f"cas.preparing:before=run:{sys.executable} {script}")
     assert done["code"] != DONE and f"no permission to serve: the store has '{key}'" in done["shard"]["error"], done
     assert fleet.unfinished() is None and writable(fleet) == [primary.name]
+
+
+# Where a move dies, whose region is fenced then, and whether its new primary has writes and is closed.
+FENCED = [(["old.freeze:before"], "old", False), (["new.promote:before"], "old", False),
+          (["new.promote:before", "cas.undoing:after"], "old", False), (["new.promote:after"], "new", False),
+          (["new.promote:after"], "new", True), (["cas.redirecting:after"], "new", True)]
+
+
+@pytest.mark.parametrize("deaths, end, is_closed", FENCED)
+def test_nobody_is_opened_or_published_in_a_region_that_was_fenced_since(lab, deaths, end, is_closed):
+    """A region is fenced without a run, and its servers may answer again: whoever takes a move up asks the store."""
+    fleet = of_lab(lab)
+    old, new = fleet.primary(), fleet.relay()
+    lost = old if end == "old" else new
+    fleet.move(new.region, fault=f"{deaths[0]}=kill", expect=KILLED)
+    for point in deaths[1:]:
+        fleet.resume(fault=f"{point}=kill", expect=KILLED)
+    if is_closed:  # as its agent does
+        fleet.sql(new, f"CREATE TABLE {fleet.database}.own (n INT)")
+        fleet.sql(new, "SET GLOBAL read_only=1")
+    before, was_open = fleet.route(), is_open(fleet, lost)
+    put_in_store(lab, f"fenced/{lost.region}", "{}")
+    done = fleet.resume(expect=STUCK)
+    assert f"no permission to serve: the store has 'fenced/{lost.region}'" in done["shard"]["error"], done
+    assert "fail the shard over" in done["shard"]["hint"], done
+    after = fleet.route()
+    assert (after["primary"], after["home"]) == (before["primary"], before["home"]), (before, after)
+    assert is_open(fleet, lost) == was_open
+
+    remove_from_store(lab, f"fenced/{lost.region}")
+    fleet.resume()
+    assert fleet.unfinished() is None
+    assert_sound(fleet)
 
 
 @pytest.mark.parametrize("point, end", LOST)

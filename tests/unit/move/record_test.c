@@ -172,6 +172,56 @@ static void a_state_that_stays_is_no_sign_that_it_was_written(void **state)
     assert_int_equal(write_beside(scene, STORE_FAULT_NONE, revision), ST_CONFLICT); /* it is gone */
 }
 
+static void fence(struct scene *scene, const char *region)
+{
+    AUTO_FREE char *key = permit_fenced_key(region);
+    struct store_op op = {STORE_PUT, key, "{}", 0};
+    struct store_txn txn = {NULL, 0, &op, 1};
+    struct store_txn_result result;
+    assert_int_equal(store_txn(scene->store, &txn, clock_deadline(STORE_MS), &result, NULL), ST_OK);
+}
+
+static enum status claim(struct scene *scene, nsec *ret_span)
+{
+    struct move *move = &scene->move;
+    struct err err = ERR_INIT;
+    return move_claim(move, move->new_server, clock_deadline(STORE_MS), ret_span, &err);
+}
+
+static void nothing_is_published_in_a_region_that_is_fenced(void **state)
+{
+    struct scene *scene = *state;
+    assert_int_equal(record(scene, SHARD_PREPARING), ST_OK);
+    assert_int_equal(record(scene, SHARD_FROZEN), ST_OK);
+    assert_int_equal(record(scene, SHARD_PROMOTING), ST_OK);
+    fence(scene, "east");
+    assert_int_equal(record(scene, SHARD_PROMOTING), ST_NO_GO);
+    assert_int_equal(record(scene, SHARD_REDIRECTING), ST_NO_GO);
+    assert_string_equal(stored(scene).home, "west");
+    assert_int_equal(record(scene, SHARD_UNDOING), ST_OK); /* the way back is free ... */
+    fence(scene, "west");
+    assert_int_equal(record(scene, SHARD_UNDOING), ST_NO_GO); /* ... until that is fenced, too */
+}
+
+static void a_claim_leaves_the_route_and_is_refused_when_the_region_is_fenced(void **state)
+{
+    struct scene *scene = *state;
+    nsec span = 0;
+    assert_int_equal(record(scene, SHARD_PREPARING), ST_OK);
+    struct route before = stored(scene);
+    assert_int_equal(claim(scene, &span), ST_OK);
+    assert_true(span == SQL_OPEN_WITHIN_MS * NSEC_PER_MS && !scene->move.view.is_refused);
+    struct route after = stored(scene);
+    assert_true(after.revision > before.revision); /* who waits for it to settle waits anew */
+    assert_int_equal(after.state, before.state);
+    scene->next_fault = STORE_FAULT_UNKNOWN_DONE;
+    assert_int_equal(claim(scene, &span), ST_OK);
+    fence(scene, "east");
+    assert_int_equal(claim(scene, &span), ST_NO_GO);
+    assert_true(scene->move.view.is_refused);
+    assert_int_equal(record(scene, SHARD_FROZEN), ST_OK); /* the route in memory is the store's */
+}
+
 static void another_token_fences_every_write(void **state)
 {
     struct scene *scene = *state;
@@ -221,6 +271,8 @@ int main(void)
         TEST(a_move_is_recorded_from_preparing_to_serving_at_the_new_home),
         TEST(an_undone_move_keeps_home_and_epoch),
         TEST(a_state_that_stays_is_no_sign_that_it_was_written),
+        TEST(nothing_is_published_in_a_region_that_is_fenced),
+        TEST(a_claim_leaves_the_route_and_is_refused_when_the_region_is_fenced),
         TEST(another_token_fences_every_write),
         TEST(an_unknown_outcome_is_decided_by_reading_back),
         TEST(a_busy_store_is_tried_again),

@@ -11,15 +11,17 @@
 
 #include <cmocka.h>
 
-enum { BITS = 9 };
+enum { BITS = 10 };
 
 /* The view with this number; all views are 0 .. view_count() - 1. */
 static struct shard_view view_at(unsigned number)
 {
     struct shard_view view = {.deadline = 10};
-    bool *bits[BITS] = {&view.is_at_target,      &view.is_inherited,  &view.must_stop,
-                        &view.is_prepared,       &view.is_redirected, &view.is_verified,
-                        &view.has_record_failed, &view.is_moved_on,   NULL};
+    bool *bits[BITS] = {&view.is_at_target,      &view.is_inherited,
+                        &view.must_stop,         &view.is_prepared,
+                        &view.is_redirected,     &view.is_verified,
+                        &view.has_record_failed, &view.is_moved_on,
+                        &view.is_refused,        NULL};
     for (unsigned i = 0; i < BITS; i++, number /= 2)
         if (bits[i])
             *bits[i] = number % 2;
@@ -210,6 +212,19 @@ static void a_successor_goes_back_or_finishes_but_never_continues_a_freeze(void 
     assert_never(acts_from_inheritance);
 }
 
+static bool opens_what_may_not_serve(const struct shard_view *view, const struct shard_rule *rule)
+{
+    bool is_between = view->state == SHARD_FROZEN || view->state == SHARD_PROMOTING ||
+                      view->state == SHARD_REDIRECTING || view->state == SHARD_UNDOING;
+    return view->is_refused && is_between && rule->action != ACT_GIVE_UP;
+}
+
+static void a_server_that_may_not_serve_is_neither_opened_nor_published(void **state)
+{
+    (void)state;
+    assert_never(opens_what_may_not_serve);
+}
+
 static bool waits_for_ever(const struct shard_view *view, const struct shard_rule *rule)
 {
     bool is_waiting = view->state == SHARD_REDIRECTING || view->state == SHARD_UNDOING ||
@@ -240,6 +255,7 @@ int main(void)
         cmocka_unit_test(a_shard_that_was_moved_on_by_hand_is_left_alone),
         cmocka_unit_test(an_abort_starts_nothing_new),
         cmocka_unit_test(a_successor_goes_back_or_finishes_but_never_continues_a_freeze),
+        cmocka_unit_test(a_server_that_may_not_serve_is_neither_opened_nor_published),
         cmocka_unit_test(past_the_deadline_a_wait_is_handed_to_the_operator),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
