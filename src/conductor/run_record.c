@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 #include "base/text.h"
+#include "move/mandate.h"
 #include "os/caller.h"
 #include "store/store.h"
 
@@ -164,7 +165,7 @@ char *run_record_next(const struct run_record *record)
 
 char *run_record_key(const char *id)
 {
-    return mem_printf("runs/%s", id);
+    return mem_printf(MANDATE_RUNS "%s", id);
 }
 
 static json_t *names_json(char *const *names, size_t count)

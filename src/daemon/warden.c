@@ -54,7 +54,6 @@ struct warden {
     nsec ready_at;
     nsec yields_until;      /* somebody else of this region has it */
     char aside[RUN_ID_MAX]; /* a run that had to yield; "": none */
-    char ended[RUN_ID_MAX]; /* whose lock was taken away with the fence; "": nobody's */
     /* Our own region's beats. When they had stopped for long, the store was away, or we were: the
      * other region must have the time to beat again. */
     struct {
@@ -352,15 +351,11 @@ static void fail_over(struct warden *warden, size_t region, int64_t fence,
     struct run *run = warden->seen.count > 0 ? begin_run(warden, region) : NULL;
     if (!run)
         return;
-    run->mandate.ended_run = warden->ended[0]   ? warden->ended
-                             : warden->aside[0] ? warden->aside
-                                                : NULL;
     run->fence = fence;
     run->term = *term;
     deed_carry_out(daemon, run, &warden->seen, 0, &report);
     run_free(run);
     warden->seen_at = 0;
-    warden->ended[0] = '\0';
     if (warden->aside[0])
         call_off(warden);
     warden->tried = clock_now();
@@ -433,7 +428,8 @@ static enum status add_gone(struct warden *warden, const char *key, struct permi
 static enum status end_run(struct warden *warden, struct permit_fencing *fencing,
                            char ret_left[static RUN_ID_MAX], struct err *err)
 {
-    enum status status = add_gone(warden, MANDATE_LOCK_KEY, fencing, warden->ended, err);
+    char holder[RUN_ID_MAX];
+    enum status status = add_gone(warden, MANDATE_LOCK_KEY, fencing, holder, err);
     return status ? status : add_gone(warden, RUN_CURRENT_KEY, fencing, ret_left, err);
 }
 
@@ -464,7 +460,6 @@ static bool fence(struct warden *warden, const char *region, const struct mirror
                                      .gone = gone};
     struct err err = ERR_INIT;
     enum status status = ST_OK;
-    warden->ended[0] = '\0';
     if (!warden->ready)
         status = end_run(warden, &fencing, left, &err);
     if (!status)

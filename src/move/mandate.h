@@ -25,6 +25,7 @@ struct route;
 struct store;
 
 #define MANDATE_LOCK_KEY "run-lock"
+#define MANDATE_RUNS "runs/"    /* below it the record of each run, by its id */
 #define MANDATE_HOLD "converge" /* instead of a run's id: roles are brought back */
 #define MANDATE_READY "ready"   /* a region is silent: a run may begin in a moment */
 
@@ -39,7 +40,6 @@ struct mandate {
     const struct drain_mark *mark; /* NULL: another run */
     bool is_return;
     bool is_resumed;                 /* took over from another process: may evict its sessions */
-    const char *ended_run;           /* its lock was taken away: may evict its sessions; or NULL */
     bool is_abort_only;              /* undo or finish what is in flight, start nothing */
     atomic_bool is_aborted;          /* it is to stop: what is in flight is undone or finished */
     atomic_bool is_called_off;       /* by an operator, not by a gate or for failures */

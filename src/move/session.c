@@ -19,6 +19,7 @@
 
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { LOCK_WAIT_MS = 2000, AGAIN_MS = 20 };
 
@@ -125,9 +126,9 @@ static enum status connect_session(const struct mandate *mandate, struct session
 }
 
 /* Held beside it: says whose session it is to whoever takes the run over. */
-static char *run_lock_name(const struct mandate *mandate)
+static char *run_lock_name(const char *run)
 {
-    return mem_printf(SESSION_LOCK "/%s", mandate->run);
+    return mem_printf(SESSION_LOCK "/%s", run);
 }
 
 struct holder {
@@ -141,8 +142,7 @@ static enum status look_for_holder(const struct mandate *mandate, struct session
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
-    AUTO_FREE char *of_run = mandate->ended_run ? mem_printf(SESSION_LOCK "/%s", mandate->ended_run)
-                                                : run_lock_name(mandate);
+    AUTO_FREE char *of_run = run_lock_name(mandate->run);
     session->flavour->lock_holder(&sql, SESSION_LOCK);
     buf_add(&sql, "; ");
     session->flavour->lock_holder(&sql, of_run);
@@ -168,9 +168,35 @@ static enum status find_holder(const struct mandate *mandate, struct session *se
     return look_for_holder(mandate, session, deadline, ret, err);
 }
 
+/* One of another run that this store knows: it had the run lock before us, and was set aside, or a
+ * fence took its lock away. Its process may stand still with its region. */
+static enum status find_former_run(const struct mandate *mandate, struct session *session,
+                                   int64_t holder, nsec deadline, bool *ret_is_found,
+                                   struct err *err)
+{
+    AUTO(store_list_release) struct store_list runs = {0};
+    AUTO(buf_release) struct buf sql = {0};
+    AUTO(sql_result_release) struct sql_result result = {0};
+    enum status status = store_list(mandate->store, MANDATE_RUNS, deadline, &runs, err);
+    for (size_t i = 0; i < runs.count && !status; i++) {
+        const char *run = runs.entries[i].key + strlen(MANDATE_RUNS);
+        AUTO_FREE char *name = run_lock_name(run);
+        if (strcmp(run, mandate->run) == 0)
+            continue;
+        buf_add(&sql, sql.length ? "; " : "");
+        session->flavour->lock_holder(&sql, name);
+    }
+    if (!status && sql.length)
+        status = exec_on(session->conn, calls_of(session)->holder, buf_text(&sql), deadline,
+                         &result, err);
+    for (size_t set = 0; set < result.count && !status; set++)
+        *ret_is_found |= sql_number(sql_value(&result, set, 0, 0), 0) == holder;
+    return status;
+}
+
 /* End the session that holds the lock, if it is one that we may end: this process's own, one of the
- * run that it has taken over, or of somebody who brought roles back: he had the run lock before us,
- * and each of his steps may be cut short. Another store, or another fleet file, may have a run of
+ * run that it has taken over or of an earlier one, or of somebody who brought roles back: he had
+ * the run lock before us, and each of his steps may be cut short. Another store may have a run of
  * its own there, and that is in its critical section. */
 static enum status evict(const struct mandate *mandate, struct session *session, nsec deadline,
                          struct err *err)
@@ -179,9 +205,13 @@ static enum status evict(const struct mandate *mandate, struct session *session,
     enum status status = find_holder(mandate, session, deadline, &holder, err);
     if (status || holder.id == 0)
         return status;
-    bool is_of_run = (mandate->is_resumed || mandate->ended_run) && holder.id == holder.run_id;
-    bool is_of_hold = holder.id == holder.hold_id;
-    if (!is_of_run && !is_of_hold && (unsigned long)holder.id != session->last_id) {
+    bool is_ours = (mandate->is_resumed && holder.id == holder.run_id) ||
+                   holder.id == holder.hold_id || (unsigned long)holder.id == session->last_id;
+    if (!is_ours)
+        status = find_former_run(mandate, session, holder.id, deadline, &is_ours, err);
+    if (status)
+        return status;
+    if (!is_ours) {
         err_set(err, ST_BUSY, "%s is held by another Holdfast (connection %lld)",
                 session->server->name, (long long)holder.id);
         err_hint(err, "look at 'SHOW PROCESSLIST' there; another store may be moving this shard");
@@ -204,7 +234,7 @@ static enum status lock_server(const struct mandate *mandate, struct session *se
 {
     AUTO(buf_release) struct buf sql = {0};
     AUTO(sql_result_release) struct sql_result result = {0};
-    AUTO_FREE char *of_run = run_lock_name(mandate);
+    AUTO_FREE char *of_run = run_lock_name(mandate->run);
     session->flavour->lock(&sql, SESSION_LOCK, LOCK_WAIT_MS);
     buf_add(&sql, "; ");
     session->flavour->lock(&sql, of_run, LOCK_WAIT_MS);

@@ -17,7 +17,7 @@ import pytest
 
 from conftest import HOLDFAST, wait_until
 from moves import (ABORTED, DONE, KILLED, SOAK, STUCK, Writers, assert_sound, hold_command, of_lab, open_command,
-                   other_region, points, violations)
+                   other_region, points, remove_from_store, violations)
 from scenarios import ACCEPT, PATIENT, Bench, furnish, pass_point, put_right, run_all
 
 FAILED = 1
@@ -582,6 +582,23 @@ def test_a_run_that_is_resumed_does_not_end_the_sessions_of_another_run(lab):
     theirs.communicate(timeout=30)
     fleet.cli("run", "abort", expect=ABORTED)
     assert len([server for server in fleet.servers if not fleet.value(server, "SELECT @@GLOBAL.read_only")]) == 1
+
+
+def test_a_run_that_was_set_aside_keeps_no_other_run_from_its_servers(lab):
+    """Its process stands still with its sessions, and its lock was taken away, as by the fence of its region. The next
+    run of the same store knows of it by its record."""
+    fleet = of_lab(lab)
+    home, to = fleet.primary().region, fleet.relay().region
+    theirs = fleet.start("switchover", "--to", to, "--yes", fault="new.forget:before=stop")
+    wait_until(lambda: process_state(theirs.pid) == "T", 20, "it stands still")
+    for key in ("run-lock", "run-current"):
+        remove_from_store(lab, key)
+    fleet.cli("failover", "--to", home, "--accept-loss", "--force", "--yes", expect=DONE)
+    theirs.send_signal(signal.SIGCONT)
+    said, _ = theirs.communicate(timeout=30)
+    assert theirs.returncode not in (DONE, KILLED), said
+    assert fleet.unfinished() is None
+    assert_sound(fleet)
 
 
 def test_a_live_run_is_aborted_by_another_process(lab, tmp_path):
