@@ -93,6 +93,25 @@ static enum status check_without(const struct fleet_scene *scene, const struct c
     return ST_OK;
 }
 
+/* The run that yielded. What it left and was not failed over, this process does not touch. */
+static void end_aside(const struct fleet_scene *scene, const char *aside)
+{
+    struct err err = ERR_INIT;
+    bool has_left = false;
+    if (!aside[0])
+        return;
+    enum status status = run_has_left(scene->store, scene->fleet, aside, &has_left, &err);
+    if (!status && !has_left)
+        status = run_close(scene->store, aside, RUN_FAILED, &err);
+    if (has_left)
+        fprintf(stderr,
+                "run %s was set aside, and left shards in the middle: holdfast run abort %s\n",
+                aside, aside);
+    else if (status)
+        fprintf(stderr, "run %s was set aside; that it has ended is not recorded: %s\n", aside,
+                err.text);
+}
+
 static enum status begin(const struct fleet_scene *scene, struct run_record *record,
                          const struct cli_args *args, struct err *err)
 {
@@ -101,16 +120,20 @@ static enum status begin(const struct fleet_scene *scene, struct run_record *rec
     if (run_submit(scene, record, args, &status, err))
         return status;
     run_outlive_terminal();
-    status = run_begin(scene->store, scene->fleet, record, &run, err);
+    status = run_begin_ordered(scene->store, scene->fleet, record, &run, err);
     if (status)
         return status;
+    char aside[RUN_ID_MAX];
+    snprintf(aside, sizeof(aside), "%s", run->aside);
     AUTO_FREE const struct inventory_shard **shards =
         mem_zalloc((run->record.shard_count + 1) * sizeof(*shards));
     for (size_t i = 0; i < run->record.shard_count; i++)
         shards[i] = inventory_find_shard(scene->fleet, run->record.shards[i]);
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
     fleet_observe(scene->fleet, shards, run->record.shard_count, clock_deadline(OBSERVE_MS), &seen);
-    return run_carry_out(scene, &seen, run, cli_flag(args, "--json"), err);
+    status = run_carry_out(scene, &seen, run, cli_flag(args, "--json"), err);
+    end_aside(scene, aside);
+    return status;
 }
 
 static void print_losses(const struct loss *losses, size_t count)
@@ -280,22 +303,67 @@ static void print_region_loss(const struct loss *loss, size_t lost, const char *
                 loss->seen->shard->name, route->primary, to);
 }
 
+/* A run that is in the way of this one. It ends with the fence; without one only when it waits, or
+ * its process is gone. */
+static void say_unfinished(const struct fleet_scene *scene, const struct region_order *order)
+{
+    char left[RUN_ID_MAX], holder[RUN_ID_MAX];
+    struct err ignored = ERR_INIT;
+    if (run_current(scene->store, left, &ignored) ||
+        (order->look.standing != REGION_SILENT &&
+         run_lock_holder(scene->store, holder, &ignored) != ST_NOT_FOUND))
+        return;
+    fprintf(stderr, "  run %s is not finished: it is set aside\n", left);
+}
+
 static void print_region_losses(const struct fleet_scene *scene, const struct region_order *order,
                                 const struct loss *losses)
 {
     for (size_t i = 0; i < scene->shard_count; i++)
         if (losses[i].is_lost)
             print_region_loss(&losses[i], order->lost, scene->fleet->regions[order->to]);
+    say_unfinished(scene, order);
     say_standing(scene, order);
+}
+
+/* Again when somebody took the run lock, or gave it back, in the same moment. */
+static enum status put_fence(struct store *store, const struct permit_fencing *fencing,
+                             char ret_left[static RUN_ID_MAX], struct err *err)
+{
+    int64_t revision = 0;
+    nsec deadline = clock_deadline(STORE_MS);
+    enum status status = ST_CONFLICT;
+    while (status == ST_CONFLICT && clock_now() < deadline) {
+        *err = (struct err)ERR_INIT;
+        status = region_fence(store, fencing, deadline, ret_left, &revision, err);
+    }
+    if (status == ST_CONFLICT)
+        return err_hint(err, "it is not fenced: give the order again, which looks anew");
+    if (status != ST_EXISTS)
+        return status;
+    ret_left[0] = '\0'; /* by somebody else's fence: ours has ended nothing */
+    *err = (struct err)ERR_INIT;
+    return ST_OK;
 }
 
 static enum status fence(const struct fleet_scene *scene, const struct region_order *order,
                          const struct run_record *record, struct err *err)
 {
+    char left[RUN_ID_MAX] = "";
+    struct permit_fencing fencing = {
+        .region = scene->fleet->regions[order->lost],
+        .own = scene->fleet->regions[order->to],
+        .beat = order->look.pulse.revision,
+        .term = order->look.term,
+        .by = record->by,
+        .reason = record->reason ? record->reason : "an operator said that it is lost",
+    };
     if (order->look.standing != REGION_SILENT)
         return ST_OK;
-    return region_fence(scene->store, scene->fleet->regions[order->lost], &order->look, record->by,
-                        record->reason ? record->reason : "an operator said that it is lost", err);
+    enum status status = put_fence(scene->store, &fencing, left, err);
+    if (!status && left[0])
+        fprintf(stderr, "run %s was set aside with the fence\n", left);
+    return status;
 }
 
 static enum status fail_region_over(const struct cli_args *args, struct err *err)

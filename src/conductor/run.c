@@ -211,6 +211,65 @@ enum status run_begin(struct store *store, const struct inventory *fleet, struct
     return ST_OK;
 }
 
+/* It waits, or its process is gone. */
+static enum status set_left_aside(struct store *store, char ret_id[static RUN_ID_MAX])
+{
+    char left[RUN_ID_MAX], holder[RUN_ID_MAX];
+    struct err err = ERR_INIT;
+    enum status status = run_current(store, left, &err);
+    if (!status && run_lock_holder(store, holder, &err) != ST_NOT_FOUND)
+        status = ST_BUSY;
+    if (!status)
+        status = run_set_aside(store, left, &err);
+    if (!status)
+        snprintf(ret_id, RUN_ID_MAX, "%s", left);
+    return status;
+}
+
+enum status run_begin_over(struct store *store, const struct inventory *fleet,
+                           struct run_record *take, struct run **ret, struct err *err)
+{
+    AUTO_FREE char *wanted = run_record_encode(take);
+    char aside[RUN_ID_MAX];
+    enum status status = run_begin(store, fleet, take, ret, err);
+    if (status != ST_BUSY || set_left_aside(store, aside) || run_record_decode(wanted, take, err))
+        return status;
+    log_event(EV_LOSS, "run", aside, "is", "set aside: a region is lost", NULL);
+    *err = (struct err)ERR_INIT;
+    status = run_begin(store, fleet, take, ret, err);
+    if (!status)
+        snprintf((*ret)->aside, RUN_ID_MAX, "%s", aside);
+    return status;
+}
+
+/* The last one that has not ended: none but this one can go on. */
+static void find_aside(struct run *run)
+{
+    struct run_record *records = NULL;
+    size_t count = 0;
+    struct err ignored = ERR_INIT;
+    if (run_record_list(run->mandate.store, &records, &count, &ignored))
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (!records[i].unreadable && strcmp(records[i].id, run->record.id) != 0 &&
+            (records[i].state == RUN_RUNNING || records[i].state == RUN_STUCK))
+            snprintf(run->aside, RUN_ID_MAX, "%s", records[i].id);
+    run_record_list_free(records, count);
+}
+
+enum status run_begin_ordered(struct store *store, const struct inventory *fleet,
+                              struct run_record *take, struct run **ret, struct err *err)
+{
+    if (!take->is_region_lost)
+        return run_begin(store, fleet, take, ret, err);
+    enum status status = run_begin_over(store, fleet, take, ret, err);
+    if (status)
+        return status;
+    if (!(*ret)->aside[0])
+        find_aside(*ret);
+    return ST_OK;
+}
+
 /* 'what' stands in the place of a run's id. */
 static enum status hold(struct run *run, const char *what, struct err *err)
 {
@@ -310,17 +369,17 @@ enum status run_list_left(struct store *store, const struct inventory *fleet, co
     return status;
 }
 
-/* Of a run that has ended: one was out of the fleet file then, and is back. */
-static bool left_any_shard(const struct run *run, const char *id)
+enum status run_has_left(struct store *store, const struct inventory *fleet, const char *id,
+                         bool *ret, struct err *err)
 {
-    const struct inventory *fleet = run->mandate.fleet;
     AUTO_FREE bool *is_left = mem_zalloc(fleet->shard_count + 1);
-    struct err ignored = ERR_INIT;
-    bool has_left = false;
-    if (run_list_left(run->mandate.store, fleet, id, is_left, &ignored) == ST_OK)
-        for (size_t i = 0; i < fleet->shard_count; i++)
-            has_left = has_left || is_left[i];
-    return has_left;
+    enum status status = run_list_left(store, fleet, id, is_left, err);
+    if (status)
+        return status;
+    *ret = false;
+    for (size_t i = 0; i < fleet->shard_count; i++)
+        *ret = *ret || is_left[i];
+    return ST_OK;
 }
 
 /* May it be taken over? And what must be so still when it is: also of a run that was taken over and
@@ -338,7 +397,13 @@ static enum status check_unfinished(struct run *run, const char *id, struct stor
     *ret_left = run->had_ended
                     ? (struct store_compare){STORE_ABSENT, RUN_CURRENT_KEY, 0}
                     : (struct store_compare){STORE_MOD_REV_IS, RUN_CURRENT_KEY, current.mod_rev};
-    if (run->had_ended ? left_any_shard(run, id) : strcmp(current.value, id) == 0)
+    bool may_take = !run->had_ended && strcmp(current.value, id) == 0;
+    if (run->had_ended) { /* a shard may have been out of the fleet file then, and is back */
+        status = run_has_left(store, run->mandate.fleet, id, &may_take, err);
+        if (status)
+            return status;
+    }
+    if (may_take)
         return ST_OK;
     AUTO(run_record_release) struct run_record record = {0};
     status = run_record_load(store, id, &record, err); /* says when there is no such run */
@@ -458,6 +523,18 @@ enum status run_close(struct store *store, const char *id, enum run_state state,
     struct store_txn txn = {&is_same, 1, &put, 1};
     struct store_txn_result result = {0};
     return store_txn(store, &txn, deadline, &result, err);
+}
+
+enum status run_call_off(struct store *store, const struct inventory *fleet, const char *id,
+                         struct run **ret, struct err *err)
+{
+    bool has_left = false;
+    enum status status = run_has_left(store, fleet, id, &has_left, err);
+    *ret = NULL;
+    if (status)
+        return status;
+    return has_left ? run_take(store, fleet, id, true, ret, err)
+                    : run_close(store, id, RUN_FAILED, err);
 }
 
 void run_free(struct run *run)

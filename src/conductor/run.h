@@ -34,6 +34,7 @@ struct run {
     int64_t lease;
     struct keeper *keeper;
     struct announcer *announcer; /* of the hooks, while it is carried out; NULL: none */
+    char aside[RUN_ID_MAX];      /* the run that yielded to this one; "": none */
     bool had_ended;              /* taken over once more, only for what it left in the middle */
     struct waiting *waiting;     /* what its keeper tells others */
     const struct failover_ears *ears; /* NULL: nobody can be asked */
@@ -49,6 +50,15 @@ struct run {
  * before. */
 MUST_CHECK enum status run_begin(struct store *store, const struct inventory *fleet,
                                  struct run_record *take, struct run **ret, struct err *err);
+/* The same for a run that fails a lost region over: one that is unfinished yields when its process
+ * is gone, and is set aside. */
+MUST_CHECK enum status run_begin_over(struct store *store, const struct inventory *fleet,
+                                      struct run_record *take, struct run **ret, struct err *err);
+/* As an operator ordered it: one of these. 'aside' is also the run that was set aside before, with
+ * the region's fence. */
+MUST_CHECK enum status run_begin_ordered(struct store *store, const struct inventory *fleet,
+                                         struct run_record *take, struct run **ret,
+                                         struct err *err);
 /* Continue an unfinished run whose process is gone; or one that has ended, for the shards that it
  * left in the middle because they were not in the fleet file then. With 'is_called_off', or when an
  * operator called it off before, it only undoes or finishes what is in flight. */
@@ -58,6 +68,8 @@ MUST_CHECK enum status run_take(struct store *store, const struct inventory *fle
  */
 MUST_CHECK enum status run_list_left(struct store *store, const struct inventory *fleet,
                                      const char *id, bool *ret_is_left, struct err *err);
+MUST_CHECK enum status run_has_left(struct store *store, const struct inventory *fleet,
+                                    const char *id, bool *ret, struct err *err); /* any? */
 /* Only the run lock, for what is no run (roles are brought back): nothing is recorded, and nothing
  * is left when the process dies. run_free() gives it back. */
 MUST_CHECK enum status run_hold(struct store *store, const struct inventory *fleet,
@@ -85,6 +97,10 @@ MUST_CHECK enum status run_set_aside(struct store *store, const char *id, struct
  * somebody takes it up. */
 MUST_CHECK enum status run_close(struct store *store, const char *id, enum run_state state,
                                  struct err *err);
+/* The same, as failed; or, when it has left shards in the middle that were not failed over, take
+ * it, to bring them to one side: *ret, else NULL. */
+MUST_CHECK enum status run_call_off(struct store *store, const struct inventory *fleet,
+                                    const char *id, struct run **ret, struct err *err);
 
 /* The run whose process is alive; ST_NOT_FOUND: none. */
 MUST_CHECK enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX],

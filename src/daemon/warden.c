@@ -16,6 +16,7 @@
 #include "mirror/mirror.h"
 #include "permit/fence.h"
 #include "permit/permit.h"
+#include "region/lost.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -214,34 +215,10 @@ static void look_ahead(struct warden *warden, size_t region, const struct mirror
         look(warden, region);
 }
 
-/* A run that waits, or whose process is gone, yields; its shards are in hand of this one. */
-static enum status begin(struct warden *warden, struct run_record *record, struct run **ret,
-                         struct err *err)
+static void set_aside(struct warden *warden, const char *run)
 {
-    struct store *store = daemon_store_get(warden->daemon->store);
-    AUTO_FREE char *wanted = run_record_encode(record);
-    char left[RUN_ID_MAX], holder[RUN_ID_MAX];
-    struct err ignored = ERR_INIT;
-    enum status status = run_begin(store, warden->daemon->fleet, record, ret, err);
-    if (status != ST_BUSY || run_current(store, left, &ignored) ||
-        run_lock_holder(store, holder, &ignored) != ST_NOT_FOUND ||
-        run_set_aside(store, left, &ignored) || run_record_decode(wanted, record, err))
-        return status;
-    log_event(EV_LOSS, "run", left, "is", "set aside: a region is lost", NULL);
-    snprintf(warden->aside, sizeof(warden->aside), "%s", left);
-    return run_begin(store, warden->daemon->fleet, record, ret, err);
-}
-
-static bool has_left(struct store *store, const struct inventory *fleet, const char *run)
-{
-    AUTO_FREE bool *is_left = mem_zalloc(fleet->shard_count + 1);
-    struct err ignored = ERR_INIT;
-    if (run_list_left(store, fleet, run, is_left, &ignored))
-        return true; /* as far as is known */
-    for (size_t i = 0; i < fleet->shard_count; i++)
-        if (is_left[i])
-            return true;
-    return false;
+    if (run[0])
+        snprintf(warden->aside, sizeof(warden->aside), "%s", run);
 }
 
 /* What the run that yielded left in the middle and was not failed over goes back to where it was: a
@@ -254,16 +231,12 @@ static void call_off(struct warden *warden)
     struct run *run = NULL;
     struct err err = ERR_INIT;
     warden->tried = clock_now();
-    if (!has_left(store, daemon->fleet, warden->aside)) {
-        if (run_close(store, warden->aside, RUN_FAILED, &err) == ST_OK)
-            warden->aside[0] = '\0';
+    if (run_call_off(store, daemon->fleet, warden->aside, &run, &err))
         return;
-    }
-    if (run_take(store, daemon->fleet, warden->aside, true, &run, &err))
-        return;
-    deed_carry_out(daemon, run, NULL, HASTE_MS * NSEC_PER_MS, &report);
+    if (run)
+        deed_carry_out(daemon, run, NULL, HASTE_MS * NSEC_PER_MS, &report);
     run_free(run);
-    warden->aside[0] = '\0'; /* a run of its own again, which others go on with */
+    warden->aside[0] = '\0'; /* it has ended, or is a run of its own again */
 }
 
 static void call_off_later(struct warden *warden)
@@ -329,8 +302,12 @@ static struct run *begin_run(struct warden *warden, size_t region)
     run_free(run);
     run = NULL;
     record_of(warden, region, &again);
-    if (begin(warden, &again, &run, &err) == ST_OK)
+    struct daemon *daemon = warden->daemon;
+    if (run_begin_over(daemon_store_get(daemon->store), daemon->fleet, &again, &run, &err) ==
+        ST_OK) {
+        set_aside(warden, run->aside);
         return run;
+    }
     if (err.status == ST_BUSY && is_in_hand_elsewhere(warden))
         return NULL;
     say(warden, warden->daemon->fleet->regions[region], err.text);
@@ -410,37 +387,13 @@ static void prepare(struct warden *warden, size_t region, const struct mirror_re
 
 /* ---- the fence ---- */
 
-static enum status add_gone(struct warden *warden, const char *key, struct permit_fencing *fencing,
-                            char ret_run[static RUN_ID_MAX], struct err *err)
-{
-    struct store *store = daemon_store_get(warden->daemon->store);
-    AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status = store_get(store, key, clock_deadline(STORE_MS), &entry, err);
-    snprintf(ret_run, RUN_ID_MAX, "%s", entry.value ? entry.value : "");
-    if (!status)
-        fencing->gone[fencing->gone_count++] = (struct permit_gone){key, entry.mod_rev};
-    return status == ST_NOT_FOUND ? ST_OK : status;
-}
-
-/* Whoever holds the run lock may be lost with the region, and its lease may live on for long: it
- * goes, whoever it is. A run whose lock is gone changes nothing any more; it is set aside with
- * that, or whoever leads would go on with it. */
-static enum status end_run(struct warden *warden, struct permit_fencing *fencing,
-                           char ret_left[static RUN_ID_MAX], struct err *err)
-{
-    char holder[RUN_ID_MAX];
-    enum status status = add_gone(warden, MANDATE_LOCK_KEY, fencing, holder, err);
-    return status ? status : add_gone(warden, RUN_CURRENT_KEY, fencing, ret_left, err);
-}
-
 static void say_fenced(struct warden *warden, const char *region, const char *left)
 {
     log_event(EV_PERMISSION, "region", region, "given", "no", "why",
               "it was silent for a TTL: it is fenced", NULL);
-    if (!left[0])
-        return;
-    snprintf(warden->aside, sizeof(warden->aside), "%s", left);
-    log_event(EV_LOSS, "run", left, "is", "set aside: a region is lost", NULL);
+    set_aside(warden, left);
+    if (left[0])
+        log_event(EV_LOSS, "run", left, "is", "set aside: a region is lost", NULL);
 }
 
 static bool fence(struct warden *warden, const char *region, const struct mirror_region *sign,
@@ -449,21 +402,18 @@ static bool fence(struct warden *warden, const char *region, const struct mirror
     struct daemon *daemon = warden->daemon;
     struct store *store = daemon_store_get(daemon->store);
     AUTO_FREE char *by = mem_printf("conductor %s", daemon->self->name);
-    struct permit_gone gone[2];
     char left[RUN_ID_MAX] = "";
     struct permit_fencing fencing = {.region = region,
                                      .own = daemon->fleet->regions[daemon->self->region],
                                      .beat = sign->beat,
                                      .term = sign->term,
                                      .by = by,
-                                     .reason = "it was silent for a TTL",
-                                     .gone = gone};
+                                     .reason = "it was silent for a TTL"};
     struct err err = ERR_INIT;
-    enum status status = ST_OK;
-    if (!warden->ready)
-        status = end_run(warden, &fencing, left, &err);
-    if (!status)
-        status = permit_fence(store, &fencing, clock_deadline(STORE_MS), ret_revision, &err);
+    nsec deadline = clock_deadline(STORE_MS);
+    enum status status = warden->ready
+                             ? permit_fence(store, &fencing, deadline, ret_revision, &err)
+                             : region_fence(store, &fencing, deadline, left, ret_revision, &err);
     if (!status)
         say_fenced(warden, region, left);
     return status == ST_OK;

@@ -97,16 +97,20 @@ static void trim(struct runner *runner)
                   "the next run tries again");
 }
 
-/* What moved before it was stopped may have to go back, in a run of its own. */
+/* What moved before it was stopped may have to go back, in a run of its own; and a run that yielded
+ * to it is brought to its end. */
 static void carry_all(struct runner *runner, struct run *run)
 {
-    char next[RUN_ID_MAX] = "";
+    char next[RUN_ID_MAX] = "", aside[RUN_ID_MAX];
     struct err err = ERR_INIT;
+    snprintf(aside, sizeof(aside), "%s", run->aside);
     carry(runner, run, next);
     if (next[0] && !run_take(store_of(runner), runner->host.fleet, next, false, &run, &err)) {
         run->mandate.is_resumed = false; /* nobody has begun it */
         carry(runner, run, next);
     }
+    if (aside[0] && !run_call_off(store_of(runner), runner->host.fleet, aside, &run, &err) && run)
+        carry(runner, run, next);
     trim(runner);
 }
 
@@ -208,7 +212,7 @@ void runner_stop(struct runner *runner)
 enum status runner_begin(struct runner *runner, struct run_record *take, struct err *err)
 {
     struct run *run = NULL;
-    enum status status = run_begin(store_of(runner), runner->host.fleet, take, &run, err);
+    enum status status = run_begin_ordered(store_of(runner), runner->host.fleet, take, &run, err);
     if (status)
         return status;
     pthread_mutex_lock(&runner->lock);

@@ -5,7 +5,6 @@
 #include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
-#include "move/mandate.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -13,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LOOK_MS = 50, FENCE_MS = 2000 };
+enum { LOOK_MS = 50 };
 
 const char *region_standing_name(enum region_standing standing)
 {
@@ -93,30 +92,32 @@ enum status region_look(struct store *store, const char *region, struct region_l
 
 /* ---- the fence ---- */
 
-enum status region_fence(struct store *store, const char *region, const struct region_look *look,
-                         const char *by, const char *reason, struct err *err)
+static enum status add_gone(struct store *store, const char *key, nsec deadline,
+                            struct permit_fencing *fencing, char ret_run[static RUN_ID_MAX],
+                            struct err *err)
 {
-    AUTO(store_entry_release) struct store_entry lock = {0};
-    int64_t revision = 0;
-    if (look->standing == REGION_FENCED)
-        return ST_OK;
-    enum status status =
-        store_get(store, MANDATE_LOCK_KEY, store_deadline(store, STORE_WORK), &lock, err);
-    if (status && status != ST_NOT_FOUND)
+    AUTO(store_entry_release) struct store_entry entry = {0};
+    enum status status = store_get(store, key, deadline, &entry, err);
+    snprintf(ret_run, RUN_ID_MAX, "%s", entry.value ? entry.value : "");
+    if (!status)
+        fencing->gone[fencing->gone_count++] = (struct permit_gone){key, entry.mod_rev};
+    if (status != ST_NOT_FOUND)
         return status;
-    struct permit_gone gone = {MANDATE_LOCK_KEY, lock.mod_rev};
-    struct permit_fencing fencing = {.region = region,
-                                     .beat = look->pulse.revision,
-                                     .term = look->term,
-                                     .by = by,
-                                     .reason = reason,
-                                     .gone = &gone,
-                                     .gone_count = status == ST_OK};
     *err = (struct err)ERR_INIT;
-    status = permit_fence(store, &fencing, clock_deadline(FENCE_MS), &revision, err);
-    if (status == ST_EXISTS) {
-        *err = (struct err)ERR_INIT;
-        return ST_OK;
-    }
-    return status ? err_wrap(err, "fence region %s", region) : ST_OK;
+    return ST_OK;
+}
+
+enum status region_fence(struct store *store, const struct permit_fencing *fencing, nsec deadline,
+                         char ret_left[static RUN_ID_MAX], int64_t *ret_revision, struct err *err)
+{
+    struct permit_gone gone[2];
+    struct permit_fencing with = *fencing;
+    char holder[RUN_ID_MAX];
+    ret_left[0] = '\0';
+    with.gone = gone;
+    with.gone_count = 0;
+    enum status status = add_gone(store, MANDATE_LOCK_KEY, deadline, &with, holder, err);
+    if (!status)
+        status = add_gone(store, RUN_CURRENT_KEY, deadline, &with, ret_left, err);
+    return status ? status : permit_fence(store, &with, deadline, ret_revision, err);
 }

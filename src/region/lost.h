@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "conductor/run.h"
 #include "permit/fence.h"
 #include "permit/pulse.h"
 
@@ -36,10 +37,12 @@ void region_look_release(struct region_look *look);
 /* Look until it is known: at most a wait of the term, and at once when it beats. */
 MUST_CHECK enum status region_look(struct store *store, const char *region, struct region_look *ret,
                                    struct err *err);
-/* Fence it, as it was seen to be silent (or fenced, which is ST_OK). The run that goes on there, or
- * anywhere, ends with that. ST_CONFLICT: it beats again. */
-MUST_CHECK enum status region_fence(struct store *store, const char *region,
-                                    const struct region_look *look, const char *by,
-                                    const char *reason, struct err *err);
+/* permit_fence(), and what it ends: whoever holds the run lock may be lost with the region, and his
+ * lease may live on for long, so he goes, whoever he is. A run whose lock is gone changes nothing
+ * any more; it is set aside with that, or whoever leads would go on with it. That one is in
+ * ret_left, whatever came of the fence; "": there was none. 'gone' is filled in here. */
+MUST_CHECK enum status region_fence(struct store *store, const struct permit_fencing *fencing,
+                                    nsec deadline, char ret_left[static RUN_ID_MAX],
+                                    int64_t *ret_revision, struct err *err);
 
 #endif
