@@ -18,9 +18,7 @@ enum {
     ATTEMPTS = 4, /* of a deadline, at what is done once; 500 ms to 2 s each */
     ATTEMPT_MIN_MS = 500,
     ATTEMPT_MAX_MS = 2000,
-    FIRST_MIN_MS = 100, /* of what may be repeated: an eighth of the deadline */
-    FIRST_MAX_MS = 250,
-    FIRST_PARTS = 8,
+    FIRST_MS = 250, /* of what may be repeated */
     ROUND_PAUSE_MS = 20,
     LOGINS_MAX = 2 /* of one request */
 };
@@ -83,8 +81,7 @@ static nsec end_of_try(const struct asking *asking)
     nsec now = clock_now(), left = call->deadline - now;
     nsec span = at_least(left / ATTEMPTS, ATTEMPT_MIN_MS);
     if (!call->once) {
-        span = at_most((call->deadline - asking->began) / FIRST_PARTS, FIRST_MAX_MS);
-        span = at_least(span, FIRST_MIN_MS);
+        span = FIRST_MS * NSEC_PER_MS;
         for (size_t i = 0; i < asking->silences && span < left; i++)
             span *= 2;
     }

@@ -266,6 +266,7 @@ enum status etcd__attempt(struct etcd_attempt *attempt, struct etcd_answer *ret_
     enum status status = http_send(attempt->line, &post, &http, err);
     attempt->login = errand.login;
     attempt->certificate_end_s = http.certificate_end_s;
+    attempt->connecting = http.connecting;
     attempt->reach = http.sent ? ETCD_DOUBT : status == ST_UNTRUSTED ? ETCD_REFUSED : ETCD_NEXT;
     if (!status)
         status = judge(attempt, &http, ret_answer, err);

@@ -92,8 +92,8 @@ struct etcd_member {
     int64_t certificate_end_s; /* since 1970; 0: not known */
 };
 /* All at once; 'call' must be harmless. ret_members has etcd_client_count() of them. Unless it
- * 'is_alone', requests go to whoever answered soonest from then on: it is of our site, and not lost
- * together with another one. */
+ * 'is_alone', requests go to the nearest of those that answered from then on: it is of our site,
+ * and not lost together with another one. */
 void etcd_ask_each(struct etcd_client *client, const struct etcd_call *call,
                    struct etcd_member *ret_members);
 

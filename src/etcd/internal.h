@@ -14,7 +14,7 @@ struct etcd_client {
     size_t count, capacity;
     atomic_size_t current;                   /* the one that is asked first */
     atomic_uint failures[ETCD_MEMBERS_MAX];  /* of a member since it answered; see client.c */
-    atomic_uint distances[ETCD_MEMBERS_MAX]; /* microseconds to ask it, of late; 0: never asked */
+    atomic_uint distances[ETCD_MEMBERS_MAX]; /* microseconds to connect to it, of late; 0: never */
     atomic_bool stop;
 
     bool has_tls;
@@ -40,11 +40,13 @@ struct etcd_attempt {
     enum etcd_reach reach; /* what came of it, when it failed */
     uint64_t login;        /* with which it went */
     int64_t certificate_end_s;
+    nsec connecting; /* took so long; 0: there was a connection */
 };
 MUST_CHECK enum status etcd__attempt(struct etcd_attempt *attempt, struct etcd_answer *ret_answer,
                                      struct err *err);
 
-/* It answered, alone and on a new connection, in so much time. */
+/* It answers for a majority, and a connection to it took so long. By that it is found who is of our
+ * site: an answer takes as long there as at the leader, who is asked for it. */
 void etcd__note_distance(struct etcd_client *client, size_t member, nsec took);
 /* Of those that answer: go to the nearest one, if it is much nearer than the current one. */
 void etcd__go_nearest(struct etcd_client *client);

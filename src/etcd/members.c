@@ -26,14 +26,12 @@ static void ask_member(struct visit *visit)
     for (int logins = 0; status && logins <= LOGINS_MAX; logins++) {
         struct etcd_answer answer = {0};
         struct err again = ERR_INIT;
-        nsec began = clock_now();
         *err = (struct err)ERR_INIT;
         status = etcd__attempt(attempt, &answer, err);
         visit->member->leads = !status && answer.is_of_leader;
         etcd_answer_release(&answer);
-        if (!status && logins == 0 &&
-            !attempt->call->is_alone) /* with everything that a new connection takes */
-            etcd__note_distance(attempt->client, attempt->member, clock_now() - began);
+        if (!status && attempt->connecting && !attempt->call->is_alone)
+            etcd__note_distance(attempt->client, attempt->member, attempt->connecting);
         if (attempt->certificate_end_s)
             visit->member->certificate_end_s = attempt->certificate_end_s;
         if (status && (attempt->reach != ETCD_RENEW || !attempt->client->user ||

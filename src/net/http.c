@@ -221,6 +221,17 @@ void http_line_free(struct http_line *line)
     free(line);
 }
 
+/* From when the address was known: a round trip. */
+static nsec connecting_took(CURL *easy)
+{
+    long connects = 0;
+    curl_off_t known_us = 0, there_us = 0;
+    curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
+    curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &known_us);
+    curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &there_us);
+    return connects > 0 && there_us > known_us ? (there_us - known_us) * 1000 : 0;
+}
+
 static enum status drive(struct transfer *transfer, const struct http_post *post, struct err *err)
 {
     for (;;) {
@@ -245,7 +256,8 @@ enum status http_send(struct http_line *line, const struct http_post *post,
     transfer_start(transfer, post);
     enum status status = drive(transfer, post, err);
     *ret_answer = (struct http_answer){.sent = transfer->given > 0,
-                                       .certificate_end_s = http_tls__end(transfer->easy)};
+                                       .certificate_end_s = http_tls__end(transfer->easy),
+                                       .connecting = connecting_took(transfer->easy)};
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &ret_answer->code);
     transfer_stop(transfer); /* an unfinished one closes its connection */
     forget_body(transfer);

@@ -44,6 +44,7 @@ struct http_answer {
     long code;
     struct buf body;
     int64_t certificate_end_s; /* of the other side, since 1970; 0: this request met none */
+    nsec connecting;           /* what that took; 0: there was a connection */
 };
 void http_answer_release(struct http_answer *answer);
 

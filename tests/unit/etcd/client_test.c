@@ -2,7 +2,7 @@
  * Which member is asked next when one was of no use. */
 #include "base/mem.h"
 #include "base/scope.h"
-#include "etcd/client.h"
+#include "etcd/internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -73,12 +73,32 @@ static void one_that_is_gone_is_asked_last(void **state UNUSED)
     etcd_client_free(client);
 }
 
+/* By the way to it, not by its answer, which takes as long at the leader, far away. */
+static void nearest_that_answers_is_gone_to(void **state UNUSED)
+{
+    struct etcd_client *client = three();
+    static const nsec ways_ms[] = {20, 1, 18};
+    for (size_t i = 0; i < 3; i++)
+        etcd__note_distance(client, i, ways_ms[i] * NSEC_PER_MS);
+    etcd__go_nearest(client);
+    assert_int_equal(current(client), 1);
+    assert_true(etcd_client_is_far(client, 0));
+    assert_false(etcd_client_is_far(client, 1));
+    etcd_client_leave(client, 1, true);
+    assert_int_equal(current(client), 2);
+    assert_false(etcd_client_is_far(client, 0)); /* a little nearer is chance */
+    etcd__go_nearest(client);
+    assert_int_equal(current(client), 2); /* the nearest does not answer */
+    etcd_client_free(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_one_is_asked),
         cmocka_unit_test(one_that_refuses_is_asked_before_one_that_is_silent),
         cmocka_unit_test(one_that_is_gone_is_asked_last),
+        cmocka_unit_test(nearest_that_answers_is_gone_to),
     };
     return cmocka_run_group_tests_name("etcd/client", tests, NULL, NULL);
 }
