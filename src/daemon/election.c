@@ -24,9 +24,11 @@ struct election {
     struct daemon_store *store;
     char name[ELECTION_NAME_MAX];
     pthread_t thread;
-    struct daemon_bell bell; /* rings at the end */
-    int64_t lease;           /* its thread's, like the next; 0: none */
-    nsec confirmed;          /* before it was granted, or kept alive, last */
+    struct daemon_bell bell;   /* rings at the end */
+    int64_t lease;             /* its thread's, like the next; 0: none */
+    nsec confirmed;            /* before it was granted, or kept alive, last */
+    int64_t seen;              /* revision of the key, as it was looked at */
+    struct store_watch *watch; /* of the key since then, while somebody else leads; or NULL */
     pthread_mutex_t lock;
     struct election_state state; /* under the lock, like: */
     nsec until;                  /* the lead is ours for sure */
@@ -68,6 +70,7 @@ static enum status look(struct election *election, struct store *store, int64_t 
     if (status)
         return status;
     *ret_token = entry.create_rev;
+    election->seen = entry.mod_rev;
     *ret_is_ours = election->lease && entry.lease == election->lease;
     set_state(election, *ret_is_ours ? entry.create_rev : 0, entry.value,
               election->confirmed + ELECTION_TTL_MS * NSEC_PER_MS);
@@ -132,20 +135,44 @@ static void beat(struct election *election, struct store *store)
     }
 }
 
+static void close_watch(struct election *election)
+{
+    store_watch_close(take_pointer(election->watch));
+}
+
+static void keep_watch(struct election *election, struct store *store)
+{
+    struct election_state state = election_get(election, clock_now());
+    bool is_other = !state.is_leader && state.leader[0];
+    if (!is_other)
+        close_watch(election);
+    else if (!election->watch &&
+             store_watch_open(store, ELECTION_KEY, election->seen, &election->watch, NULL))
+        election->watch = NULL;
+}
+
+/* A watch is readable for its own sake, too. */
+static bool has_changed(struct election *election)
+{
+    AUTO(store_changes_release) struct store_changes changes = {0};
+    struct err err = ERR_INIT;
+    if (!election->watch || store_watch_next(election->watch, 0, &changes, &err) == ST_TIMEOUT)
+        return false;
+    close_watch(election);
+    return true;
+}
+
 /* Until the next beat is due, or the leader's key is gone. */
 static void wait_for_change(struct election *election, struct store *store)
 {
-    struct store_watch *watch = NULL;
     nsec deadline = clock_deadline(BEAT_MS);
-    AUTO(store_entry_release) struct store_entry entry = {0};
-    struct election_state state = election_get(election, clock_now());
-    bool is_other = !state.is_leader && state.leader[0] &&
-                    !store_get(store, ELECTION_KEY, clock_deadline(CALL_MS), &entry, NULL) &&
-                    !store_watch_open(store, ELECTION_KEY, entry.mod_rev, &watch, NULL);
-    struct pollfd fds[] = {{election->bell.fd, POLLIN, 0},
-                           {is_other ? store_watch_fd(watch) : -1, POLLIN, 0}};
-    poll(fds, 2, clock_ms_left(deadline));
-    store_watch_close(watch);
+    keep_watch(election, store);
+    do {
+        struct pollfd fds[] = {{election->bell.fd, POLLIN, 0},
+                               {election->watch ? store_watch_fd(election->watch) : -1, POLLIN, 0}};
+        poll(fds, 2, clock_ms_left(deadline));
+    } while (!has_changed(election) && clock_now() < deadline &&
+             !daemon_bell_has_rung(&election->bell));
 }
 
 static void *elect(void *context)
@@ -160,6 +187,7 @@ static void *elect(void *context)
         else
             daemon_bell_wait(&election->bell, clock_deadline(BEAT_MS));
     }
+    close_watch(election);
     if (election->lease)
         end_lease(election, daemon_store_get(election->store));
     return NULL;

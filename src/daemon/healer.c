@@ -407,7 +407,9 @@ static void go_on(struct healer *healer, bool is_lost)
     struct err err = ERR_INIT;
     struct run *run = NULL;
     bool is_held_up = is_lost || atomic_load(&healer->is_held_up);
-    enum status status = store ? run_current(store, id, &err) : ST_BUSY;
+    enum status status = ST_BUSY;
+    if (store) /* asked so often, that it must cost nothing while there is no run */
+        status = mirror_has_run(daemon->mirror) ? run_current(store, id, &err) : ST_NOT_FOUND;
     if (status == ST_NOT_FOUND && !is_held_up)
         take_up(healer, store);
     if (status || run_lock_holder(store, holder, &err) == ST_OK ||

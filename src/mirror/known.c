@@ -139,6 +139,15 @@ char *mirror_pause_text(struct mirror *mirror)
     return pause.is_active ? pause_format(&pause) : NULL;
 }
 
+bool mirror_has_run(struct mirror *mirror)
+{
+    pthread_mutex_lock(&mirror->lock);
+    bool has_run =
+        !mirror->was_read || shelf_find(&mirror->shelves[SHELF_HOLD], RUN_CURRENT_KEY) != NULL;
+    pthread_mutex_unlock(&mirror->lock);
+    return has_run;
+}
+
 bool mirror_get_left(struct mirror *mirror, struct run_record *ret)
 {
     pthread_mutex_lock(&mirror->lock);

@@ -64,6 +64,8 @@ void mirror_on_revoked(struct mirror *mirror, mirror_note *note, void *context);
 /* "region west is fenced since ..."; NULL: none is. The caller frees. */
 char *mirror_fenced_text(struct mirror *mirror);
 
+/* Is there a run that is not finished? True when it is not known. */
+bool mirror_has_run(struct mirror *mirror);
 /* The run that is not finished and that no process carries out; false: there is none. */
 bool mirror_get_left(struct mirror *mirror, struct run_record *ret);
 /* A run that nobody goes on with, and what to type; NULL: there is none. The caller frees. */
