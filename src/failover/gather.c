@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "os/crew.h"
 
 #include <string.h>
 
@@ -166,7 +167,7 @@ static enum status take_those_who_stop(struct failover *failover, struct err *er
 static enum status stop_receiving(struct failover *failover, struct err *err)
 {
     size_t count = 0;
-    enum status status = take_those_who_stop(failover, err);
+    enum status status = ST_OK;
     AUTO_FREE struct failover_look *looks =
         mem_zalloc(failover->shard->server_count * sizeof(*looks));
     for (size_t i = 0; i < failover->shard->server_count && !status; i++) {
@@ -201,7 +202,7 @@ static bool has_answer_of_others(const struct failover *failover)
 
 /* Nobody waits for a server that is frozen when its permission ends anyhow, nor for a region that
  * was silent a moment ago. Whoever else is slow gets his time. */
-static void observe(struct failover *failover)
+static void observe(struct failover *failover, bool is_looked_after)
 {
     const struct inventory *fleet = failover->mandate->fleet;
     fleet_observation_release(&failover->seen);
@@ -213,13 +214,46 @@ static void observe(struct failover *failover)
                                &failover->seen);
         return;
     }
-    if (failover->is_looked_after) {
+    if (is_looked_after) {
         fleet_observe(fleet, &failover->shard, 1, clock_deadline(GLANCE_MS), &failover->seen);
         if (has_answer_of_others(failover))
             return;
         fleet_observation_release(&failover->seen);
     }
     fleet_observe(fleet, &failover->shard, 1, clock_deadline(OBSERVE_MS), &failover->seen);
+}
+
+/* The store and the servers are asked side by side: clients wait for both. Nothing is changed, and
+ * nobody is looked at under his lock, before both have answered. */
+enum { ASK_STORE, ASK_SERVERS, ASKED };
+
+struct asking {
+    struct failover *failover;
+    bool is_looked_after; /* as far as was known before */
+    enum status statuses[ASKED];
+    struct err errs[ASKED];
+};
+
+static void ask(void *context, size_t which)
+{
+    struct asking *asking = context;
+    struct failover *failover = asking->failover;
+    struct err *err = &asking->errs[which];
+    *err = (struct err)ERR_INIT;
+    if (which == ASK_STORE) {
+        asking->statuses[which] =
+            failover_know_revocations(failover, clock_deadline(STORE_MS), err);
+    } else {
+        observe(failover, asking->is_looked_after);
+        asking->statuses[which] = take_those_who_stop(failover, err);
+    }
+}
+
+static enum status answer_of(const struct asking *asking, size_t which, struct err *err)
+{
+    if (asking->statuses[which])
+        *err = asking->errs[which];
+    return asking->statuses[which];
 }
 
 /* Bounded: a long backlog is waited for in the next attempt. */
@@ -266,9 +300,10 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
     struct vacancy vacancy = failover_vacancy(failover);
     struct unwanted unwanted = {&failover->revoked, failover->mandate->drained,
                                 ears ? ears->may_open : NULL, ears ? ears->context : NULL};
+    struct asking asking = {.failover = failover, .is_looked_after = failover->is_looked_after};
     failover->view.is_appointed = false;
-    observe(failover);
-    enum status status = failover_know_revocations(failover, clock_deadline(STORE_MS), err);
+    crew_run(ASKED, ASKED, ask, &asking);
+    enum status status = answer_of(&asking, ASK_STORE, err);
     if (!status)
         status = refuse_strangers(failover, err);
     if (!status)
@@ -279,6 +314,8 @@ enum status failover_step_gather(struct failover *failover, struct err *err)
         close_lost(failover); /* while its commits are still acknowledged: else they hold it up */
         status = close_former(failover, err);
     }
+    if (!status)
+        status = answer_of(&asking, ASK_SERVERS, err);
     if (!status)
         status = stop_receiving(failover, err);
     story_add_phase(&failover->story, PHASE_FENCE, began);

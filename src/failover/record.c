@@ -9,6 +9,7 @@
 #include "base/scope.h"
 #include "move/mandate.h"
 #include "move/record.h"
+#include "os/crew.h"
 #include "permit/fence.h"
 #include "permit/opening.h"
 #include "store/store.h"
@@ -150,12 +151,41 @@ static enum status make_part(struct failover *failover, enum shard_state next, n
     return ST_OK;
 }
 
-/* Of the revocation, or later. */
-static enum status know_granters(struct failover *failover, nsec deadline, struct err *err)
+/* Two lists, read side by side: clients wait for them. */
+enum { READ_REVOKED, READ_GRANTERS, READ };
+
+struct reading {
+    struct failover *failover;
+    nsec deadline;
+    enum status statuses[READ];
+    struct err errs[READ];
+};
+
+static void read_one(void *context, size_t which)
 {
-    permit_granters_release(&failover->granters);
-    enum status status =
-        permit_granters_load(failover->mandate->store, deadline, &failover->granters, err);
+    struct reading *reading = context;
+    struct failover *failover = reading->failover;
+    struct store *store = failover->mandate->store;
+    struct err *err = &reading->errs[which];
+    *err = (struct err)ERR_INIT;
+    if (which == READ_REVOKED) {
+        permit_list_release(&failover->revoked);
+        reading->statuses[which] =
+            permit_list_load(store, reading->deadline, &failover->revoked, err);
+    } else {
+        permit_granters_release(&failover->granters);
+        reading->statuses[which] =
+            permit_granters_load(store, reading->deadline, &failover->granters, err);
+    }
+}
+
+/* Of the revocation, or later. */
+static enum status judge_granters(struct failover *failover, const struct reading *reading,
+                                  struct err *err)
+{
+    enum status status = reading->statuses[READ_GRANTERS];
+    if (status)
+        *err = reading->errs[READ_GRANTERS];
     if (!status && failover->granters.revision < failover->wait.revision)
         status = err_set(err, ST_BUSY, "the store answers with what it knew before");
     if (failover->wait.fence)
@@ -183,8 +213,11 @@ enum status failover_know_revocations(struct failover *failover, nsec deadline, 
 {
     struct store *store = failover->mandate->store;
     struct permit_wait *wait = &failover->wait;
-    permit_list_release(&failover->revoked);
-    enum status status = permit_list_load(store, deadline, &failover->revoked, err);
+    struct reading reading = {.failover = failover, .deadline = deadline};
+    crew_run(wait->revision ? READ_GRANTERS : READ, READ, read_one, &reading);
+    enum status status = reading.statuses[READ_REVOKED];
+    if (status)
+        *err = reading.errs[READ_REVOKED];
     bool is_revoked = permit_list_find(&failover->revoked, failover->lost->name) != 0;
     failover->is_looked_after |= is_revoked; /* by whoever began this, with another fleet file */
     if (status || wait->revision || !failover->is_looked_after)
@@ -197,7 +230,7 @@ enum status failover_know_revocations(struct failover *failover, nsec deadline, 
     wait->revision = permit_list_find(&failover->revoked, failover->lost->name);
     if (wait->revision) {
         status = know_fence_since(failover, deadline, err);
-        return status ? status : know_granters(failover, deadline, err);
+        return status ? status : judge_granters(failover, &reading, err);
     }
     return err_set(err, ST_CONFLICT, "the permission of %s to serve was given back meanwhile",
                    failover->lost->name);
