@@ -4,9 +4,9 @@
  *
  * An attempt at one member gets a part of the deadline, so that a frozen member costs that and not
  * the whole. What it has not answered until then is in doubt, like a connection that broke: what
- * may be done twice is repeated at the next member, a transaction is not (store/etcd_guard.c). So
- * the one gets little at first, for a leader that died costs it, and twice as much after each
- * silence, for a cluster may be slow; the other gets enough.
+ * may be done twice is repeated at the next member, a transaction is not (store/etcd_guard.c). What
+ * is hasty besides gets little at first, for a leader that died costs it, and twice as much after
+ * each silence, for a cluster may be slow.
  */
 #include "base/scope.h"
 #include "etcd/internal.h"
@@ -15,10 +15,10 @@
 #include <time.h>
 
 enum {
-    ATTEMPTS = 4, /* of a deadline, at what is done once; 500 ms to 2 s each */
+    ATTEMPTS = 4, /* of a deadline */
     ATTEMPT_MIN_MS = 500,
     ATTEMPT_MAX_MS = 2000,
-    FIRST_MS = 250, /* of what may be repeated */
+    HASTY_MS = 250, /* at first */
     ROUND_PAUSE_MS = 20,
     LOGINS_MAX = 2 /* of one request */
 };
@@ -79,13 +79,12 @@ static nsec end_of_try(const struct asking *asking)
 {
     const struct etcd_call *call = asking->attempt.call;
     nsec now = clock_now(), left = call->deadline - now;
-    nsec span = at_least(left / ATTEMPTS, ATTEMPT_MIN_MS);
-    if (!call->once) {
-        span = FIRST_MS * NSEC_PER_MS;
+    nsec span = at_most(at_least(left / ATTEMPTS, ATTEMPT_MIN_MS), ATTEMPT_MAX_MS);
+    if (call->is_hasty) {
+        span = HASTY_MS * NSEC_PER_MS;
         for (size_t i = 0; i < asking->silences && span < left; i++)
             span *= 2;
     }
-    span = at_most(span, ATTEMPT_MAX_MS);
     return left < span ? call->deadline : now + span;
 }
 

@@ -47,6 +47,7 @@ struct etcd_call {
     const char *body;
     nsec deadline;
     bool once;     /* doing it twice would be wrong */
+    bool is_hasty; /* may be done twice, and a member that is silent is not worth half a second */
     bool is_alone; /* a member answers it by itself: that says nothing of the others */
 };
 

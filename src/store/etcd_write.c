@@ -361,8 +361,10 @@ static void repeat_txn(struct etcd_writer *writer)
     AUTO(buf_release) struct buf body = {0};
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     build_txn(etcd, &pending->request.txn, NULL, &body);
-    struct etcd_call call = {
-        .path = "/v3/kv/txn", .body = buf_text(&body), .deadline = pending->deadline};
+    struct etcd_call call = {.path = "/v3/kv/txn",
+                             .body = buf_text(&body),
+                             .deadline = pending->deadline,
+                             .is_hasty = true};
     bool doubt = false;
     enum status status =
         etcd_ask(etcd->client, writer->line, &call, &answer, &doubt, &pending->err);
