@@ -2,8 +2,8 @@
 """region_client.py: clients of one place, which know nothing of Holdfast. It runs in a region's network
 namespace, or on the host, until its standard input ends.
 
-The first line of standard input is JSON: {"user", "password", "database", "first", "pause", "servers":
-[{"name", "host", "port"}]}. One client is at each server; it tries that again and again, whoever is primary, so no
+The first line of standard input is JSON: {"user", "password", "database", "first", "pause", "accepted_pause",
+"servers": [{"name", "host", "port"}]}. One client is at each server; it tries that again and again, whoever is primary, so no
 client's time-out is in anything that is measured. For each row that was acknowledged it prints a line: the
 server, the number, when it was sent, when the answer came; both by CLOCK_MONOTONIC, which all namespaces share.
 Numbers grow with time, and none is used again.
@@ -53,10 +53,11 @@ class Client:
 
     def run(self):
         while True:
-            pause = self.plan["pause"]
+            pause = self.plan["accepted_pause"]
             try:
                 self.write()
             except (pymysql.err.Error, OSError) as error:
+                pause = self.plan["pause"]
                 if not error.args or error.args[0] != READ_ONLY:
                     self.close()
                     pause = 2 * pause
