@@ -19,7 +19,7 @@
 
 /* As long as it waits, every other commit waits behind it, which is what is wanted: so the server
  * itself does not give up, it is killed before. */
-enum { SHUT_MS = 60000, RETRY_MS_MIN = 5, RETRY_MS_MAX = 500, DOUBLINGS = 6, TROUBLE_MS = 1000 };
+enum { SHUT_MS = 60000, RETRY_MS_MIN = 5, DOUBLINGS = 6, EVICT_AGAIN_MS = 250 };
 
 bool slot_is_ready(const struct slot *slot)
 {
@@ -113,8 +113,20 @@ static void find_lock_holder(struct guard *guard, struct slot *slot)
 {
     guard->evict = sql_number(sql_value(&slot->call.result, 0, 0, 0), 0);
     sql_result_drop_first(&slot->call.result);
-    if (guard->evict)
+    if (!guard->evict)
+        guard->evicted = 0;
+    else if (guard->evict != guard->evicted)
         agent_note(guard->agent, EV_FENCE, guard, "ends who has its lock", NULL);
+}
+
+/* Whatever came of it, the next confirmation tells: at once, but one that does not end at once is
+ * not asked again and again. */
+static void on_evicted(struct guard *guard)
+{
+    bool is_again = guard->evict == guard->evicted;
+    guard->next_confirm = is_again ? clock_deadline(EVICT_AGAIN_MS) : 0;
+    guard->evicted = guard->evict;
+    guard->evict = 0;
 }
 
 static void on_look(struct guard *guard, struct slot *slot)
@@ -206,8 +218,7 @@ void guard_on_done(struct guard *guard, struct slot *slot)
             on_look(guard, slot);
         break;
     case ERRAND_EVICT:
-        guard->evict = 0; /* whatever came of it, the next confirmation tells */
-        guard->next_confirm = 0;
+        on_evicted(guard);
         break;
     case ERRAND_POSITIONS:
         if (is_ok)

@@ -109,7 +109,8 @@ struct guard {
     nsec shut_at; /* it confirmed to have been closed then */
     int failures; /* in a row, to close it */
     nsec next_look, next_positions, next_confirm;
-    int64_t evict; /* the connection that has the server's lock; 0: none was seen */
+    int64_t evict;   /* the connection that has the server's lock; 0: none was seen */
+    int64_t evicted; /* the last one that was ended; 0: nobody had the lock since */
     bool is_identifying;
     char *trouble;       /* what was said last of why it cannot be killed */
     struct err kill_err; /* why the last signal did not reach it */
