@@ -124,9 +124,8 @@ static void go_on(struct asking *asking)
         renew(asking);
         return;
     }
-    bool is_silent = asking->last.status == ST_TIMEOUT;
-    asking->silences += is_silent;
-    if (!is_silent)
+    asking->silences += !attempt->is_answered;
+    if (asking->last.status != ST_TIMEOUT)
         asking->heard = asking->last;
     asking->doubt = asking->doubt || attempt->reach == ETCD_DOUBT;
     asking->is_over = attempt->reach == ETCD_FINAL || (asking->doubt && attempt->call->once);
@@ -135,8 +134,7 @@ static void go_on(struct asking *asking)
     if (asking->doubt && attempt->call->once)
         asking->last.status = ST_UNKNOWN;
     if (attempt->reach != ETCD_FINAL)
-        etcd_client_leave(attempt->client, attempt->member,
-                          is_silent || asking->last.status == ST_UNREACHABLE);
+        etcd_client_leave(attempt->client, attempt->member, !attempt->is_answered);
     if (!asking->is_over && asking->tries % attempt->client->count == 0)
         pause_round(attempt->call->deadline);
 }

@@ -240,6 +240,7 @@ static enum status judge(struct etcd_attempt *attempt, const struct http_answer 
     attempt->reach = ETCD_DOUBT;
     if (read_answer(http, ret_answer, err))
         return err->status;
+    attempt->is_answered = true;
     if (ret_answer->error) {
         attempt->reach = etcd_error_find(ret_answer)->reach;
         return etcd_error_set(ret_answer, err);
@@ -265,6 +266,7 @@ enum status etcd__attempt(struct etcd_attempt *attempt, struct etcd_answer *ret_
                              .stop = &client->stop};
     enum status status = http_send(attempt->line, &post, &http, err);
     attempt->login = errand.login;
+    attempt->is_answered = false;
     attempt->certificate_end_s = http.certificate_end_s;
     attempt->connecting = http.connecting;
     attempt->reach = http.sent ? ETCD_DOUBT : status == ST_UNTRUSTED ? ETCD_REFUSED : ETCD_NEXT;

@@ -38,6 +38,7 @@ struct etcd_attempt {
     nsec deadline;
 
     enum etcd_reach reach; /* what came of it, when it failed */
+    bool is_answered;      /* by etcd, if only with a refusal */
     uint64_t login;        /* with which it went */
     int64_t certificate_end_s;
     nsec connecting; /* took so long; 0: there was a connection */

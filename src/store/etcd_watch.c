@@ -115,7 +115,6 @@ static void forget_unfinished(struct etcd_watch *watch)
 static void stop(struct etcd_watch *watch)
 {
     forget_unfinished(watch);
-    etcd_client_leave(watch->etcd->client, watch->member, true);
     watch->is_running = false;
     set_restart(watch, watch->retry_ms);
     watch->retry_ms = watch->retry_ms * 2 < RETRY_MAX_MS ? watch->retry_ms * 2 : RETRY_MAX_MS;
@@ -195,19 +194,22 @@ static bool take_line(struct etcd_watch *watch, const char *line, size_t length)
     return !answer.error && !answer.is_canceled && take_events(watch, &answer);
 }
 
-/* The stream of a log-in has ended: what it brought. */
-static void take_login(struct etcd_watch *watch)
+/* The stream of a log-in has ended: what it brought. False: nothing of use. */
+static bool take_login(struct etcd_watch *watch)
 {
     const struct buf *body = http_stream_body(watch->stream);
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     struct err err = ERR_INIT;
     bool again = false;
     if (etcd_answer_parse(buf_text(body), body->length, &answer, &err))
-        return;
-    if (!etcd_login_take(watch->etcd->client, &answer, &again, &err))
+        return false;
+    if (!etcd_login_take(watch->etcd->client, &answer, &again, &err)) {
         watch->restart_at = clock_now();
-    else if (!again && err.status == ST_DENIED)
+        return true;
+    }
+    if (!again && err.status == ST_DENIED)
         refuse(watch, &err);
+    return again;
 }
 
 static bool take_lines(struct etcd_watch *watch)
@@ -250,8 +252,9 @@ static void run_stream(struct etcd_watch *watch)
     if (status == ST_UNTRUSTED)
         refuse(watch, &err);
     stop(watch);
-    if (was_login)
-        take_login(watch);
+    bool is_of_use = was_login ? take_login(watch) : watch->end.status == ST_COMPACTED;
+    if (!is_of_use)
+        etcd_client_leave(watch->etcd->client, watch->member, status == ST_UNREACHABLE);
 }
 
 /* The stream has been silent for long: is nothing happening, or is its member gone? */
@@ -283,8 +286,10 @@ static void run(struct etcd_watch *watch)
         set_restart(watch, IDLE_MS);
     if (clock_now() < watch->restart_at || watch->end.status || may_be_calm(watch))
         return;
-    if (watch->is_running)
+    if (watch->is_running) {
+        etcd_client_leave(watch->etcd->client, watch->member, true);
         stop(watch);
+    }
     start(watch);
 }
 
