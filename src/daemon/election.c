@@ -27,7 +27,7 @@ struct election {
     struct daemon_bell bell;   /* rings at the end */
     int64_t lease;             /* its thread's, like the next; 0: none */
     nsec confirmed;            /* before it was granted, or kept alive, last */
-    int64_t seen;              /* revision of the key, as it was looked at */
+    int64_t seen;              /* revision of the store when the key was looked at */
     struct store_watch *watch; /* of the key since then, while somebody else leads; or NULL */
     pthread_mutex_t lock;
     struct election_state state; /* under the lock, like: */
@@ -65,14 +65,15 @@ struct election_state election_get(struct election *election, nsec now)
 static enum status look(struct election *election, struct store *store, int64_t *ret_token,
                         bool *ret_is_ours)
 {
-    AUTO(store_entry_release) struct store_entry entry = {0};
-    enum status status = store_get(store, ELECTION_KEY, clock_deadline(CALL_MS), &entry, NULL);
-    if (status)
-        return status;
-    *ret_token = entry.create_rev;
-    election->seen = entry.mod_rev;
-    *ret_is_ours = election->lease && entry.lease == election->lease;
-    set_state(election, *ret_is_ours ? entry.create_rev : 0, entry.value,
+    AUTO(store_list_release) struct store_list list = {0};
+    enum status status = store_list(store, ELECTION_KEY, clock_deadline(CALL_MS), &list, NULL);
+    if (status || list.count == 0)
+        return status ? status : ST_NOT_FOUND;
+    const struct store_entry *entry = &list.entries[0];
+    *ret_token = entry->create_rev;
+    election->seen = list.revision; /* the key's own may be compacted by now */
+    *ret_is_ours = election->lease && entry->lease == election->lease;
+    set_state(election, *ret_is_ours ? entry->create_rev : 0, entry->value,
               election->confirmed + ELECTION_TTL_MS * NSEC_PER_MS);
     return ST_OK;
 }
@@ -151,15 +152,16 @@ static void keep_watch(struct election *election, struct store *store)
         election->watch = NULL;
 }
 
-/* A watch is readable for its own sake, too. */
+/* A watch is readable for its own sake, too. Without one the next beat is waited for. */
 static bool has_changed(struct election *election)
 {
     AUTO(store_changes_release) struct store_changes changes = {0};
     struct err err = ERR_INIT;
-    if (!election->watch || store_watch_next(election->watch, 0, &changes, &err) == ST_TIMEOUT)
-        return false;
-    close_watch(election);
-    return true;
+    enum status status =
+        election->watch ? store_watch_next(election->watch, 0, &changes, &err) : ST_TIMEOUT;
+    if (status != ST_TIMEOUT)
+        close_watch(election);
+    return status == ST_OK;
 }
 
 /* Until the next beat is due, or the leader's key is gone. */
