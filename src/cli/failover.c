@@ -11,10 +11,11 @@
 #include "heal/regions.h"
 #include "region/lost.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { OBSERVE_MS = 2000, STORE_MS = 4000 };
+enum { OBSERVE_MS = 2000, STORE_MS = 4000, PAUSE_MS = 50 };
 
 /* One shard as it is, and whether its primary is lost. */
 struct loss {
@@ -336,6 +337,8 @@ static enum status put_fence(struct store *store, const struct permit_fencing *f
     while (status == ST_CONFLICT && clock_now() < deadline) {
         *err = (struct err)ERR_INIT;
         status = region_fence(store, fencing, deadline, ret_left, &revision, err);
+        if (status == ST_CONFLICT)
+            poll(NULL, 0, PAUSE_MS);
     }
     if (status == ST_CONFLICT)
         return err_hint(err, "it is not fenced: give the order again, which looks anew");

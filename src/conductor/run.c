@@ -227,18 +227,21 @@ static enum status set_left_aside(struct store *store, char ret_id[static RUN_ID
 }
 
 enum status run_begin_over(struct store *store, const struct inventory *fleet,
-                           struct run_record *take, struct run **ret, struct err *err)
+                           struct run_record *take, struct run **ret,
+                           char ret_aside[static RUN_ID_MAX], struct err *err)
 {
     AUTO_FREE char *wanted = run_record_encode(take);
-    char aside[RUN_ID_MAX];
+    ret_aside[0] = '\0';
     enum status status = run_begin(store, fleet, take, ret, err);
-    if (status != ST_BUSY || set_left_aside(store, aside) || run_record_decode(wanted, take, err))
+    if (status != ST_BUSY || set_left_aside(store, ret_aside))
         return status;
-    log_event(EV_LOSS, "run", aside, "is", "set aside: a region is lost", NULL);
+    log_event(EV_LOSS, "run", ret_aside, "is", "set aside: a region is lost", NULL);
     *err = (struct err)ERR_INIT;
-    status = run_begin(store, fleet, take, ret, err);
+    status = run_record_decode(wanted, take, err);
     if (!status)
-        snprintf((*ret)->aside, RUN_ID_MAX, "%s", aside);
+        status = run_begin(store, fleet, take, ret, err);
+    if (!status)
+        snprintf((*ret)->aside, RUN_ID_MAX, "%s", ret_aside);
     return status;
 }
 
@@ -262,7 +265,8 @@ enum status run_begin_ordered(struct store *store, const struct inventory *fleet
 {
     if (!take->is_region_lost)
         return run_begin(store, fleet, take, ret, err);
-    enum status status = run_begin_over(store, fleet, take, ret, err);
+    char aside[RUN_ID_MAX];
+    enum status status = run_begin_over(store, fleet, take, ret, aside, err);
     if (status)
         return status;
     if (!(*ret)->aside[0])

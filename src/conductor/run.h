@@ -51,9 +51,10 @@ struct run {
 MUST_CHECK enum status run_begin(struct store *store, const struct inventory *fleet,
                                  struct run_record *take, struct run **ret, struct err *err);
 /* The same for a run that fails a lost region over: one that is unfinished yields when its process
- * is gone, and is set aside. */
+ * is gone, and is set aside: that is in ret_aside, whatever came of the new one; "": none was. */
 MUST_CHECK enum status run_begin_over(struct store *store, const struct inventory *fleet,
-                                      struct run_record *take, struct run **ret, struct err *err);
+                                      struct run_record *take, struct run **ret,
+                                      char ret_aside[static RUN_ID_MAX], struct err *err);
 /* As an operator ordered it: one of these. 'aside' is also the run that was set aside before, with
  * the region's fence. */
 MUST_CHECK enum status run_begin_ordered(struct store *store, const struct inventory *fleet,

@@ -303,11 +303,12 @@ static struct run *begin_run(struct warden *warden, size_t region)
     run = NULL;
     record_of(warden, region, &again);
     struct daemon *daemon = warden->daemon;
-    if (run_begin_over(daemon_store_get(daemon->store), daemon->fleet, &again, &run, &err) ==
-        ST_OK) {
-        set_aside(warden, run->aside);
+    char aside[RUN_ID_MAX];
+    enum status status =
+        run_begin_over(daemon_store_get(daemon->store), daemon->fleet, &again, &run, aside, &err);
+    set_aside(warden, aside);
+    if (!status)
         return run;
-    }
     if (err.status == ST_BUSY && is_in_hand_elsewhere(warden))
         return NULL;
     say(warden, warden->daemon->fleet->regions[region], err.text);

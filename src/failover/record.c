@@ -230,6 +230,8 @@ enum status failover_know_revocations(struct failover *failover, nsec deadline, 
     wait->revision = permit_list_find(&failover->revoked, failover->lost->name);
     if (wait->revision) {
         status = know_fence_since(failover, deadline, err);
+        if (status)
+            wait->revision = 0; /* all of it again */
         return status ? status : judge_granters(failover, &reading, err);
     }
     return err_set(err, ST_CONFLICT, "the permission of %s to serve was given back meanwhile",

@@ -142,8 +142,8 @@ char *mirror_pause_text(struct mirror *mirror)
 bool mirror_has_run(struct mirror *mirror)
 {
     pthread_mutex_lock(&mirror->lock);
-    bool has_run =
-        !mirror->was_read || shelf_find(&mirror->shelves[SHELF_HOLD], RUN_CURRENT_KEY) != NULL;
+    bool has_run = !mirror->was_read || mirror->problem.status ||
+                   shelf_find(&mirror->shelves[SHELF_HOLD], RUN_CURRENT_KEY) != NULL;
     pthread_mutex_unlock(&mirror->lock);
     return has_run;
 }

@@ -39,7 +39,7 @@ struct mandate {
     /* Of a run that drains a host, or gives its roles back: the goal is a server, not a region. */
     const struct drain_mark *mark; /* NULL: another run */
     bool is_return;
-    bool is_resumed;                 /* took over from another process: may evict its sessions */
+    bool is_resumed;                 /* took over from another process */
     bool is_abort_only;              /* undo or finish what is in flight, start nothing */
     atomic_bool is_aborted;          /* it is to stop: what is in flight is undone or finished */
     atomic_bool is_called_off;       /* by an operator, not by a gate or for failures */

@@ -101,7 +101,8 @@ enum status attempt_settle(struct attempt *attempt, const struct held_route *hel
     return err_set(err, ST_BUSY, "the store did not take the new state");
 }
 
-/* What a part demands to be absent stays there while the run goes on: nothing to try again. */
+/* What a part demands to be absent, and is there: a revocation stays while the run goes on, and a
+ * fence may well outlast it. Nothing to try again. */
 static enum status explain(const struct attempt *attempt, size_t failed, struct err *err)
 {
     const struct store_compare *compare = &attempt->compares[failed];

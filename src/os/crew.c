@@ -2,7 +2,6 @@
  * See crew.h. */
 #include "os/crew.h"
 
-#include "base/invariant.h"
 #include "base/mem.h"
 #include "base/scope.h"
 
@@ -28,10 +27,11 @@ static void *work_on(void *context)
 void crew_run(size_t count, size_t threads, crew_job *job, void *context)
 {
     struct crew crew = {.job = job, .context = context, .count = count};
-    size_t size = count < threads ? count : threads;
-    AUTO_FREE pthread_t *members = mem_zalloc((size + 1) * sizeof(*members));
-    for (size_t i = 0; i < size; i++)
-        INVARIANT(pthread_create(&members[i], NULL, work_on, &crew) == 0);
+    size_t most = count < threads ? count : threads, size = 0;
+    AUTO_FREE pthread_t *members = mem_zalloc((most + 1) * sizeof(*members));
+    while (size + 1 < most && pthread_create(&members[size], NULL, work_on, &crew) == 0)
+        size++;
+    work_on(&crew); /* the caller works, too: alone, when no thread is to be had */
     for (size_t i = 0; i < size; i++)
         pthread_join(members[i], NULL);
 }
