@@ -223,8 +223,8 @@ static void observe(struct failover *failover, bool is_looked_after)
     fleet_observe(fleet, &failover->shard, 1, clock_deadline(OBSERVE_MS), &failover->seen);
 }
 
-/* The store and the servers are asked side by side: clients wait for both. Locks are taken then, and
- * no more is done before both have answered. */
+/* The store and the servers are asked side by side: clients wait for both. Locks are taken then,
+ * and no more is done before both have answered. */
 enum { ASK_STORE, ASK_SERVERS, ASKED };
 
 struct asking {
