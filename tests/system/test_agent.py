@@ -97,7 +97,7 @@ class Host:
     def start_and_wait(self):
         asked = sum(len(each.questions) for each in self.conductors)
         self.start()
-        wait_until(lambda: sum(len(each.questions) for each in self.conductors) > asked + 1, 5,
+        wait_until(lambda: sum(len(each.questions) for each in self.conductors) > asked + 1, 30,
                    "the agent asks")
 
     def log(self):
