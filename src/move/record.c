@@ -56,7 +56,7 @@ static void adopt(const struct held_route *held, const struct attempt *attempt, 
 void attempt_init(struct attempt *attempt, const struct held_route *held,
                   const struct route *wanted, const struct permit_part *part)
 {
-    attempt->wanted = *wanted;
+    *attempt = (struct attempt){.wanted = *wanted};
     attempt->key = route_key(held->shard->name);
     attempt->value = route_encode(wanted);
     attempt->compares[0] =
