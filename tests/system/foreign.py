@@ -56,7 +56,7 @@ regions: [ {regions} ]
 store: file://{dir}/store
 credentials: {{ user: mover, {mover} }}
 replication: {{ user: copy, {copy} }}
-{probe}policy: {{ freeze_timeout: 1s{policy} }}
+{probe}policy: {{ freeze_timeout: 4s{policy} }}
 deployments:
   - name: shop
     shards:
