@@ -203,17 +203,6 @@ static void add_etcd_tls(const struct lab *lab, const struct lab_daemon *member,
     }
 }
 
-/* What has a machine of its own elsewhere, or is no program at all, does not wait for the lab's
- * servers and their clients. Where that is not allowed, it is as good as it gets. */
-static void come_first(struct words *words)
-{
-    if (geteuid() != 0)
-        return;
-    add_word(words, "nice");
-    add_word(words, "-n");
-    add_word(words, "-10");
-}
-
 /* As Debian's package starts it, but for the two times: between sites on one machine a heartbeat
  * takes no time, and a leader that died is replaced within 0.5 to 1 s, half of the TTL. Less than
  * that, and a disk that stalls for 100 ms or two would cost the leader its place. A heartbeat is to
@@ -226,7 +215,6 @@ static void etcd_words(const struct lab *lab, const struct lab_daemon *member, s
     int heartbeat_ms = trip_ms > HEARTBEAT_MS ? trip_ms : HEARTBEAT_MS;
     int trips_ms = ELECTION_TRIPS * trip_ms;
     int election_ms = trips_ms > ELECTION_MS ? trips_ms : ELECTION_MS;
-    come_first(words);
     add_word(words, "%s", lab->etcd);
     add_word(words, "--name=%s", member->name);
     add_word(words, "--data-dir=%s/etcd/%s", lab->dir, lab_region_name(member->region));
@@ -278,7 +266,6 @@ static void keeper_words(const struct lab *lab, const struct lab_daemon *keeper,
 static void wan_words(const struct lab *lab, const struct lab_daemon *wan UNUSED,
                       struct words *words)
 {
-    come_first(words);
     add_word(words, "%s", lab->self);
     add_word(words, "lab");
     add_word(words, "join");
