@@ -107,11 +107,18 @@ class World:
         self.fleets = [self._fleet(f"s{i}") for i in range(count_shards(lab))]
         self.by_shard = {fleet.shard: fleet for fleet in self.fleets}
         for fleet in self.fleets:
-            wait_until(lambda f=fleet: is_first_opened(f) and has_table(f), 30, "the primary is open")
+            wait_until(lambda f=fleet: self._is_open(f), 30, "the primary is open")
         wait_until(self._are_all_known, 30, "the leader knows all shards")
         self.clients = self.start_clients()
         for shard in self.by_shard:
             self.wait_for_more(shard, time.monotonic(), 30)
+
+    def _is_open(self, fleet):
+        try:
+            return is_first_opened(fleet) and has_table(fleet)
+        except pymysql.err.OperationalError:  # its agent could not close it, and killed it
+            restart_what_ended(self)
+            return False
 
     def start_clients(self):
         return {fleet.shard: Clients(fleet, [s for s in fleet.servers if s.region == "west"])

@@ -472,7 +472,8 @@ def read_report(world, courses):
     """What the failover's report says of each shard, {} when there was none."""
     if not all(course.is_moved for course in courses.values()):
         return {}
-    runs = [run["run"] for run in world.lab.json("run", "list") if run["kind"] == "failover"]
+    runs = [run["run"] for run in world.lab.json("run", "list")
+            if run["kind"] == "failover" and "region" in (run["reason"] or "")]  # others are of a host
     report = world.lab.json("report", max(runs))  # they begin with the time
     return {shard["name"]: shard for shard in report["shards"]}
 
