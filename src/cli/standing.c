@@ -208,7 +208,7 @@ static enum status begin_order(const struct host_order *order, char *take, struc
     record.reason = take;
     for (size_t i = 0; i < scene->shard_count; i++)
         run_record_add_shard(&record, scene->shards[i]->name);
-    return run_begin(scene->store, scene->fleet, &record, ret, err);
+    return run_begin_ordered(scene->store, scene->fleet, &record, ret, err);
 }
 
 /* The shards of one that was left are those that it had. */

@@ -314,7 +314,7 @@ static enum status begin(const struct plan *plan, struct run_record *record,
     run_outlive_terminal();
     status_ignore(store_maintain(scene->store, store_deadline(scene->store, STORE_WORK), &ignored),
                   "house-keeping before the run; the next one does it");
-    status = run_begin(scene->store, scene->fleet, record, &run, err);
+    status = run_begin_ordered(scene->store, scene->fleet, record, &run, err);
     if (status)
         return status;
     /* Now that no other run can move anything: who is who? */

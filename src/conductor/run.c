@@ -24,7 +24,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEASE_MS = 10000, CAP_MAX = 10000 /* more than there are movers */ };
+enum {
+    LEASE_MS = 10000,
+    PATIENCE_MS = 6000, /* of an order, with whoever brings roles back */
+    CAP_MAX = 10000     /* more than there are movers */
+};
 
 enum status run_lock_holder(struct store *store, char ret_id[static RUN_ID_MAX], struct err *err)
 {
@@ -193,22 +197,63 @@ static enum status take_lock(struct run *run, enum call call, const struct store
     return status ? err_wrap(err, "run lock") : hold_lock(run, err);
 }
 
-enum status run_begin(struct store *store, const struct inventory *fleet, struct run_record *take,
-                      struct run **ret, struct err *err)
+/* Whoever brings roles back gives the lock up after a step or two, and for a failover after the one
+ * that is under way. False: not by 'deadline', or it is not that. */
+static bool wait_for_roles(struct run *run, nsec deadline)
 {
-    struct run *run = run_new(store, fleet);
+    struct store *store = run->mandate.store;
+    AUTO(store_list_release) struct store_list lock = {0};
+    struct store_watch *watch = NULL;
+    struct err ignored = ERR_INIT;
+    if (clock_now() >= deadline || store_list(store, MANDATE_LOCK_KEY, deadline, &lock, &ignored))
+        return false;
+    if (lock.count == 0)
+        return true;
+    if (strcmp(lock.entries[0].value, MANDATE_HOLD) != 0 ||
+        store_watch_open(store, MANDATE_LOCK_KEY, lock.revision, &watch, &ignored))
+        return false;
+    if (run->record.kind == RUN_FAILOVER)
+        status_ignore(keeper_request_abort_for(store, MANDATE_HOLD, run->record.audit, &ignored),
+                      "it ends by itself, too");
+    AUTO(store_changes_release) struct store_changes changes = {0};
+    enum status status = store_watch_next(watch, deadline, &changes, &ignored);
+    store_watch_close(watch);
+    return status == ST_OK;
+}
+
+struct beginning {
+    struct store *store;
+    const struct inventory *fleet;
+    nsec patience; /* with whoever brings roles back */
+};
+
+static enum status begin(const struct beginning *how, struct run_record *take, struct run **ret,
+                         struct err *err)
+{
+    struct run *run = run_new(how->store, how->fleet);
     run->record = *take;
     *take = (struct run_record){0};
     run_record_add_first_order(&run->record);
     run->record.state = RUN_RUNNING;
     struct store_compare none_left = {STORE_ABSENT, RUN_CURRENT_KEY, 0};
-    enum status status = take_lock(run, CALL_RUN_BEGIN, &none_left, err);
+    nsec deadline = clock_now() + how->patience;
+    enum status status = ST_BUSY;
+    do {
+        *err = (struct err)ERR_INIT;
+        status = take_lock(run, CALL_RUN_BEGIN, &none_left, err);
+    } while (status == ST_BUSY && wait_for_roles(run, deadline));
     if (status) {
         run_free(run);
         return status;
     }
     *ret = run;
     return ST_OK;
+}
+
+enum status run_begin(struct store *store, const struct inventory *fleet, struct run_record *take,
+                      struct run **ret, struct err *err)
+{
+    return begin(&(struct beginning){store, fleet, 0}, take, ret, err);
 }
 
 /* It waits, or its process is gone. */
@@ -226,23 +271,29 @@ static enum status set_left_aside(struct store *store, char ret_id[static RUN_ID
     return status;
 }
 
-enum status run_begin_over(struct store *store, const struct inventory *fleet,
-                           struct run_record *take, struct run **ret,
-                           char ret_aside[static RUN_ID_MAX], struct err *err)
+static enum status begin_over(const struct beginning *how, struct run_record *take,
+                              struct run **ret, char ret_aside[static RUN_ID_MAX], struct err *err)
 {
     AUTO_FREE char *wanted = run_record_encode(take);
     ret_aside[0] = '\0';
-    enum status status = run_begin(store, fleet, take, ret, err);
-    if (status != ST_BUSY || set_left_aside(store, ret_aside))
+    enum status status = begin(how, take, ret, err);
+    if (status != ST_BUSY || set_left_aside(how->store, ret_aside))
         return status;
     log_event(EV_LOSS, "run", ret_aside, "is", "set aside: a region is lost", NULL);
     *err = (struct err)ERR_INIT;
     status = run_record_decode(wanted, take, err);
     if (!status)
-        status = run_begin(store, fleet, take, ret, err);
+        status = begin(how, take, ret, err);
     if (!status)
         snprintf((*ret)->aside, RUN_ID_MAX, "%s", ret_aside);
     return status;
+}
+
+enum status run_begin_over(struct store *store, const struct inventory *fleet,
+                           struct run_record *take, struct run **ret,
+                           char ret_aside[static RUN_ID_MAX], struct err *err)
+{
+    return begin_over(&(struct beginning){store, fleet, 0}, take, ret, ret_aside, err);
 }
 
 /* The last one that has not ended: none but this one can go on. */
@@ -263,10 +314,11 @@ static void find_aside(struct run *run)
 enum status run_begin_ordered(struct store *store, const struct inventory *fleet,
                               struct run_record *take, struct run **ret, struct err *err)
 {
+    struct beginning how = {store, fleet, PATIENCE_MS * NSEC_PER_MS};
     if (!take->is_region_lost)
-        return run_begin(store, fleet, take, ret, err);
+        return begin(&how, take, ret, err);
     char aside[RUN_ID_MAX];
-    enum status status = run_begin_over(store, fleet, take, ret, aside, err);
+    enum status status = begin_over(&how, take, ret, aside, err);
     if (status)
         return status;
     if (!(*ret)->aside[0])

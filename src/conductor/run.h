@@ -55,8 +55,8 @@ MUST_CHECK enum status run_begin(struct store *store, const struct inventory *fl
 MUST_CHECK enum status run_begin_over(struct store *store, const struct inventory *fleet,
                                       struct run_record *take, struct run **ret,
                                       char ret_aside[static RUN_ID_MAX], struct err *err);
-/* As an operator ordered it: one of these. 'aside' is also the run that was set aside before, with
- * the region's fence. */
+/* As an operator ordered it: one of these, and who brings roles back is waited for, six seconds at
+ * most. 'aside' is also the run that was set aside before, with the region's fence. */
 MUST_CHECK enum status run_begin_ordered(struct store *store, const struct inventory *fleet,
                                          struct run_record *take, struct run **ret,
                                          struct err *err);
