@@ -84,18 +84,21 @@ static enum status beat(struct steward *steward, struct store *store, nsec deadl
                         struct permit_beat *ret_made, struct err *err)
 {
     struct permit_beat made = {0};
+    struct permit_list list = {0};
     struct permit_beater beater = {
         .region = steward->region,
         .who = steward->self->name,
         .granter = steward->granter,
         .term = steward->term,
     };
-    enum status status = permit_beat(store, &beater, deadline, &made, err);
+    enum status status = permit_beat(store, &beater, deadline, &made, &list, err);
     pthread_mutex_lock(&steward->lock);
-    if (!status)
+    if (!status) {
         permit_basis_on_beat(&steward->basis, &made);
-    else if (status == ST_DENIED)
+        permit_basis_on_list(&steward->basis, &list);
+    } else if (status == ST_DENIED) {
         permit_basis_on_fence(&steward->basis);
+    }
     pthread_mutex_unlock(&steward->lock);
     *ret_made = made;
     return status;
@@ -146,7 +149,8 @@ static void prune_granters(struct steward *steward, struct store *store, nsec de
     steward->granters_at = clock_now();
 }
 
-static void go_round(struct steward *steward, struct store *store, nsec deadline)
+/* The next beat is due then; who may be forgotten can wait longer than that. */
+static void go_round(struct steward *steward, struct store *store, nsec deadline, nsec due)
 {
     struct err err = ERR_INIT;
     struct permit_beat made = {0};
@@ -157,13 +161,11 @@ static void go_round(struct steward *steward, struct store *store, nsec deadline
             status = beat(steward, store, deadline, &made, &err);
         steward->is_term_known = steward->is_term_known && status != ST_CONFLICT;
     }
-    if (!status)
-        know_whether_alone(steward, store, deadline, &made);
-    if (!status)
-        status = read_list(steward, store, deadline, &err);
-    if (!status)
-        prune_granters(steward, store, deadline);
     say(steward, status == ST_OK, status ? err.text : "the store takes the region's beats");
+    if (status)
+        return;
+    know_whether_alone(steward, store, deadline, &made);
+    prune_granters(steward, store, due);
 }
 
 /* Between two beats: what is revoked has changed. False: the next beat is due. */
@@ -185,7 +187,7 @@ static void *attend(void *context)
         nsec began = clock_now();
         struct store *store = daemon_store_get(steward->store);
         if (store)
-            go_round(steward, store, began + 2 * pace);
+            go_round(steward, store, began + 2 * pace, began + pace);
         do {
             daemon_bell_wait(&steward->bell, began + pace);
         } while (learn(steward, store, began + pace));

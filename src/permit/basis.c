@@ -29,7 +29,7 @@ void permit_basis_release(struct permit_basis *basis)
 /* ---- the beat ---- */
 
 enum status permit_beat(struct store *store, const struct permit_beater *beater, nsec deadline,
-                        struct permit_beat *ret_beat, struct err *err)
+                        struct permit_beat *ret_beat, struct permit_list *ret_list, struct err *err)
 {
     const char *region = beater->region;
     const struct permit_term *term = &beater->term;
@@ -43,16 +43,19 @@ enum status permit_beat(struct store *store, const struct permit_beater *beater,
                                        {STORE_MOD_REV_IS, PERMIT_TERM_KEY, term->revision}};
     struct store_op puts[] = {{STORE_PUT, key, value, 0}, {STORE_PUT, granter, of_whom, 0}};
     struct store_txn txn = {compares, ARRAY_SIZE(compares), puts, ARRAY_SIZE(puts)};
-    struct store_txn_result result = {0};
+    struct store_repeated done = {0};
     /* One that comes late counts from when it was sent (pulse.h), and never while fenced. */
-    enum status status = store_txn_repeatable(store, &txn, deadline, &result, err);
-    if (status == ST_CONFLICT && result.failed_compare == 0) {
+    enum status status =
+        store_txn_repeatable(store, &txn, PERMIT_VERSION_KEY, deadline, &done, err);
+    if (status == ST_CONFLICT && done.result.failed_compare == 0) {
         err_set(err, ST_DENIED, "region '%s' is fenced", region);
         return err_hint(err, "holdfast status says which side serves now");
     }
     if (status)
         return err_wrap(err, "beat for region '%s'", region);
-    *ret_beat = (struct permit_beat){sent, term->ttl, result.revision};
+    *ret_beat = (struct permit_beat){sent, term->ttl, done.result.revision};
+    permit_list_read(&done.list, ret_list);
+    store_list_release(&done.list);
     return ST_OK;
 }
 

@@ -33,10 +33,12 @@ struct permit_beater {
 void permit_basis_init(struct permit_basis *basis);
 void permit_basis_release(struct permit_basis *basis);
 
-/* Beat once: ST_OK sets *ret_beat. ST_DENIED: the region is fenced. ST_CONFLICT: the term is
- * another one; load it. Anything else changes nothing here, but may be in the store. */
+/* Beat once: ST_OK sets *ret_beat, and *ret_list to a list with which it counts. ST_DENIED: the
+ * region is fenced. ST_CONFLICT: the term is another one; load it. Anything else changes nothing
+ * here, but may be in the store. */
 MUST_CHECK enum status permit_beat(struct store *store, const struct permit_beater *beater,
-                                   nsec deadline, struct permit_beat *ret_beat, struct err *err);
+                                   nsec deadline, struct permit_beat *ret_beat,
+                                   struct permit_list *ret_list, struct err *err);
 
 void permit_basis_on_beat(struct permit_basis *basis, const struct permit_beat *beat);
 /* Takes what the list owns. An older one than is known is dropped. */

@@ -40,21 +40,25 @@ int64_t permit_list_find(const struct permit_list *list, const char *server)
     return found ? found->revision : 0;
 }
 
-enum status permit_list_load(struct store *store, nsec deadline, struct permit_list *ret,
-                             struct err *err)
+void permit_list_read(const struct store_list *entries, struct permit_list *ret)
 {
-    AUTO(store_list_release) struct store_list entries = {0};
-    enum status status = store_list(store, PERMIT_VERSION_KEY, deadline, &entries, err);
-    if (status)
-        return err_wrap(err, "list the revoked servers");
-    struct permit_list list = {.revision = entries.revision};
-    for (size_t i = 0; i < entries.count; i++) {
-        const struct store_entry *entry = &entries.entries[i];
+    struct permit_list list = {.revision = entries->revision};
+    for (size_t i = 0; i < entries->count; i++) {
+        const struct store_entry *entry = &entries->entries[i];
         if (strcmp(entry->key, PERMIT_VERSION_KEY) == 0)
             list.version = entry->mod_rev;
         else if (strncmp(entry->key, PERMIT_REVOKED_PREFIX, strlen(PERMIT_REVOKED_PREFIX)) == 0)
             permit_list_add(&list, entry->key + strlen(PERMIT_REVOKED_PREFIX), entry->mod_rev);
     }
     *ret = list;
+}
+
+enum status permit_list_load(struct store *store, nsec deadline, struct permit_list *ret,
+                             struct err *err)
+{
+    AUTO(store_list_release) struct store_list entries = {0};
+    if (store_list(store, PERMIT_VERSION_KEY, deadline, &entries, err))
+        return err_wrap(err, "list the revoked servers");
+    permit_list_read(&entries, ret);
     return ST_OK;
 }

@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 struct store;
+struct store_list;
 
 #define PERMIT_TERM_KEY "permission"
 #define PERMIT_VERSION_KEY "revoked"
@@ -94,6 +95,8 @@ struct permit_list {
     int64_t revision; /* of the store when it was read; as old as it likes, but of one moment */
 };
 
+/* Of all that begins with PERMIT_VERSION_KEY. */
+void permit_list_read(const struct store_list *entries, struct permit_list *ret);
 /* Everything from one moment. */
 MUST_CHECK enum status permit_list_load(struct store *store, nsec deadline, struct permit_list *ret,
                                         struct err *err);

@@ -27,7 +27,7 @@ enum store_request_kind {
 struct store_request {
     enum store_request_kind kind;
     struct store_txn txn; /* a deep copy, owned */
-    bool is_repeatable;   /* store_txn_repeatable() */
+    char *prefix;         /* of store_txn_repeatable(), owned; NULL: it is another one */
     int64_t lease, ttl_ms;
 };
 
@@ -81,6 +81,7 @@ struct store_pending {
 
     enum status status; /* valid in DONE, with the two below */
     struct store_txn_result result;
+    struct store_list list; /* owned; revision 0: the driver has listed nothing */
     struct err err;
 };
 

@@ -26,6 +26,11 @@ char *etcd__key(const struct etcd_store *etcd, const char *key)
     return mem_printf("%s%s", etcd->prefix, key);
 }
 
+char *etcd__range_end(const struct etcd_store *etcd, const char *prefix)
+{
+    return mem_printf("%s%s\x7f", etcd->prefix, prefix);
+}
+
 /* ---- reading ---- */
 
 static struct http_line *take_line(struct etcd_store *etcd)
@@ -68,6 +73,33 @@ static bool are_ours(const struct etcd_store *etcd, const struct etcd_answer *an
     return answer->revision > 0;
 }
 
+static enum status check_answer(const struct etcd_store *etcd, const struct etcd_answer *answer,
+                                struct err *err)
+{
+    return are_ours(etcd, answer)
+               ? ST_OK
+               : err_set(err, ST_IO, "etcd answered with keys that nobody asked for");
+}
+
+static void add_entries(const struct etcd_store *etcd, struct etcd_answer *answer,
+                        struct store_list *list)
+{
+    list->entries =
+        mem_grow(list->entries, list->count + answer->count + 1, sizeof(*list->entries));
+    for (size_t i = 0; i < answer->count; i++)
+        list->entries[list->count++] = take_entry(etcd, &answer->kvs[i]);
+    list->revision = list->revision ? list->revision : answer->revision;
+}
+
+enum status etcd__take_list(const struct etcd_store *etcd, struct etcd_answer *answer,
+                            struct store_list *ret, struct err *err)
+{
+    if (check_answer(etcd, answer, err))
+        return err->status;
+    add_entries(etcd, answer, ret);
+    return ST_OK;
+}
+
 struct reading {
     struct etcd_store *etcd;
     struct http_line *line;
@@ -82,8 +114,8 @@ static enum status range(const struct reading *reading, const struct buf *body,
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
     if (etcd_ask(reading->etcd->client, reading->line, &call, &answer, NULL, err))
         return err->status;
-    if (!are_ours(reading->etcd, &answer))
-        return err_set(err, ST_IO, "etcd answered with keys that nobody asked for");
+    if (check_answer(reading->etcd, &answer, err))
+        return err->status;
     *ret_answer = answer;
     answer = (struct etcd_answer){0};
     return ST_OK;
@@ -124,10 +156,7 @@ static enum status read_page(const struct reading *reading, const char *from, co
     buf_add(&body, "}");
     if (range(reading, &body, &answer, err))
         return err->status;
-    list->entries = mem_grow(list->entries, list->count + answer.count + 1, sizeof(*list->entries));
-    for (size_t i = 0; i < answer.count; i++)
-        list->entries[list->count++] = take_entry(reading->etcd, &answer.kvs[i]);
-    list->revision = list->revision ? list->revision : answer.revision;
+    add_entries(reading->etcd, &answer, list);
     *ret_has_more = answer.has_more && answer.count;
     return ST_OK;
 }
@@ -135,7 +164,8 @@ static enum status read_page(const struct reading *reading, const char *from, co
 static enum status read_list(const struct reading *reading, const char *prefix,
                              struct store_list *list, struct err *err)
 {
-    AUTO_FREE char *from = etcd__key(reading->etcd, prefix), *end = mem_printf("%s\x7f", from);
+    AUTO_FREE char *from = etcd__key(reading->etcd, prefix);
+    AUTO_FREE char *end = etcd__range_end(reading->etcd, prefix);
     for (bool has_more = true; has_more;) {
         if (read_page(reading, from, end, list, &has_more, err))
             return err->status;

@@ -59,7 +59,11 @@ struct etcd_store {
     atomic_bool lock_busy; /* never: here for the pending */
 };
 
-char *etcd__key(const struct etcd_store *etcd, const char *key); /* the caller frees */
+char *etcd__key(const struct etcd_store *etcd, const char *key);          /* the caller frees */
+char *etcd__range_end(const struct etcd_store *etcd, const char *prefix); /* the same */
+/* All that came with an answer. ST_IO: it is not of this store. */
+MUST_CHECK enum status etcd__take_list(const struct etcd_store *etcd, struct etcd_answer *answer,
+                                       struct store_list *ret, struct err *err);
 
 /* etcd_guard.c */
 MUST_CHECK enum status etcd__guard_take(struct etcd_writer *writer, nsec deadline,

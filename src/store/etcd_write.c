@@ -67,7 +67,7 @@ static bool names_lease(const struct store_request *request, int64_t lease)
 
 static bool must_follow(const struct store_request *earlier, const struct store_request *later)
 {
-    if (earlier->is_repeatable || later->is_repeatable)
+    if (earlier->prefix || later->prefix)
         return false;
     if (earlier->kind == STORE_REQ_REVOKE || later->kind == STORE_REQ_REVOKE)
         return true; /* it deletes keys that nobody here knows */
@@ -189,16 +189,32 @@ static void add_range(struct buf *body, const char *key)
     buf_add(body, "}}");
 }
 
+/* As of the revision that the puts before it make. */
+static void add_listing(const struct etcd_store *etcd, const struct store_request *request,
+                        struct buf *body)
+{
+    AUTO_FREE char *from = etcd__key(etcd, request->prefix);
+    AUTO_FREE char *end = etcd__range_end(etcd, request->prefix);
+    buf_printf(body, "%s{\"request_range\":{", request->txn.op_count ? "," : "");
+    etcd_add_bytes(body, "key", from);
+    buf_add(body, ",");
+    etcd_add_bytes(body, "range_end", end);
+    buf_add(body, "}}");
+}
+
 /* 'guard' NULL: it has none. */
-static void build_txn(const struct etcd_store *etcd, const struct store_txn *txn,
+static void build_txn(const struct etcd_store *etcd, const struct store_request *request,
                       const struct etcd_guard *guard, struct buf *body)
 {
+    const struct store_txn *txn = &request->txn;
     buf_add(body, "{\"compare\":[");
     if (guard)
         add_compare(body, guard->key, "CREATE", "GREATER", 0);
     add_compares(etcd, txn, guard != NULL, body);
     buf_add(body, "],\"success\":[");
     add_ops(etcd, txn, guard, body);
+    if (request->prefix)
+        add_listing(etcd, request, body);
     buf_add(body, "],\"failure\":[");
     if (guard)
         add_range(body, guard->key);
@@ -337,7 +353,7 @@ static enum step try_txn(struct etcd_writer *writer)
     }
     AUTO(buf_release) struct buf body = {0};
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
-    build_txn(etcd, &pending->request.txn, guard, &body);
+    build_txn(etcd, &pending->request, guard, &body);
     struct etcd_call call = {
         .path = "/v3/kv/txn", .body = buf_text(&body), .deadline = pending->deadline, .once = true};
     enum status status = etcd_ask(etcd->client, writer->line, &call, &answer, NULL, &pending->err);
@@ -360,7 +376,7 @@ static void repeat_txn(struct etcd_writer *writer)
     struct store_pending *pending = writer->pending;
     AUTO(buf_release) struct buf body = {0};
     AUTO(etcd_answer_release) struct etcd_answer answer = {0};
-    build_txn(etcd, &pending->request.txn, NULL, &body);
+    build_txn(etcd, &pending->request, NULL, &body);
     struct etcd_call call = {.path = "/v3/kv/txn",
                              .body = buf_text(&body),
                              .deadline = pending->deadline,
@@ -368,10 +384,13 @@ static void repeat_txn(struct etcd_writer *writer)
     bool doubt = false;
     enum status status =
         etcd_ask(etcd->client, writer->line, &call, &answer, &doubt, &pending->err);
-    if (!status)
-        take_answer(etcd, pending, &answer);
-    else if (doubt)
+    if (status && doubt)
         pending->err.status = ST_UNKNOWN;
+    if (status)
+        return;
+    take_answer(etcd, pending, &answer);
+    if (pending->result.succeeded && etcd__take_list(etcd, &answer, &pending->list, &pending->err))
+        pending->err.status = ST_UNKNOWN; /* who knows whose answer that was */
 }
 
 /* ---- a lease: doing it twice is the same as once ---- */
@@ -425,7 +444,7 @@ static void carry(struct etcd_writer *writer)
 {
     struct etcd_store *etcd = writer->etcd;
     struct store_pending *pending = writer->pending;
-    if (pending->request.is_repeatable)
+    if (pending->request.prefix)
         repeat_txn(writer);
     else if (pending->request.kind == STORE_REQ_TXN)
         while (try_txn(writer) == STEP_AGAIN && !etcd_client_is_stopped(etcd->client))

@@ -54,6 +54,7 @@ struct store_pending *store__pending_new(const struct store_request *request, ns
     pending->deadline = deadline;
     pending->request = *request;
     copy_txn(&request->txn, &pending->request.txn);
+    pending->request.prefix = mem_strdup(request->prefix);
     return pending;
 }
 
@@ -62,6 +63,8 @@ void store__pending_unref(struct store_pending *pending)
     if (!pending || atomic_fetch_sub(&pending->references, 1) != 1)
         return;
     release_txn(&pending->request.txn);
+    free(pending->request.prefix);
+    store_list_release(&pending->list);
     pthread_cond_destroy(&pending->done);
     pthread_mutex_destroy(&pending->lock);
     free(pending);

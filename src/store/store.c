@@ -240,15 +240,24 @@ enum status store_txn(struct store *store, const struct store_txn *txn, nsec dea
     return status ? status : store_txn_wait(pending, deadline, ret_result, err);
 }
 
-enum status store_txn_repeatable(struct store *store, const struct store_txn *txn, nsec deadline,
-                                 struct store_txn_result *ret_result, struct err *err)
+enum status store_txn_repeatable(struct store *store, const struct store_txn *txn,
+                                 const char *prefix, nsec deadline, struct store_repeated *ret,
+                                 struct err *err)
 {
     ERR_OR_LOCAL(err);
-    if (check_txn(txn, err))
+    if (check_txn(txn, err) || check_key(prefix, 0, err))
         return err->status;
-    struct store_request request = {.kind = STORE_REQ_TXN, .txn = *txn, .is_repeatable = true};
+    AUTO_FREE char *copy = mem_strdup(prefix);
+    struct store_request request = {.kind = STORE_REQ_TXN, .txn = *txn, .prefix = copy};
     AUTO(scope_pending_free) struct store_pending *pending = start(store, &request, deadline);
-    return store_txn_wait(pending, deadline, ret_result, err);
+    enum status status = store_txn_wait(pending, deadline, &ret->result, err);
+    if (status)
+        return status;
+    if (!pending->list.revision) /* it is done, and nobody else touches it now */
+        return store->driver->list(store, prefix, deadline, &ret->list, err);
+    ret->list = pending->list;
+    pending->list = (struct store_list){0};
+    return ST_OK;
 }
 
 /* ---- leases ---- */

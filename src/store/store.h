@@ -149,10 +149,16 @@ MUST_CHECK enum status store_txn(struct store *store, const struct store_txn *tx
 /* The same for one that compares nothing that it writes, and does no harm when it happens twice, or
  * late, after whatever else was written since. It waits for no other transaction and none waits for
  * it, and a member of etcd that is silent costs it little: it goes to the next one. After an
- * ST_UNKNOWN no read is conclusive. */
+ * ST_UNKNOWN no read is conclusive.
+ * ST_OK also lists what begins with 'prefix', as of result.revision or later. In etcd that is in
+ * the same transaction: it costs no way there and back, and waits for nothing. */
+struct store_repeated {
+    struct store_txn_result result;
+    struct store_list list; /* owned */
+};
 MUST_CHECK enum status store_txn_repeatable(struct store *store, const struct store_txn *txn,
-                                            nsec deadline, struct store_txn_result *ret_result,
-                                            struct err *err);
+                                            const char *prefix, nsec deadline,
+                                            struct store_repeated *ret, struct err *err);
 
 /* The same as store_txn() in two halves, so that other work can travel beside it. 'txn' is copied.
  * It does not begin after 'deadline'. Of the transactions started on one store, those that touch

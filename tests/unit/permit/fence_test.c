@@ -24,7 +24,8 @@ static struct permit_term term_of(struct store *store)
 static enum status beat(struct store *store, const char *region, struct permit_beat *ret)
 {
     struct permit_beater beater = {region, "c1", "c1-0123", term_of(store)};
-    return permit_beat(store, &beater, soon(), ret, &trouble);
+    AUTO(permit_list_release) struct permit_list list = {0};
+    return permit_beat(store, &beater, soon(), ret, &list, &trouble);
 }
 
 static int64_t beat_of(struct store *store, const char *region)

@@ -29,7 +29,8 @@ static enum status beat(struct store *store, const char *region, const struct pe
                         struct permit_beat *ret)
 {
     struct permit_beater beater = {region, "conductor", "conductor-1", *term};
-    return permit_beat(store, &beater, soon(), ret, &trouble);
+    AUTO(permit_list_release) struct permit_list list = {0};
+    return permit_beat(store, &beater, soon(), ret, &list, &trouble);
 }
 
 static struct permit_route route_of(struct store *store, const char *value)
@@ -427,7 +428,8 @@ static void who_grants_in_a_fenced_region_is_left_out(void **state)
     put(store, "granters/older", "{}"); /* does not say its region */
     put(store, "granters/west-c1", "{\"region\":\"westerly\"}");
     EXPECT_OK(beat(store, "west", &term, &made));
-    EXPECT_OK(permit_beat(store, &beater, soon(), &made, &trouble));
+    AUTO(permit_list_release) struct permit_list list = {0};
+    EXPECT_OK(permit_beat(store, &beater, soon(), &made, &list, &trouble));
     EXPECT_OK(permit_granters_load(store, soon(), &granters, &trouble));
     assert_int_equal(granters.count, 4);
     permit_granters_leave_out(&granters, "west");

@@ -101,17 +101,43 @@ static void repeatable_transaction_names_a_failed_compare_too(void **state)
     int64_t revision = put(fixture->store, "a", "1");
     struct store_compare compares[] = {{STORE_ABSENT, "c", 0}, {STORE_MOD_REV_IS, "a", revision}};
     struct store_op op = {STORE_PUT, "b", "x", 0};
-    struct store_txn txn = {compares, 2, &op, 1}, plain = {NULL, 0, &op, 1};
-    struct store_txn_result result = {0};
+    struct store_txn txn = {compares, 2, &op, 1};
+    struct store_repeated done = {0};
     struct err err = ERR_INIT;
-    EXPECT_OK(store_txn_repeatable(fixture->store, &txn, soon(), &result, &trouble));
-    assert_true(result.succeeded && result.revision > revision);
+    EXPECT_OK(store_txn_repeatable(fixture->store, &txn, "none", soon(), &done, &trouble));
+    assert_true(done.result.succeeded && done.result.revision > revision);
+    assert_true(done.list.revision >= done.result.revision && done.list.count == 0);
+    store_list_release(&done.list);
     expect_entry(fixture->store, "b", "x");
     put(fixture->store, "a", "2");
-    expect_status(store_txn_repeatable(fixture->store, &txn, soon(), &result, &err), ST_CONFLICT,
+    expect_status(store_txn_repeatable(fixture->store, &txn, "", soon(), &done, &err), ST_CONFLICT,
                   &err);
-    assert_int_equal(result.failed_compare, 1);
-    EXPECT_OK(store_txn_repeatable(fixture->store, &plain, soon(), &result, &trouble));
+    assert_int_equal(done.result.failed_compare, 1);
+    assert_int_equal(done.list.revision, 0);
+}
+
+static void repeatable_transaction_lists_what_is_there_after_it(void **state)
+{
+    struct fixture *fixture = *state;
+    put(fixture->store, "list/a", "1");
+    put(fixture->store, "list/c", "3");
+    put(fixture->store, "lisu", "beyond");
+    struct store_op ops[] = {{STORE_PUT, "list/b", "2", 0}, {STORE_DELETE, "list/c", NULL, 0}};
+    struct store_txn txn = {NULL, 0, ops, ARRAY_SIZE(ops)}, reads = {0};
+    struct store_repeated done = {0}, again = {0};
+    EXPECT_OK(store_txn_repeatable(fixture->store, &txn, "list", soon(), &done, &trouble));
+    assert_int_equal(done.list.revision, done.result.revision);
+    assert_int_equal(done.list.count, 2);
+    assert_string_equal(done.list.entries[0].key, "list/a");
+    assert_string_equal(done.list.entries[1].key, "list/b");
+    assert_string_equal(done.list.entries[1].value, "2");
+    assert_int_equal(done.list.entries[1].mod_rev, done.result.revision);
+    store_list_release(&done.list);
+    EXPECT_OK(store_txn_repeatable(fixture->store, &reads, "list/a", soon(), &again, &trouble));
+    assert_int_equal(again.list.count, 1);
+    store_list_release(&again.list);
+    expect_status(store_txn_repeatable(fixture->store, &txn, "a b", soon(), &done, &trouble),
+                  ST_INVALID, &trouble);
 }
 
 static void ops_of_a_transaction_share_one_revision(void **state)
@@ -452,6 +478,7 @@ static void etcd_is_not_installed(void **state UNUSED)
     X(each_compare_decides)                                                                        \
     X(failed_compare_changes_nothing_and_is_named)                                                 \
     X(repeatable_transaction_names_a_failed_compare_too)                                           \
+    X(repeatable_transaction_lists_what_is_there_after_it)                                         \
     X(ops_of_a_transaction_share_one_revision)                                                     \
     X(bad_input_is_refused_before_anything_happens)                                                \
     X(started_transactions_finish_in_order)                                                        \

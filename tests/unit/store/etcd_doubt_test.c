@@ -110,9 +110,12 @@ static int64_t repeat(struct store *store, const char *value)
 {
     struct store_op op = {STORE_PUT, "told", value, 0};
     struct store_txn txn = {NULL, 0, &op, 1};
-    struct store_txn_result result = {0};
-    EXPECT_OK(store_txn_repeatable(store, &txn, soon(), &result, &trouble));
-    return result.revision;
+    struct store_repeated done = {0};
+    EXPECT_OK(store_txn_repeatable(store, &txn, "told", soon(), &done, &trouble));
+    assert_int_equal(done.list.count, 1);
+    assert_string_equal(done.list.entries[0].value, value);
+    store_list_release(&done.list);
+    return done.result.revision;
 }
 
 /* It has no guard: the one that was held is done once more when it comes. */
