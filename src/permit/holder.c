@@ -4,7 +4,8 @@
  * Permission is kept for each server: an answer that says that a server is revoked must not extend
  * it, or a slow closing would last as long as the conductor lives. And a server that is known to be
  * revoked stays so until an answer that is newer than its revocation does not name it: answers of
- * several conductors arrive in any order. */
+ * several conductors arrive in any order. For the same reason an older answer than one that did not
+ * name it closes nothing: the server was given back since, and may be a primary by now. */
 #include "permit/holder.h"
 
 #include "base/invariant.h"
@@ -54,17 +55,24 @@ static nsec span_of(const struct permit_grant *grant, const char *server)
     return grant->span;
 }
 
+static int64_t later(int64_t one, int64_t other)
+{
+    return one > other ? one : other;
+}
+
 static void hear(struct permit_held *held, const struct permit_grant *grant, nsec sent)
 {
     nsec span = span_of(grant, held->server);
     nsec until = span > 0 ? sent + span : INT64_MIN;
     if (names(grant, held->server)) {
-        held->revoked = grant->version > held->revoked ? grant->version : held->revoked;
+        if (grant->version >= held->given) /* else it is what was so before */
+            held->revoked = later(grant->version, held->revoked);
         return;
     }
     if (grant->version < held->revoked)
         return;
     held->revoked = 0;
+    held->given = later(grant->version, held->given);
     if (until <= held->until)
         return;
     held->until = until;

@@ -20,6 +20,7 @@ struct permit_held {
     char *server;    /* owned */
     nsec until;      /* permission ends; INT64_MIN: there never was one */
     int64_t revoked; /* version of the newest grant that names it; 0: not revoked, it seems */
+    int64_t given;   /* version of the newest grant that does not */
     bool is_shut;    /* closed, and nothing that was sent before can open it any more */
     int64_t closed;  /* the newest version that was known before it was seen so; 0: none */
 };

@@ -117,6 +117,21 @@ static void only_a_newer_answer_ends_a_revocation(void **state)
     assert_false(permit_holder_must_close(holder, X, 1201));
 }
 
+/* Two conductors, of which one lags behind. */
+static void an_answer_from_before_it_was_given_back_does_not_close_it(void **state)
+{
+    struct permit_holder *holder = *state;
+    hear(holder, 1000, 500, 7, 1);
+    hear(holder, 1200, 500, 9, 0);
+    hear(holder, 1210, 500, 8, 1);
+    assert_false(permit_holder_must_close(holder, X, 1220));
+    assert_int_equal(holder->servers[X].until, 1700);
+    hear(holder, 1220, 500, 10, 1); /* revoked again */
+    assert_true(permit_holder_must_close(holder, X, 1221));
+    hear(holder, 1230, 500, 9, 0);
+    assert_true(permit_holder_must_close(holder, X, 1231));
+}
+
 static void a_closing_confirms_what_was_known_before_it_began(void **state)
 {
     struct permit_holder *holder = *state;
@@ -194,6 +209,7 @@ int main(void)
         HOLDER_TEST(a_revoked_server_is_closed_at_once_and_no_other),
         HOLDER_TEST(an_answer_that_revokes_does_not_extend),
         HOLDER_TEST(only_a_newer_answer_ends_a_revocation),
+        HOLDER_TEST(an_answer_from_before_it_was_given_back_does_not_close_it),
         HOLDER_TEST(a_closing_confirms_what_was_known_before_it_began),
         HOLDER_TEST(a_server_that_is_found_open_must_be_closed_again),
         HOLDER_TEST(permission_makes_a_closing_void),
