@@ -306,6 +306,7 @@ class Outcome(NamedTuple):
     disagreement: float  # of its outage and what clients outside felt, at worst, as a share; None: it says nothing
     said: dict  # Said, in each region while it was so
     whole: float  # seconds until everything was as before
+    again: float  # seconds, the longest in which a shard answered no write while the region came back
     rewound: int
     wrong: list  # sentences
 
@@ -317,7 +318,8 @@ class Outcome(NamedTuple):
                       f"{self.lost} lost of {self.span:.2f} s", f"{self.late} late"]
         if self.disagreement is not None:
             words.append(f"the report's outage is {100 * self.disagreement:+.0f} % off")
-        return ", ".join([*words, f"whole after {self.whole:.1f} s", *self.wrong])
+        words += [f"whole after {self.whole:.1f} s", f"waited up to {self.again:.2f} s meanwhile"]
+        return ", ".join([*words, *self.wrong])
 
 
 class Said:
@@ -424,8 +426,23 @@ def go_through(world, kind, is_leader_inside=False):
     reported = read_report(world, courses)
     wrong += [f"{shard}: {what}" for shard, told in reported.items() for what in wrong_bound(courses[shard], told)]
     rewound = bring_back(world, region, ended, courses)
+    whole = time.monotonic()
     return outcome_of(kind, region, is_leader_inside, courses, said=said, reported=reported, rewound=rewound,
-                      whole=time.monotonic() - ended, wrong=wrong)
+                      whole=whole - ended, again=longest_wait(world, came_back(struck), whole), wrong=wrong)
+
+
+def came_back(struck):
+    """When the region began to, or, when it never went, when all was over."""
+    return struck.plugged or (struck.thawed or (struck.done,))[0]
+
+
+def longest_wait(world, since, until):
+    """For an answer, of any shard's clients."""
+    longest = 0
+    for clients in world.clients.values():
+        answered = sorted([since, until, *(ack.got for ack in list(clients.acks) if since < ack.got < until)])
+        longest = max([longest, *(later - earlier for earlier, later in zip(answered, answered[1:]))])
+    return longest
 
 
 def outcome_of(kind, region, is_leader_inside, courses, **more):
@@ -520,7 +537,7 @@ def slowest(outcome):
 
 def table(outcomes):
     lines = [f"{'':36} losses  p50 s  p90 s  max s   moved  closed s  margin s    lost  of s  late  off %  wrong"
-             "  whole p90 s"]
+             "  whole p90 s  again s"]
     for kind in dict.fromkeys(one.kind for one in outcomes):
         mine = [one for one in outcomes if one.kind == kind]
         outages = [slowest(one) for one in mine]
@@ -530,5 +547,6 @@ def table(outcomes):
             f"{min(one.margin for one in mine):9.2f} {sum(one.lost for one in mine):7} "
             f"{max(one.span for one in mine):5.2f} {sum(one.late for one in mine):5} "
             f"{100 * max((one.disagreement or 0 for one in mine), key=abs):+6.0f} "
-            f"{sum(len(one.wrong) for one in mine):6} {percentile([one.whole for one in mine], 90):12.1f}")
+            f"{sum(len(one.wrong) for one in mine):6} {percentile([one.whole for one in mine], 90):12.1f} "
+            f"{max(one.again for one in mine):8.2f}")
     return "\n".join(lines)
