@@ -7,6 +7,10 @@
  * may be done twice is repeated at the next member, a transaction is not (store/etcd_guard.c). What
  * is hasty besides gets little at first, for a leader that died costs it, and twice as much after
  * each silence, for a cluster may be slow.
+ *
+ * Each request finds its own way from member to member. Others follow it when it was answered, or
+ * when a member was silent for as long as one waits: what refuses for want of a leader, or is slow
+ * for a quarter of a second, must not send everybody to a member that is lost with its region.
  */
 #include "base/scope.h"
 #include "etcd/internal.h"
@@ -65,6 +69,7 @@ static void pause_round(nsec deadline)
 /* What became of a request so far. */
 struct asking {
     struct etcd_attempt attempt;
+    size_t others; /* where requests went when this one was last told */
     nsec began;
     size_t tries, logins, silences;
     unsigned refused; /* a bit for each member that will not do it, however long one waits */
@@ -86,6 +91,20 @@ static nsec end_of_try(const struct asking *asking)
             span *= 2;
     }
     return left < span ? call->deadline : now + span;
+}
+
+/* Where others were answered meanwhile, else where it failed least. */
+static void go_elsewhere(struct asking *asking)
+{
+    struct etcd_attempt *attempt = &asking->attempt;
+    struct etcd_client *client = attempt->client;
+    size_t failed = attempt->member, current = atomic_load(&client->current);
+    etcd__note_failure(client, failed, !attempt->is_answered);
+    bool is_told = current != asking->others && current != failed;
+    attempt->member = is_told ? current : etcd__find_other(client, failed);
+    asking->others = current;
+    if (!attempt->is_answered && !attempt->call->is_hasty)
+        etcd__go(client, failed, attempt->member);
 }
 
 static bool all_refuse(const struct asking *asking)
@@ -110,7 +129,8 @@ static void renew(struct asking *asking)
     }
     if (asking->logins++ == LOGINS_MAX) { /* this member refuses fresh ones too */
         note_refusal(asking);
-        etcd_client_leave(attempt->client, attempt->member, false);
+        attempt->is_answered = true;
+        go_elsewhere(asking);
         return;
     }
     asking->is_over = etcd__login(attempt->client, attempt->line, attempt->call->deadline,
@@ -134,7 +154,7 @@ static void go_on(struct asking *asking)
     if (asking->doubt && attempt->call->once)
         asking->last.status = ST_UNKNOWN;
     if (attempt->reach != ETCD_FINAL)
-        etcd_client_leave(attempt->client, attempt->member, !attempt->is_answered);
+        go_elsewhere(asking);
     if (!asking->is_over && asking->tries % attempt->client->count == 0)
         pause_round(attempt->call->deadline);
 }
@@ -190,12 +210,13 @@ enum status etcd_ask(struct etcd_client *client, struct http_line *line,
         status = etcd__login(client, line, call->deadline, 0, err);
     if (ret_doubt)
         *ret_doubt = false;
+    asking.attempt.member = asking.others = atomic_load(&client->current);
     while (!status && !asking.is_over && clock_now() < call->deadline) {
         AUTO(etcd_answer_release) struct etcd_answer answer = {0};
-        asking.attempt.member = atomic_load(&client->current);
         asking.attempt.deadline = end_of_try(&asking);
         asking.tries++;
         if (!etcd__attempt(&asking.attempt, &answer, &asking.last)) {
+            etcd__go(client, asking.others, asking.attempt.member);
             *ret_answer = answer;
             answer = (struct etcd_answer){0};
             return ST_OK;

@@ -156,7 +156,7 @@ static unsigned distance_to(struct etcd_client *client, size_t member)
 
 /* Silence costs time, each time more, and a refusal none: a member without a leader gives it until
  * there is one. */
-static void note_failure(struct etcd_client *client, size_t member, bool is_silent)
+void etcd__note_failure(struct etcd_client *client, size_t member, bool is_silent)
 {
     unsigned failed = atomic_load(&client->failures[member]);
     if (!is_silent)
@@ -165,12 +165,10 @@ static void note_failure(struct etcd_client *client, size_t member, bool is_sile
         atomic_store(&client->failures[member], failed < SILENT ? SILENT : failed + 1);
 }
 
-/* Of the others the one that failed least since it answered, of these the nearest, or the next. */
-void etcd_client_leave(struct etcd_client *client, size_t member, bool is_silent)
+size_t etcd__find_other(struct etcd_client *client, size_t member)
 {
     unsigned least = UINT_MAX, nearest = UINT_MAX;
     size_t next = member;
-    note_failure(client, member, is_silent);
     for (size_t i = 1; i < client->count; i++) {
         size_t other = (member + i) % client->count;
         unsigned failures = atomic_load(&client->failures[other]);
@@ -181,7 +179,18 @@ void etcd_client_leave(struct etcd_client *client, size_t member, bool is_silent
             next = other;
         }
     }
-    atomic_compare_exchange_strong(&client->current, &member, next);
+    return next;
+}
+
+void etcd__go(struct etcd_client *client, size_t from, size_t to)
+{
+    atomic_compare_exchange_strong(&client->current, &from, to);
+}
+
+void etcd_client_leave(struct etcd_client *client, size_t member, bool is_silent)
+{
+    etcd__note_failure(client, member, is_silent);
+    etcd__go(client, member, etcd__find_other(client, member));
 }
 
 static bool is_much_nearer(struct etcd_client *client, size_t member, size_t than)

@@ -46,6 +46,12 @@ struct etcd_attempt {
 MUST_CHECK enum status etcd__attempt(struct etcd_attempt *attempt, struct etcd_answer *ret_answer,
                                      struct err *err);
 
+/* It was of no use. */
+void etcd__note_failure(struct etcd_client *client, size_t member, bool is_silent);
+/* Of the others the one that failed least since it answered, of these the nearest, or the next. */
+size_t etcd__find_other(struct etcd_client *client, size_t member);
+/* Others' requests go there, too, if they go to 'from' still. */
+void etcd__go(struct etcd_client *client, size_t from, size_t to);
 /* It answers for a majority, and a connection to it took so long. By that it is found who is of our
  * site: an answer takes as long there as at the leader, who is asked for it. */
 void etcd__note_distance(struct etcd_client *client, size_t member, nsec took);

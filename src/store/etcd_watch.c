@@ -24,6 +24,7 @@ enum {
     LOGIN_MS = 3000,
     RETRY_MIN_MS = 20,
     RETRY_MAX_MS = 1000,
+    LEADERLESS_MS = 2000,     /* an election is over by then */
     CHANGES_MAX = 1024 * 1024 /* that came and nobody took */
 };
 
@@ -42,6 +43,7 @@ struct etcd_watch {
     uint64_t login;               /* with which the watch goes */
     uint64_t refused;             /* a log-in that etcd no longer knows; 0: none */
     bool has_renewed;             /* the log-in, since it last went well */
+    nsec leaderless_since;        /* the member of the stream says so; 0: it has a leader */
     unsigned refusals;            /* in a row; a bit for each member */
     struct err refusal;           /* to be told, when ST_OK is not its status */
     struct store_changes changes; /* came, and not given out */
@@ -163,6 +165,8 @@ static void take_error(struct etcd_watch *watch, const struct etcd_answer *answe
 {
     struct err err = ERR_INIT;
     enum status status = etcd_error_set(answer, &err);
+    if (status == ST_UNREACHABLE && !watch->leaderless_since)
+        watch->leaderless_since = clock_now();
     /* Some members say "permission denied" of a token that they do not know. */
     if (status == ST_DENIED && !watch->has_renewed) {
         watch->has_renewed = true;
@@ -188,6 +192,7 @@ static bool take_line(struct etcd_watch *watch, const char *line, size_t length)
     if (answer.error) {
         take_error(watch, &answer);
     } else {
+        watch->leaderless_since = 0;
         watch->refusals = 0;
         watch->has_renewed = false;
     }
@@ -236,6 +241,19 @@ static bool take_lines(struct etcd_watch *watch)
     return is_good;
 }
 
+static void leave(struct etcd_watch *watch, bool is_silent)
+{
+    watch->leaderless_since = 0;
+    etcd_client_leave(watch->etcd->client, watch->member, is_silent);
+}
+
+/* A member without a leader will have one soon, and no other one has. */
+static bool may_stay(const struct etcd_watch *watch)
+{
+    return watch->leaderless_since &&
+           clock_now() - watch->leaderless_since < LEADERLESS_MS * NSEC_PER_MS;
+}
+
 static void run_stream(struct etcd_watch *watch)
 {
     struct err err = ERR_INIT;
@@ -253,8 +271,8 @@ static void run_stream(struct etcd_watch *watch)
         refuse(watch, &err);
     stop(watch);
     bool is_of_use = was_login ? take_login(watch) : watch->end.status == ST_COMPACTED;
-    if (!is_of_use)
-        etcd_client_leave(watch->etcd->client, watch->member, status == ST_UNREACHABLE);
+    if (!is_of_use && !may_stay(watch))
+        leave(watch, status == ST_UNREACHABLE);
 }
 
 /* The stream has been silent for long: is nothing happening, or is its member gone? */
@@ -287,7 +305,7 @@ static void run(struct etcd_watch *watch)
     if (clock_now() < watch->restart_at || watch->end.status || may_be_calm(watch))
         return;
     if (watch->is_running) {
-        etcd_client_leave(watch->etcd->client, watch->member, true);
+        leave(watch, true);
         stop(watch);
     }
     start(watch);

@@ -4,9 +4,12 @@
 #include "base/scope.h"
 #include "etcd/internal.h"
 
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -92,6 +95,34 @@ static void nearest_that_answers_is_gone_to(void **state UNUSED)
     etcd_client_free(client);
 }
 
+/* It has little patience, and takes others along only to a member that has answered it. */
+static void hasty_request_that_nobody_answers_sends_no_other_one_away(void **state UNUSED)
+{
+    struct etcd_client *client = etcd_client_new(NULL);
+    struct http_line *line = http_line_new();
+    struct etcd_answer answer = {0};
+    struct err err = ERR_INIT;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t length = sizeof(at);
+    int silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(silent, (struct sockaddr *)&at, length), 0);
+    assert_int_equal(listen(silent, 8), 0);
+    assert_int_equal(getsockname(silent, (struct sockaddr *)&at, &length), 0);
+    AUTO_FREE char *name = mem_printf("127.0.0.1:%d", ntohs(at.sin_port));
+    etcd_client_add(client, name, strlen(name));
+    for (int i = 0; i < 2; i++) /* where nobody is */
+        etcd_client_add(client, "127.0.0.1:1", strlen("127.0.0.1:1"));
+    struct etcd_call call = {
+        .path = "/v3/kv/txn", .body = "{}", .deadline = clock_deadline(400), .is_hasty = true};
+    assert_int_not_equal(etcd_ask(client, line, &call, &answer, NULL, &err), ST_OK);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(atomic_load(&client->failures[i]) > 0); /* each was asked */
+    assert_int_equal(current(client), 0);
+    close(silent);
+    http_line_free(line);
+    etcd_client_free(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -99,6 +130,7 @@ int main(void)
         cmocka_unit_test(one_that_refuses_is_asked_before_one_that_is_silent),
         cmocka_unit_test(one_that_is_gone_is_asked_last),
         cmocka_unit_test(nearest_that_answers_is_gone_to),
+        cmocka_unit_test(hasty_request_that_nobody_answers_sends_no_other_one_away),
     };
     return cmocka_run_group_tests_name("etcd/client", tests, NULL, NULL);
 }
