@@ -125,7 +125,7 @@ static enum status begin(const struct fleet_scene *scene, struct run_record *rec
     if (status)
         return status;
     char aside[RUN_ID_MAX];
-    snprintf(aside, sizeof(aside), "%s", run->aside);
+    snprintf(aside, sizeof(aside), "%s", run->record.aside);
     AUTO_FREE const struct inventory_shard **shards =
         mem_zalloc((run->record.shard_count + 1) * sizeof(*shards));
     for (size_t i = 0; i < run->record.shard_count; i++)
@@ -327,6 +327,19 @@ static void print_region_losses(const struct fleet_scene *scene, const struct re
     say_standing(scene, order);
 }
 
+/* A beat came since it was found silent. */
+static enum status check_silent(struct store *store, const struct permit_fencing *fencing,
+                                nsec deadline, struct err *err)
+{
+    AUTO(store_entry_release) struct store_entry beat = {0};
+    AUTO_FREE char *key = permit_region_key(fencing->region);
+    struct err ignored = ERR_INIT;
+    if (store_get(store, key, deadline, &beat, &ignored) || beat.mod_rev == fencing->beat)
+        return ST_OK;
+    err_set(err, ST_NO_GO, "region %s gives permission again: it was not fenced", fencing->region);
+    return err_hint(err, "holdfast region list; if it is lost all the same, give the order again");
+}
+
 /* Again when somebody took the run lock, or gave it back, in the same moment. */
 static enum status put_fence(struct store *store, const struct permit_fencing *fencing,
                              char ret_left[static RUN_ID_MAX], struct err *err)
@@ -337,6 +350,8 @@ static enum status put_fence(struct store *store, const struct permit_fencing *f
     while (status == ST_CONFLICT && clock_now() < deadline) {
         *err = (struct err)ERR_INIT;
         status = region_fence(store, fencing, deadline, ret_left, &revision, err);
+        if (status == ST_CONFLICT && check_silent(store, fencing, deadline, err))
+            return err->status;
         if (status == ST_CONFLICT)
             poll(NULL, 0, PAUSE_MS);
     }
@@ -349,10 +364,10 @@ static enum status put_fence(struct store *store, const struct permit_fencing *f
     return ST_OK;
 }
 
+/* What it sets aside is in the record then. */
 static enum status fence(const struct fleet_scene *scene, const struct region_order *order,
-                         const struct run_record *record, struct err *err)
+                         struct run_record *record, struct err *err)
 {
-    char left[RUN_ID_MAX] = "";
     struct permit_fencing fencing = {
         .region = scene->fleet->regions[order->lost],
         .own = scene->fleet->regions[order->to],
@@ -363,9 +378,9 @@ static enum status fence(const struct fleet_scene *scene, const struct region_or
     };
     if (order->look.standing != REGION_SILENT)
         return ST_OK;
-    enum status status = put_fence(scene->store, &fencing, left, err);
-    if (!status && left[0])
-        fprintf(stderr, "run %s was set aside with the fence\n", left);
+    enum status status = put_fence(scene->store, &fencing, record->aside, err);
+    if (!status && record->aside[0])
+        fprintf(stderr, "run %s was set aside with the fence\n", record->aside);
     return status;
 }
 

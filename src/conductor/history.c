@@ -244,7 +244,7 @@ static enum status remove_run(struct store *store, const char *id, const char *j
 /* Else it may be resumed. */
 static bool is_finished(const struct run_record *record)
 {
-    return !record->unreadable && record->state != RUN_RUNNING && record->state != RUN_STUCK;
+    return !record->unreadable && run_state_is_over(record->state);
 }
 
 enum status history_trim(struct store *store, size_t keep, const char *journal_directory,

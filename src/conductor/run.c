@@ -156,13 +156,16 @@ static enum status grant_lease(struct run *run, struct err *err)
     return status;
 }
 
-static void revoke_lease(struct run *run)
+static void give_lease_back(struct run *run)
 {
     struct err ignored = ERR_INIT;
+    if (!run->lease)
+        return;
     fault_point(CALL_LEASE_END, FAULT_BEFORE);
     status_ignore(store_lease_revoke(run->mandate.store, run->lease,
                                      store_deadline(run->mandate.store, STORE_WORK), &ignored),
                   "the lease ends with this process anyway");
+    run->lease = 0;
     fault_point(CALL_LEASE_END, FAULT_AFTER);
 }
 
@@ -204,11 +207,12 @@ static bool wait_for_roles(struct run *run, nsec deadline)
     struct store *store = run->mandate.store;
     AUTO(store_list_release) struct store_list lock = {0};
     struct store_watch *watch = NULL;
+    char id[RUN_ID_MAX];
     struct err ignored = ERR_INIT;
     if (clock_now() >= deadline || store_list(store, MANDATE_LOCK_KEY, deadline, &lock, &ignored))
         return false;
-    if (lock.count == 0)
-        return true;
+    if (lock.count == 0) /* it was given back just now; or its run is unfinished */
+        return run_current(store, id, &ignored) == ST_NOT_FOUND;
     if (strcmp(lock.entries[0].value, MANDATE_HOLD) != 0 ||
         store_watch_open(store, MANDATE_LOCK_KEY, lock.revision, &watch, &ignored))
         return false;
@@ -240,6 +244,7 @@ static enum status begin(const struct beginning *how, struct run_record *take, s
     enum status status = ST_BUSY;
     do {
         *err = (struct err)ERR_INIT;
+        give_lease_back(run);
         status = take_lock(run, CALL_RUN_BEGIN, &none_left, err);
     } while (status == ST_BUSY && wait_for_roles(run, deadline));
     if (status) {
@@ -282,11 +287,8 @@ static enum status begin_over(const struct beginning *how, struct run_record *ta
     log_event(EV_LOSS, "run", ret_aside, "is", "set aside: a region is lost", NULL);
     *err = (struct err)ERR_INIT;
     status = run_record_decode(wanted, take, err);
-    if (!status)
-        status = begin(how, take, ret, err);
-    if (!status)
-        snprintf((*ret)->aside, RUN_ID_MAX, "%s", ret_aside);
-    return status;
+    snprintf(take->aside, RUN_ID_MAX, "%s", ret_aside);
+    return status ? status : begin(how, take, ret, err);
 }
 
 enum status run_begin_over(struct store *store, const struct inventory *fleet,
@@ -296,21 +298,6 @@ enum status run_begin_over(struct store *store, const struct inventory *fleet,
     return begin_over(&(struct beginning){store, fleet, 0}, take, ret, ret_aside, err);
 }
 
-/* The last one that has not ended: none but this one can go on. */
-static void find_aside(struct run *run)
-{
-    struct run_record *records = NULL;
-    size_t count = 0;
-    struct err ignored = ERR_INIT;
-    if (run_record_list(run->mandate.store, &records, &count, &ignored))
-        return;
-    for (size_t i = 0; i < count; i++)
-        if (!records[i].unreadable && strcmp(records[i].id, run->record.id) != 0 &&
-            (records[i].state == RUN_RUNNING || records[i].state == RUN_STUCK))
-            snprintf(run->aside, RUN_ID_MAX, "%s", records[i].id);
-    run_record_list_free(records, count);
-}
-
 enum status run_begin_ordered(struct store *store, const struct inventory *fleet,
                               struct run_record *take, struct run **ret, struct err *err)
 {
@@ -318,12 +305,7 @@ enum status run_begin_ordered(struct store *store, const struct inventory *fleet
     if (!take->is_region_lost)
         return begin(&how, take, ret, err);
     char aside[RUN_ID_MAX];
-    enum status status = begin_over(&how, take, ret, aside, err);
-    if (status)
-        return status;
-    if (!(*ret)->aside[0])
-        find_aside(*ret);
-    return ST_OK;
+    return begin_over(&how, take, ret, aside, err);
 }
 
 /* 'what' stands in the place of a run's id. */
@@ -465,6 +447,11 @@ static enum status check_unfinished(struct run *run, const char *id, struct stor
     status = run_record_load(store, id, &record, err); /* says when there is no such run */
     if (status)
         return status;
+    if (!run->had_ended && !run_state_is_over(record.state)) {
+        err_set(err, ST_BUSY, "run %s was set aside, and run %s is not finished", id,
+                current.value);
+        return err_hint(err, "holdfast run show %s; then holdfast run abort %s", current.value, id);
+    }
     err_set(err, ST_NOT_FOUND, "run %s has ended: %s", id, run_state_name(record.state));
     return err_hint(err, "holdfast run list");
 }
@@ -569,7 +556,7 @@ enum status run_close(struct store *store, const char *id, enum run_state state,
     enum status status = store_get(store, key, deadline, &entry, err);
     if (!status)
         status = run_record_decode(entry.value, &record, err);
-    if (status)
+    if (status || run_state_is_over(record.state)) /* then somebody has recorded it */
         return status;
     record.state = state;
     run_record_add_order(&record, "ended it: others brought its shards to an end");
@@ -598,8 +585,7 @@ void run_free(struct run *run)
     if (!run)
         return;
     keeper_stop(run->keeper);
-    if (run->lease)
-        revoke_lease(run);
+    give_lease_back(run);
     freeze_gate_free(run->mandate.gate);
     journal_close(run->mandate.journal);
     run_record_release(&run->record);

@@ -34,7 +34,6 @@ struct run {
     int64_t lease;
     struct keeper *keeper;
     struct announcer *announcer; /* of the hooks, while it is carried out; NULL: none */
-    char aside[RUN_ID_MAX];      /* the run that yielded to this one; "": none */
     bool had_ended;              /* taken over once more, only for what it left in the middle */
     struct waiting *waiting;     /* what its keeper tells others */
     const struct failover_ears *ears; /* NULL: nobody can be asked */
@@ -56,7 +55,7 @@ MUST_CHECK enum status run_begin_over(struct store *store, const struct inventor
                                       struct run_record *take, struct run **ret,
                                       char ret_aside[static RUN_ID_MAX], struct err *err);
 /* As an operator ordered it: one of these, and who brings roles back is waited for, six seconds at
- * most. 'aside' is also the run that was set aside before, with the region's fence. */
+ * most. One that was set aside with the region's fence is in the record already. */
 MUST_CHECK enum status run_begin_ordered(struct store *store, const struct inventory *fleet,
                                          struct run_record *take, struct run **ret,
                                          struct err *err);
@@ -94,8 +93,8 @@ void run_free(struct run *run);
  * one. */
 MUST_CHECK enum status run_set_aside(struct store *store, const char *id, struct err *err);
 
-/* It was set aside, and what it left was brought to an end by others: it ended so. ST_CONFLICT:
- * somebody takes it up. */
+/* It was set aside, and what it left was brought to an end by others: it ended so, if it has not
+ * ended yet. ST_CONFLICT: somebody takes it up. */
 MUST_CHECK enum status run_close(struct store *store, const char *id, enum run_state state,
                                  struct err *err);
 /* The same, as failed; or, when it has left shards in the middle that were not failed over, take

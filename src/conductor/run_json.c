@@ -30,7 +30,7 @@ json_t *run_json(const struct run_record *record, bool alive)
 
 json_t *run_json_whole(const struct run_record *record, bool alive)
 {
-    bool is_left = !alive && (record->state == RUN_RUNNING || record->state == RUN_STUCK);
+    bool is_left = !alive && !run_state_is_over(record->state);
     AUTO_FREE char *next = is_left ? run_record_next(record) : NULL;
     json_t *object = run_json(record, alive), *names = json_array();
     for (size_t i = 0; i < record->shard_count; i++)

@@ -37,6 +37,11 @@ const char *run_state_name(enum run_state state)
     return state_names[state];
 }
 
+bool run_state_is_over(enum run_state state)
+{
+    return state != RUN_RUNNING && state != RUN_STUCK;
+}
+
 void run_record_init(struct run_record *record, const char *target)
 {
     *record = (struct run_record){.started_us = clock_wall_us(),
@@ -199,6 +204,8 @@ char *run_record_encode(const struct run_record *record)
     json_object_set_new(object, "submitted", json_boolean(record->is_submitted));
     if (record->return_run[0])
         json_object_set_new(object, "return_run", json_string(record->return_run));
+    if (record->aside[0])
+        json_object_set_new(object, "set_aside", json_string(record->aside));
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
     return text;
@@ -270,7 +277,9 @@ static bool decode_object(json_t *object, struct run_record *record)
     record->is_region_lost = json_is_true(json_object_get(object, "region_lost"));
     record->is_submitted = json_is_true(json_object_get(object, "submitted"));
     const char *back = json_string_value(json_object_get(object, "return_run"));
+    const char *aside = json_string_value(json_object_get(object, "set_aside"));
     snprintf(record->return_run, sizeof(record->return_run), "%s", back ? back : "");
+    snprintf(record->aside, sizeof(record->aside), "%s", aside ? aside : "");
     json_array_foreach(shards, index, name) if (json_is_string(name))
         run_record_add_shard(record, json_string_value(name));
     json_array_foreach(json_object_get(object, "without"), index, name) if (json_is_string(name))

@@ -25,6 +25,7 @@ struct store;
 enum run_state { RUN_STATE_TABLE(TABLE_ID) RUN_STATES };
 
 const char *run_state_name(enum run_state state);
+bool run_state_is_over(enum run_state state); /* nobody goes on with it */
 
 #define RUN_KIND_TABLE(X)                                                                          \
     X(RUN_SWITCHOVER, "switchover")                                                                \
@@ -62,6 +63,7 @@ struct run_record {
     bool returns;                /* when it is stopped, what moved goes back */
     bool is_submitted;           /* the conductors carry it out: whichever leads goes on with it */
     char return_run[RUN_ID_MAX]; /* that follows from it, and takes back what moved; "": none */
+    char aside[RUN_ID_MAX];      /* the run that yielded to it, and ends after it; "": none */
     char *unreadable; /* in a list only: why it does not read, and only its id is known; or NULL */
     bool is_called_off; /* an operator aborted it: whoever takes it moves nothing on */
 };

@@ -50,6 +50,8 @@ char *order_encode(const struct run_record *record, const char *caller)
         add_move(body, record);
     if (record->is_region_lost)
         json_object_set_new(body, "to", json_string(record->target));
+    if (record->aside[0])
+        json_object_set_new(body, "set_aside", json_string(record->aside));
     if (record->is_forced)
         json_object_set_new(body, "force", json_true());
     char *text = json_dumps(body, JSON_COMPACT);
@@ -102,7 +104,7 @@ static enum status check_keys(const json_t *body, enum run_kind kind, struct err
         [RUN_SWITCHOVER] = {"kind", "run", "reason", "caller", "shards", "to", "wave", "settle_s",
                             "max_failures", "on_abort", NULL},
         [RUN_FAILOVER] = {"kind", "run", "reason", "caller", "shards", "without", "force", "to",
-                          NULL},
+                          "set_aside", NULL},
     };
     enum status status = body_check_keys(body, of_kind[kind], err);
     return status ? err_wrap(err, "a %s", run_kind_name(kind)) : ST_OK;
@@ -169,17 +171,19 @@ static enum status read_move(const json_t *body, struct run_record *record, stru
     return ST_OK;
 }
 
-static enum status read_id(const json_t *body, struct run_record *record, struct err *err)
+/* Nothing happens to 'ret' when there is none. */
+static enum status read_id(const json_t *body, const char *key, char ret[static RUN_ID_MAX],
+                           struct err *err)
 {
     const char *id = NULL;
-    enum status status = body_text(body, "run", RUN_ID_MAX - 1, &id, err);
+    enum status status = body_text(body, key, RUN_ID_MAX - 1, &id, err);
     if (status || !id)
         return status;
     if (is_run_id(id)) {
-        snprintf(record->id, sizeof(record->id), "%s", id);
+        snprintf(ret, RUN_ID_MAX, "%s", id);
         return ST_OK;
     }
-    err_set(err, ST_INVALID, "'run' is no name of a run, such as 20261126-220657-0421f");
+    err_set(err, ST_INVALID, "'%s' is no name of a run, such as 20261126-220657-0421f", key);
     return hint(err);
 }
 
@@ -190,6 +194,8 @@ static enum status read_failover(const json_t *body, struct run_record *record, 
     enum status status = body_flag(body, "force", &record->is_forced, err);
     if (!status)
         status = body_text(body, "to", RUN_TARGET_MAX - 1, &to, err);
+    if (!status)
+        status = read_id(body, "set_aside", record->aside, err);
     if (status)
         return status;
     record->is_region_lost = to != NULL;
@@ -207,7 +213,7 @@ static enum status read_all(const json_t *body, struct run_record *record, char 
     if (!status)
         status = check_keys(body, record->kind, err);
     if (!status)
-        status = read_id(body, record, err);
+        status = read_id(body, "run", record->id, err);
     if (!status)
         status = read_names(body, record, err);
     if (!status)

@@ -97,20 +97,32 @@ static void trim(struct runner *runner)
                   "the next run tries again");
 }
 
+/* The run that yielded. */
+static void end_aside(struct runner *runner, const char *id)
+{
+    char next[RUN_ID_MAX];
+    struct run *run = NULL;
+    struct err err = ERR_INIT;
+    if (run_call_off(store_of(runner), runner->host.fleet, id, &run, &err))
+        log_event(EV_RUN_STATE, "run", id, "state", "set aside", "why", err.text, NULL);
+    else if (run)
+        carry(runner, run, next);
+}
+
 /* What moved before it was stopped may have to go back, in a run of its own; and a run that yielded
  * to it is brought to its end. */
 static void carry_all(struct runner *runner, struct run *run)
 {
     char next[RUN_ID_MAX] = "", aside[RUN_ID_MAX];
     struct err err = ERR_INIT;
-    snprintf(aside, sizeof(aside), "%s", run->aside);
+    snprintf(aside, sizeof(aside), "%s", run->record.aside);
     carry(runner, run, next);
     if (next[0] && !run_take(store_of(runner), runner->host.fleet, next, false, &run, &err)) {
         run->mandate.is_resumed = false; /* nobody has begun it */
         carry(runner, run, next);
     }
-    if (aside[0] && !run_call_off(store_of(runner), runner->host.fleet, aside, &run, &err) && run)
-        carry(runner, run, next);
+    if (aside[0])
+        end_aside(runner, aside);
     trim(runner);
 }
 

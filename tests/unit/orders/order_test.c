@@ -62,10 +62,12 @@ static void a_failover_has_its_own_keys(void **state)
     run_record_add_shard(&sent, "s0");
     run_record_add_without(&sent, "w:3");
     sent.is_forced = true;
+    snprintf(sent.aside, sizeof(sent.aside), "20261126-220657-0421f");
     AUTO_FREE char *text = order_encode(&sent, NULL);
     assert_int_equal(read_order(text, &got, &caller, &err), ST_OK);
     assert_int_equal(got.kind, RUN_FAILOVER);
     assert_true(got.is_forced);
+    assert_string_equal(got.aside, sent.aside);
     assert_false(got.is_region_lost);
     assert_string_equal(got.without[0], "w:3");
     assert_null(caller);
@@ -131,6 +133,8 @@ static void what_is_wrong_is_named(void **state)
         {FAILOVER("\"wave\":\"1\""), "'wave'"},
         {FAILOVER("\"force\":1"), "'force'"},
         {FAILOVER("\"without\":[]"), "'without'"},
+        {FAILOVER("\"set_aside\":\"runs/x\""), "'set_aside'"},
+        {SWITCHOVER("\"set_aside\":\"20261126-220657-0421f\""), "'set_aside'"},
         {SWITCHOVER("\"shards\":[]"), "'shards'"},
         {SWITCHOVER("\"shards\":\"s0\""), "'shards'"},
         {SWITCHOVER("\"shards\":[\"s0\",\"s0\"]"), "item 2"},
