@@ -45,7 +45,7 @@ struct etcd_store {
     pthread_mutex_t lock; /* for all below */
     pthread_cond_t work_changed, writers_idle;
     struct store_pending *first, **last; /* in the order of their start, the running ones too */
-    struct etcd_writer writers[ETCD_WRITERS];
+    struct etcd_writer writers[ETCD_WRITERS + 1]; /* the last only for what is repeatable */
     size_t writer_count, idle_count;
     struct etcd_line *lines;   /* idle ones for reads */
     struct etcd_guard *guards; /* idle ones; last in, first out */

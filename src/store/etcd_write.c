@@ -97,10 +97,12 @@ static void unlink_pending(struct etcd_store *etcd, struct store_pending *pendin
 }
 
 /* The first that may begin; those that were withdrawn are let go. With the lock held. */
-static struct store_pending *pick(struct etcd_store *etcd)
+static struct store_pending *pick_of(struct etcd_store *etcd, bool is_repeatable)
 {
     for (struct store_pending *at = etcd->first, *next = NULL; at; at = next) {
         next = at->next;
+        if ((at->request.prefix != NULL) != is_repeatable)
+            continue;
         const struct store_pending *before = etcd->first;
         while (before != at && !must_follow(&before->request, &at->request))
             before = before->next;
@@ -112,6 +114,14 @@ static struct store_pending *pick(struct etcd_store *etcd)
         store__pending_unref(at);
     }
     return NULL;
+}
+
+/* Those that are repeatable wait for no other: a region's permission depends on them. */
+static struct store_pending *pick(struct etcd_store *etcd, const struct etcd_writer *writer)
+{
+    struct store_pending *found = pick_of(etcd, true);
+    bool is_reserved = writer == &etcd->writers[ETCD_WRITERS];
+    return found || is_reserved ? found : pick_of(etcd, false);
 }
 
 /* ---- a transaction ---- */
@@ -459,13 +469,22 @@ static void carry(struct etcd_writer *writer)
     store__pending_complete(pending);
 }
 
+/* Who is woken may be the one that takes no more than some. */
+static void wake_one(struct etcd_store *etcd)
+{
+    if (etcd->writer_count > ETCD_WRITERS)
+        pthread_cond_broadcast(&etcd->work_changed);
+    else
+        pthread_cond_signal(&etcd->work_changed);
+}
+
 static void *work(void *argument)
 {
     struct etcd_writer *writer = argument;
     struct etcd_store *etcd = writer->etcd;
     pthread_mutex_lock(&etcd->lock);
     while (!etcd->stopping) {
-        writer->pending = pick(etcd);
+        writer->pending = pick(etcd, writer);
         if (!writer->pending) {
             etcd->idle_count++;
             pthread_cond_broadcast(&etcd->writers_idle);
@@ -473,7 +492,7 @@ static void *work(void *argument)
             etcd->idle_count--;
             continue;
         }
-        pthread_cond_signal(&etcd->work_changed); /* another may find more */
+        wake_one(etcd); /* another may find more */
         pthread_mutex_unlock(&etcd->lock);
         carry(writer);
         pthread_mutex_lock(&etcd->lock);
@@ -508,9 +527,10 @@ void etcd__submit(struct store *store, struct store_pending *pending)
     pending->next = NULL;
     pthread_mutex_lock(&etcd->lock);
     if (etcd->idle_count)
-        pthread_cond_signal(&etcd->work_changed);
-    bool has_writer = etcd->idle_count || etcd->writer_count == ETCD_WRITERS || add_writer(etcd) ||
-                      etcd->writer_count;
+        wake_one(etcd);
+    size_t most = ETCD_WRITERS + (pending->request.prefix ? 1 : 0);
+    bool has_writer =
+        etcd->idle_count || etcd->writer_count >= most || add_writer(etcd) || etcd->writer_count;
     if (has_writer) {
         *etcd->last = pending;
         etcd->last = &pending->next;

@@ -118,6 +118,32 @@ static int64_t repeat(struct store *store, const char *value)
     return done.result.revision;
 }
 
+/* As many others as travel at once, and more, wait for a member that is silent, for two seconds. */
+static void repeatable_request_waits_for_no_other(void **state)
+{
+    enum { OTHERS = 20, AT_ONCE_MS = 1250 /* five times what it gives a member */ };
+    struct doubt *doubt = *state;
+    struct store_pending *pending[OTHERS] = {0};
+    put(doubt->store, "warm", "x");
+    atomic_store(&doubt->proxy->mode, PROXY_HOLD);
+    for (int i = 0; i < OTHERS; i++) {
+        AUTO_FREE char *key = mem_printf("other/%d", i);
+        struct store_op op = {STORE_PUT, key, "x", 0};
+        EXPECT_OK(store_txn_start(doubt->store, &(struct store_txn){NULL, 0, &op, 1}, soon(),
+                                  &pending[i], &trouble));
+    }
+    proxy_wait(&doubt->proxy->held_requests, 1);
+    nsec began = clock_now();
+    repeat(doubt->store, "1");
+    assert_true(clock_now() - began < AT_ONCE_MS * NSEC_PER_MS);
+    atomic_store(&doubt->proxy->mode, PROXY_PASS);
+    for (int i = 0; i < OTHERS; i++) {
+        struct store_txn_result result = {0};
+        EXPECT_OK(store_txn_wait(pending[i], soon(), &result, &trouble));
+        store_pending_free(pending[i]);
+    }
+}
+
 /* It has no guard: the one that was held is done once more when it comes. */
 static void repeatable_request_held_back_is_done_twice(void **state)
 {
@@ -362,6 +388,7 @@ int main(void)
         DOUBT_TEST(request_given_up_is_not_done_after_a_read_back),
         DOUBT_TEST(request_held_back_is_sent_again_through_another_member),
         DOUBT_TEST(repeatable_request_held_back_is_done_twice),
+        DOUBT_TEST(repeatable_request_waits_for_no_other),
         DOUBT_TEST(lost_answer_is_found_out),
         DOUBT_TEST(lost_answer_to_a_compare_is_no_conflict_with_itself),
         DOUBT_TEST(lost_answer_to_a_deletion_is_unknown_and_read_back),
