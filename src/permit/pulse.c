@@ -64,6 +64,13 @@ static bool parse_stamp(const char *value, struct stamp *ret)
     return is_good;
 }
 
+bool permit_pulse_is_later(const char *value, const char *than)
+{
+    struct stamp stamp, before;
+    return !parse_stamp(value, &stamp) || !parse_stamp(than, &before) ||
+           strcmp(stamp.granter, before.granter) != 0 || stamp.ns > before.ns;
+}
+
 /* ---- anchors ---- */
 
 /* What a span of another clock is at most on this one. */

@@ -53,6 +53,10 @@ void permit_pulse_on_reading(struct permit_pulse *pulse, int64_t revision, const
 /* Its beats seem to have ended when 'now' is here; NSEC_NEVER: it is not known. */
 nsec permit_pulse_end(const struct permit_pulse *pulse, const struct permit_term *term);
 
+/* Was that beat sent after 'than' was, as far as can be told? Not when it is of the same granter
+ * and has no later stamp: then it was long on its way. */
+bool permit_pulse_is_later(const char *value, const char *than);
+
 /* What is put with a beat; the caller frees. 'sent' INT64_MIN: it is no beat, and has no stamp. */
 char *permit_pulse_encode(const char *who, const char *granter, nsec sent);
 

@@ -24,6 +24,8 @@ const char *region_standing_name(enum region_standing standing)
 void region_look_release(struct region_look *look)
 {
     permit_fence_release(&look->fence);
+    free(look->beat);
+    look->beat = NULL;
 }
 
 /* ---- looking ---- */
@@ -48,6 +50,8 @@ static enum status read_beat(struct store *store, const char *region, struct reg
     permit_pulse_on_reading(&look->pulse, entry.mod_rev, entry.value, clock_now());
     if (entry.value)
         read_by(entry.value, look);
+    free(look->beat);
+    look->beat = take_pointer(entry.value);
     return ST_OK;
 }
 
@@ -56,17 +60,20 @@ static enum status watch_beats(struct store *store, const char *region, struct r
                                struct err *err)
 {
     enum status status = read_beat(store, region, look, err);
-    int64_t first = look->pulse.revision;
-    if (!first)
+    int64_t known = look->pulse.revision;
+    if (!known)
         return status; /* it never did */
     look->standing = REGION_SILENT;
     while (!status && clock_now() < permit_pulse_end(&look->pulse, &look->term)) {
+        AUTO_FREE char *before = mem_strdup(look->beat);
         poll(NULL, 0, LOOK_MS);
         status = read_beat(store, region, look, err);
-        if (!status && look->pulse.revision != first) {
-            look->standing = REGION_ALIVE;
-            return ST_OK;
-        }
+        bool is_new = !status && look->pulse.revision != known;
+        known = look->pulse.revision;
+        if (!is_new || !look->beat || !permit_pulse_is_later(look->beat, before))
+            continue; /* one that was long on its way: from here on once more */
+        look->standing = REGION_ALIVE;
+        return ST_OK;
     }
     return status;
 }

@@ -30,11 +30,13 @@ struct region_look {
     struct permit_term term;
     struct permit_pulse pulse;
     struct permit_fence fence;   /* when it is fenced */
+    char *beat;                  /* what the last one says; NULL: there is none */
     char by[PERMIT_GRANTER_MAX]; /* whose beat was the last; "": not known */
 };
 void region_look_release(struct region_look *look);
 
-/* Look until it is known: at most a wait of the term, and at once when it beats. */
+/* Look until it is known: a wait of the term, and at once when it beats; a beat that was long on
+ * its way tells nothing, and makes it a wait longer. Does not release what 'ret' had. */
 MUST_CHECK enum status region_look(struct store *store, const char *region, struct region_look *ret,
                                    struct err *err);
 /* permit_fence(), and what it ends: whoever holds the run lock may be lost with the region, and his
