@@ -22,6 +22,7 @@ static void ask_member(struct visit *visit)
     struct etcd_attempt *attempt = &visit->attempt;
     struct err *err = &visit->member->err;
     enum status status = ST_INTERNAL;
+    nsec connecting = 0; /* the first attempt does, also when it is asked to log in */
     attempt->line = http_line_new();
     for (int logins = 0; status && logins <= LOGINS_MAX; logins++) {
         struct etcd_answer answer = {0};
@@ -30,8 +31,9 @@ static void ask_member(struct visit *visit)
         status = etcd__attempt(attempt, &answer, err);
         visit->member->leads = !status && answer.is_of_leader;
         etcd_answer_release(&answer);
-        if (!status && attempt->connecting && !attempt->call->is_alone)
-            etcd__note_distance(attempt->client, attempt->member, attempt->connecting);
+        connecting = attempt->connecting ? attempt->connecting : connecting;
+        if (!status && connecting && !attempt->call->is_alone)
+            etcd__note_distance(attempt->client, attempt->member, connecting);
         if (attempt->certificate_end_s)
             visit->member->certificate_end_s = attempt->certificate_end_s;
         if (status && (attempt->reach != ETCD_RENEW || !attempt->client->user ||
