@@ -348,6 +348,8 @@ def rewind(fleet, server, primary, since=-1):
         extra = rows_of(fleet, server, since) - rows_of(fleet, primary, since)
         state = fleet.value(server, "SELECT @@GLOBAL.gtid_binlog_state")
         pairs = beyond(fleet, server, primary)
+        if not pairs:  # somebody was faster
+            return 0
         for tail, common in pairs:
             state = state.replace(tail, common)
         cursor.execute("SET SESSION sql_log_bin=0")
