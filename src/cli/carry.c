@@ -331,6 +331,25 @@ enum status run_carry_out(const struct fleet_scene *scene,
     return status;
 }
 
+void run_end_aside(const struct fleet_scene *scene, const char *aside)
+{
+    struct err err = ERR_INIT;
+    bool has_left = false;
+    if (!aside[0])
+        return;
+    enum status status = run_has_left(scene->store, scene->fleet, aside, &has_left, &err);
+    if (!status && !has_left)
+        status = run_close(scene->store, aside, RUN_FAILED, &err);
+    if (has_left)
+        fprintf(stderr,
+                "run %s was set aside, and left shards in the middle; when their servers answer: "
+                "holdfast run abort %s\n",
+                aside, aside);
+    else if (status)
+        fprintf(stderr, "run %s was set aside; that it has ended is not recorded: %s\n", aside,
+                err.text);
+}
+
 /* ---- carried out by a conductor ---- */
 
 static bool has_only_stopped(const char *report)

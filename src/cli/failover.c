@@ -94,25 +94,6 @@ static enum status check_without(const struct fleet_scene *scene, const struct c
     return ST_OK;
 }
 
-/* The run that yielded. What it left and was not failed over, this process does not touch. */
-static void end_aside(const struct fleet_scene *scene, const char *aside)
-{
-    struct err err = ERR_INIT;
-    bool has_left = false;
-    if (!aside[0])
-        return;
-    enum status status = run_has_left(scene->store, scene->fleet, aside, &has_left, &err);
-    if (!status && !has_left)
-        status = run_close(scene->store, aside, RUN_FAILED, &err);
-    if (has_left)
-        fprintf(stderr,
-                "run %s was set aside, and left shards in the middle: holdfast run abort %s\n",
-                aside, aside);
-    else if (status)
-        fprintf(stderr, "run %s was set aside; that it has ended is not recorded: %s\n", aside,
-                err.text);
-}
-
 static enum status begin(const struct fleet_scene *scene, struct run_record *record,
                          const struct cli_args *args, struct err *err)
 {
@@ -133,7 +114,7 @@ static enum status begin(const struct fleet_scene *scene, struct run_record *rec
     AUTO(fleet_observation_release) struct fleet_observation seen = {0};
     fleet_observe(scene->fleet, shards, run->record.shard_count, clock_deadline(OBSERVE_MS), &seen);
     status = run_carry_out(scene, &seen, run, cli_flag(args, "--json"), err);
-    end_aside(scene, aside);
+    run_end_aside(scene, aside);
     return status;
 }
 
@@ -327,14 +308,15 @@ static void print_region_losses(const struct fleet_scene *scene, const struct re
     say_standing(scene, order);
 }
 
-/* A beat came since it was found silent. */
+/* Was a beat sent since it was found silent? */
 static enum status check_silent(struct store *store, const struct permit_fencing *fencing,
-                                nsec deadline, struct err *err)
+                                const char *last, nsec deadline, struct err *err)
 {
     AUTO(store_entry_release) struct store_entry beat = {0};
     AUTO_FREE char *key = permit_region_key(fencing->region);
     struct err ignored = ERR_INIT;
-    if (store_get(store, key, deadline, &beat, &ignored) || beat.mod_rev == fencing->beat)
+    if (store_get(store, key, deadline, &beat, &ignored) || beat.mod_rev == fencing->beat ||
+        !permit_pulse_is_later(beat.value, last))
         return ST_OK;
     err_set(err, ST_NO_GO, "region %s gives permission again: it was not fenced", fencing->region);
     return err_hint(err, "holdfast region list; if it is lost all the same, give the order again");
@@ -342,7 +324,7 @@ static enum status check_silent(struct store *store, const struct permit_fencing
 
 /* Again when somebody took the run lock, or gave it back, in the same moment. */
 static enum status put_fence(struct store *store, const struct permit_fencing *fencing,
-                             char ret_left[static RUN_ID_MAX], struct err *err)
+                             const char *last, char ret_left[static RUN_ID_MAX], struct err *err)
 {
     int64_t revision = 0;
     nsec deadline = clock_deadline(STORE_MS);
@@ -350,7 +332,7 @@ static enum status put_fence(struct store *store, const struct permit_fencing *f
     while (status == ST_CONFLICT && clock_now() < deadline) {
         *err = (struct err)ERR_INIT;
         status = region_fence(store, fencing, deadline, ret_left, &revision, err);
-        if (status == ST_CONFLICT && check_silent(store, fencing, deadline, err))
+        if (status == ST_CONFLICT && check_silent(store, fencing, last, deadline, err))
             return err->status;
         if (status == ST_CONFLICT)
             poll(NULL, 0, PAUSE_MS);
@@ -378,7 +360,7 @@ static enum status fence(const struct fleet_scene *scene, const struct region_or
     };
     if (order->look.standing != REGION_SILENT)
         return ST_OK;
-    enum status status = put_fence(scene->store, &fencing, record->aside, err);
+    enum status status = put_fence(scene->store, &fencing, order->look.beat, record->aside, err);
     if (!status && record->aside[0])
         fprintf(stderr, "run %s was set aside with the fence\n", record->aside);
     return status;

@@ -127,7 +127,11 @@ static enum status take_over(const struct cli_args *args, bool abort_only, struc
     AUTO(fleet_observation_release) struct fleet_observation observation = {0};
     fleet_observe(scene.fleet, scene.shards, scene.shard_count, clock_deadline(CHECK_MS),
                   &observation);
-    return run_carry_out(&scene, &observation, run, cli_flag(args, "--json"), err);
+    char aside[RUN_ID_MAX];
+    snprintf(aside, sizeof(aside), "%s", run->record.aside);
+    status = run_carry_out(&scene, &observation, run, cli_flag(args, "--json"), err);
+    run_end_aside(&scene, aside);
+    return status;
 }
 
 static enum status run_resume(const struct cli_args *args, struct err *err)

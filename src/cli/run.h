@@ -52,6 +52,10 @@ MUST_CHECK enum status run_carry_out(const struct fleet_scene *scene,
                                      const struct fleet_observation *observation, struct run *run,
                                      bool as_json, struct err *err);
 
+/* The run that yielded to one that is over; "": none did. What it left and was not failed over,
+ * this process does not touch: it says what to do. */
+void run_end_aside(const struct fleet_scene *scene, const char *aside);
+
 enum status run_plan_switchover(const struct cli_args *args, struct err *err); /* switchover.c */
 enum status run_failover(const struct cli_args *args, struct err *err);        /* failover.c */
 enum status run_switchover(const struct cli_args *args, struct err *err);      /* switchover.c */

@@ -276,6 +276,19 @@ static enum status set_left_aside(struct store *store, char ret_id[static RUN_ID
     return status;
 }
 
+/* One may have been set aside with the fence, and this one begun and died since: it left nothing.
+ */
+static void add_aside(const struct beginning *how, struct run_record *take, const char *id)
+{
+    bool has_left = true;
+    struct err ignored = ERR_INIT;
+    if (!take->aside[0] || run_has_left(how->store, how->fleet, id, &has_left, &ignored) ||
+        has_left)
+        snprintf(take->aside, RUN_ID_MAX, "%s", id);
+    else
+        status_ignore(run_close(how->store, id, RUN_FAILED, &ignored), "'run abort' ends it");
+}
+
 static enum status begin_over(const struct beginning *how, struct run_record *take,
                               struct run **ret, char ret_aside[static RUN_ID_MAX], struct err *err)
 {
@@ -287,8 +300,13 @@ static enum status begin_over(const struct beginning *how, struct run_record *ta
     log_event(EV_LOSS, "run", ret_aside, "is", "set aside: a region is lost", NULL);
     *err = (struct err)ERR_INIT;
     status = run_record_decode(wanted, take, err);
-    snprintf(take->aside, RUN_ID_MAX, "%s", ret_aside);
-    return status ? status : begin(how, take, ret, err);
+    if (status)
+        return status;
+    add_aside(how, take, ret_aside);
+    status = begin(how, take, ret, err);
+    return status ? err_hint(err, "give the order again; run %s was set aside: it does not go on",
+                             ret_aside)
+                  : ST_OK;
 }
 
 enum status run_begin_over(struct store *store, const struct inventory *fleet,
@@ -447,7 +465,13 @@ static enum status check_unfinished(struct run *run, const char *id, struct stor
     status = run_record_load(store, id, &record, err); /* says when there is no such run */
     if (status)
         return status;
-    if (!run->had_ended && !run_state_is_over(record.state)) {
+    bool was_aside = !run_state_is_over(record.state);
+    if (was_aside && run->had_ended) { /* others brought its shards to an end */
+        record.state = RUN_FAILED;
+        status = run_close(store, id, RUN_FAILED, err);
+        if (status)
+            return status;
+    } else if (was_aside) {
         err_set(err, ST_BUSY, "run %s was set aside, and run %s is not finished", id,
                 current.value);
         return err_hint(err, "holdfast run show %s; then holdfast run abort %s", current.value, id);

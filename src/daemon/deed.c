@@ -59,3 +59,20 @@ void deed_carry_out(struct daemon *daemon, struct run *run, const struct fleet_o
     log_event(EV_RUN_STATE, "run", ret->run, "state", run_state_name(ret->state), NULL);
     deed_trim(daemon);
 }
+
+enum status deed_end_aside(struct daemon *daemon, const char *id, nsec glance, struct err *err)
+{
+    struct store *store = daemon_store_get(daemon->store);
+    AUTO(switchover_report_release) struct switchover_report report = {0};
+    struct run *run = NULL;
+    struct err ignored = ERR_INIT;
+    if (!store)
+        return err_set(err, ST_UNREACHABLE, "the store is away");
+    enum status status = run_call_off(store, daemon->fleet, id, &run, err);
+    if (status || !run)
+        return status;
+    deed_carry_out(daemon, run, NULL, glance, &report);
+    run_free(run);
+    status_ignore(run_set_aside(store, id, &ignored), "it has ended");
+    return ST_OK;
+}

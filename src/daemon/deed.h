@@ -15,6 +15,10 @@ bool deed_is_forbidden(struct store *store);
  * of it is in the report; the run stays the caller's. */
 void deed_carry_out(struct daemon *daemon, struct run *run, const struct fleet_observation *seen,
                     nsec glance, struct switchover_report *ret);
+/* A run that yielded to another one, which is over: bring what it left to one side. One that can
+ * not be brought there, because servers are away, is set aside again: nobody waits for it. */
+MUST_CHECK enum status deed_end_aside(struct daemon *daemon, const char *id, nsec glance,
+                                      struct err *err);
 /* Forget the oldest runs, when there are more than are kept. */
 void deed_trim(const struct daemon *daemon);
 

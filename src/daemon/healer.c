@@ -246,7 +246,11 @@ static void carry_out(struct healer *healer, struct run *run)
     deed_carry_out(healer->daemon, run, NULL, interval / 2, &report);
     for (size_t i = 0; i < report.count; i++)
         remember(healer, run, &report.shards[i]);
+    AUTO_FREE char *aside = mem_strdup(run->record.aside);
     run_free(run);
+    struct err err = ERR_INIT;
+    if (aside[0] && deed_end_aside(healer->daemon, aside, interval / 2, &err))
+        log_event(EV_RUN_STATE, "run", aside, "state", "set aside", "why", err.text, NULL);
 }
 
 static void order(struct healer *healer, const struct suspect *suspects, size_t count,

@@ -225,18 +225,10 @@ static void set_aside(struct warden *warden, const char *run)
  * move to the region that is lost now. Tried again until that is so. */
 static void call_off(struct warden *warden)
 {
-    struct daemon *daemon = warden->daemon;
-    struct store *store = daemon_store_get(daemon->store);
-    AUTO(switchover_report_release) struct switchover_report report = {0};
-    struct run *run = NULL;
     struct err err = ERR_INIT;
     warden->tried = clock_now();
-    if (run_call_off(store, daemon->fleet, warden->aside, &run, &err))
-        return;
-    if (run)
-        deed_carry_out(daemon, run, NULL, HASTE_MS * NSEC_PER_MS, &report);
-    run_free(run);
-    warden->aside[0] = '\0'; /* it has ended, or is a run of its own again */
+    if (!deed_end_aside(warden->daemon, warden->aside, HASTE_MS * NSEC_PER_MS, &err))
+        warden->aside[0] = '\0'; /* it has ended, or is a run of its own again */
 }
 
 static void call_off_later(struct warden *warden)
@@ -265,6 +257,7 @@ static void record_of(struct warden *warden, size_t region, struct run_record *r
     run_record_init(ret, daemon->fleet->regions[daemon->self->region]);
     ret->kind = RUN_FAILOVER;
     ret->is_region_lost = true;
+    snprintf(ret->aside, sizeof(ret->aside), "%s", warden->aside);
     ret->reason = mem_printf("conductor %s: region %s is lost", daemon->self->name,
                              daemon->fleet->regions[region]);
     for (size_t i = 0; i < warden->seen.count; i++)

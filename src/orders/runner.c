@@ -105,8 +105,11 @@ static void end_aside(struct runner *runner, const char *id)
     struct err err = ERR_INIT;
     if (run_call_off(store_of(runner), runner->host.fleet, id, &run, &err))
         log_event(EV_RUN_STATE, "run", id, "state", "set aside", "why", err.text, NULL);
-    else if (run)
-        carry(runner, run, next);
+    if (!run)
+        return;
+    carry(runner, run, next);
+    status_ignore(run_set_aside(store_of(runner), id, &err),
+                  "it has ended, else it was stuck: nobody waits for it");
 }
 
 /* What moved before it was stopped may have to go back, in a run of its own; and a run that yielded

@@ -13,7 +13,11 @@
 #include <string.h>
 
 /* The check of a large fleet takes long; a leader is elected in 3 s. */
-enum { ANSWER_MS = 12000, LEADER_MS = 6000, PACE_MS = 200 };
+enum {
+    ANSWER_MS = 20000 /* a check, and a wait for the run lock */,
+    LEADER_MS = 6000,
+    PACE_MS = 200
+};
 
 /* Somebody began it, and his answer was lost. */
 static bool was_begun(struct store *store, const char *id)
