@@ -40,6 +40,7 @@ PLACES = tuple(PAUSES)
 LAB = ("--network", "netns", "--wan-rtt", str(RTT_MS), "--ttl", f"{TTL:g}s", "--automatic", "region")
 SETTLED_SECONDS = TTL  # in which whoever serves goes on to serve
 MOVE_SECONDS = 60  # only a hang gets here
+STATE_NOT_FOUND = 1236  # of a source: its log does not reach back to what a replica lacks
 
 
 def other_of(region):
@@ -501,6 +502,17 @@ def is_fenced(world, region):
     return "kvs" in ask(world.member(WITNESS), "kv/range", {"key": encoded(f"holdfast/fenced/{region}")})
 
 
+def feed(fleet, region, primary):
+    """What a replica lacks is gone from the log of its relay, which was rewound. It comes from the primary, as an
+    operator does; the conductors point it at its relay again."""
+    for server in fleet.servers:
+        rows = fleet.sql(server, "SHOW ALL SLAVES STATUS") if server.region == region else []
+        if [row["Last_IO_Errno"] for row in rows] == [STATE_NOT_FOUND]:
+            fleet.sql(server, "STOP SLAVE", seconds=ANSWER_SECONDS)
+            fleet.sql(server, "CHANGE MASTER TO MASTER_HOST=%s, MASTER_PORT=%s", primary.host, primary.port)
+            fleet.sql(server, "START SLAVE")
+
+
 def rewind_region(world, region, courses):
     """As an operator does with servers that acknowledged for a while alone; how many rows of them."""
     rewound = 0
@@ -511,6 +523,7 @@ def rewind_region(world, region, courses):
                 fleet.sql(server, "STOP ALL SLAVES", seconds=ANSWER_SECONDS)
                 fleet.sql(server, "RESET SLAVE ALL")
                 rewound += rewind(fleet, server, primary, oldest(courses[fleet.shard].acks))
+        feed(fleet, region, primary)
     return rewound
 
 
