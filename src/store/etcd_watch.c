@@ -271,8 +271,9 @@ static void run_stream(struct etcd_watch *watch)
         refuse(watch, &err);
     stop(watch);
     bool is_of_use = was_login ? take_login(watch) : watch->end.status == ST_COMPACTED;
-    if (!is_of_use && !may_stay(watch))
-        leave(watch, status == ST_UNREACHABLE);
+    bool is_gone = status == ST_UNREACHABLE; /* whatever it said before */
+    if (!is_of_use && (is_gone || !may_stay(watch)))
+        leave(watch, is_gone);
 }
 
 /* The stream has been silent for long: is nothing happening, or is its member gone? */
