@@ -198,6 +198,11 @@ static enum status read_failover(const json_t *body, struct run_record *record, 
         status = read_id(body, "set_aside", record->aside, err);
     if (status)
         return status;
+    if (record->aside[0] && !to) {
+        err_set(err, ST_INVALID,
+                "'set_aside' is of a failover to another region, and 'to' is missing");
+        return hint(err);
+    }
     record->is_region_lost = to != NULL;
     snprintf(record->target, sizeof(record->target), "%s", to ? to : "");
     if (record->shard_count > 0)

@@ -62,12 +62,10 @@ static void a_failover_has_its_own_keys(void **state)
     run_record_add_shard(&sent, "s0");
     run_record_add_without(&sent, "w:3");
     sent.is_forced = true;
-    snprintf(sent.aside, sizeof(sent.aside), "20261126-220657-0421f");
     AUTO_FREE char *text = order_encode(&sent, NULL);
     assert_int_equal(read_order(text, &got, &caller, &err), ST_OK);
     assert_int_equal(got.kind, RUN_FAILOVER);
     assert_true(got.is_forced);
-    assert_string_equal(got.aside, sent.aside);
     assert_false(got.is_region_lost);
     assert_string_equal(got.without[0], "w:3");
     assert_null(caller);
@@ -82,11 +80,13 @@ static void a_lost_region_has_one_that_shall_serve(void **state)
     run_record_init(&sent, "east");
     sent.kind = RUN_FAILOVER;
     sent.is_region_lost = true;
+    snprintf(sent.aside, sizeof(sent.aside), "20261126-220657-0421f");
     run_record_add_shard(&sent, "s0");
     AUTO_FREE char *text = order_encode(&sent, NULL);
     assert_int_equal(read_order(text, &got, &caller, &err), ST_OK);
     assert_true(got.is_region_lost);
     assert_string_equal(got.target, "east");
+    assert_string_equal(got.aside, sent.aside);
 }
 
 static void what_is_left_out_is_as_the_cli_has_it(void **state)
@@ -134,6 +134,7 @@ static void what_is_wrong_is_named(void **state)
         {FAILOVER("\"force\":1"), "'force'"},
         {FAILOVER("\"without\":[]"), "'without'"},
         {FAILOVER("\"set_aside\":\"runs/x\""), "'set_aside'"},
+        {FAILOVER("\"set_aside\":\"20261126-220657-0421f\""), "'to' is missing"},
         {SWITCHOVER("\"set_aside\":\"20261126-220657-0421f\""), "'set_aside'"},
         {SWITCHOVER("\"shards\":[]"), "'shards'"},
         {SWITCHOVER("\"shards\":\"s0\""), "'shards'"},
